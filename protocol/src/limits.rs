@@ -1,0 +1,71 @@
+//! Named limits, each with its unit, and what happens at it.
+//!
+//! Every decoder checks these before it allocates; every queue states here how
+//! long it may grow. Nothing is ever dropped silently at a limit: the sender
+//! hears a refusal that names it.
+
+/// A change of more encoded bytes is quarantined as *oversize*.
+pub const CHANGE_BYTES_MAX: usize = 8 * 1024;
+/// A change of more encoded bytes is refused at the first door, with a message:
+/// it could not travel whole to the quarantine.
+pub const CHANGE_BYTES_HARD_MAX: usize = 64 * 1024;
+/// Fields that one change may carry, known or not.
+pub const CHANGE_FIELDS_MAX: usize = 512;
+/// Dots that a change may list as seen above its row version; a writer that
+/// saw more lists the newest ones, which claims less and can only cost a conflict.
+pub const SEEN_DOTS_MAX: usize = 64;
+/// Rows of its cascade closure that a delete may list as seen.
+pub const CLOSURE_ROWS_MAX: usize = 1024;
+/// Changes in one group.
+pub const GROUP_CHANGES_MAX: usize = 256;
+/// A changeset is filled up to this many encoded bytes; one group may exceed it.
+pub const CHANGESET_BYTES_TARGET: usize = 16 * 1024;
+/// A changeset of more bytes is refused before it is staged.
+pub const CHANGESET_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Changes in one changeset: their outcomes fit one message whatever they are.
+pub const CHANGESET_CHANGES_MAX: usize = 2048;
+/// Memory that one batch may take when decoded: twice a largest group of
+/// largest changes. A batch that would take more is refused.
+pub const BATCH_MEMORY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A reason given to people is cut to this many bytes.
+pub const REASON_BYTES_MAX: usize = 240;
+/// A downlink page is filled up to this many encoded bytes.
+pub const DOWNLINK_BYTES_TARGET: usize = 64 * 1024;
+/// A downlink page of more bytes is refused (one hub sequence may exceed the target).
+pub const DOWNLINK_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Payload bytes of one staged part of a changeset or a downlink page.
+pub const PART_BYTES_MAX: usize = 4 * 1024;
+/// A message between gateway and hub, envelope included.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// A frame on the link between handheld and gateway, before byte stuffing.
+pub const FRAME_BYTES_MAX: usize = 72 * 1024;
+/// Encoded bytes of changes that a handheld puts into one offer (one larger group may exceed it).
+pub const OFFER_BYTES_TARGET: usize = 8 * 1024;
+/// Encoded bytes of rows in one page of the feed (one larger row may exceed it).
+pub const FEED_BYTES_TARGET: usize = 16 * 1024;
+/// Bytes of a name: table, field, device label, site.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Tables in a schema.
+pub const TABLES_MAX: usize = 256;
+/// Fields in a table.
+pub const FIELDS_MAX: usize = 256;
+/// Bytes of a code of an enum or set, of a label, of a unit.
+pub const SCHEMA_TEXT_BYTES_MAX: usize = 255;
+/// Digits behind the point of a decimal.
+pub const SCALE_MAX: u8 = 12;
+/// Entries of a `set` or `append` value.
+pub const ENTRIES_MAX: usize = 1024;
+/// Clock: a stamp further than this ahead of the receiver's own clock is never adopted.
+pub const DRIFT_SECONDS_MAX: u64 = 24 * 3600;
+/// Encoded bytes of one group: it must travel whole in one offer. A larger one
+/// is put aside where it enters, with a message.
+pub const GROUP_BYTES_MAX: usize = CHANGE_BYTES_HARD_MAX;
+/// Stretches in one question about fates.
+pub const FATES_SPANS_MAX: usize = 64;
+/// Changes that one question about fates may name: the answer fits a frame
+/// even if each has a reason of its own.
+pub const FATES_CHANGES_MAX: u64 = 240;
+/// Bytes of schema in one answer on the link.
+pub const SCHEMA_PIECE_BYTES_MAX: usize = 8 * 1024;
+/// Encoded bytes of a schema; a peer that names more is not believed.
+pub const SCHEMA_BYTES_MAX: usize = 1024 * 1024;

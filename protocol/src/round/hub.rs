@@ -1,0 +1,295 @@
+//! The hub's end of a round, one state for each gateway.
+//!
+//! The hub only answers. It persists the lowest acceptable round before it
+//! answers Aborted or Committed, so that no late message revives an old round.
+//! Judging and committing are the store's work: the machine says when
+//! ([`Todo`]) and takes the result, all in the transaction of the step.
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::gateway::PageHead;
+use super::{PartSet, Step};
+use crate::id::{Hash, RunId};
+use crate::limits::{CHANGESET_BYTES_MAX, PART_BYTES_MAX};
+use crate::wire::message::{
+    Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Up, UpBody, chain, part,
+    parts_of,
+};
+
+/// Everything that the hub must remember of one gateway's rounds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HubRound {
+    /// The lowest round that is accepted.
+    pub floor: u64,
+    /// The chain hash of the last committed round.
+    pub chain: Hash,
+    /// The round committed last, and what was answered.
+    pub last: Option<(u64, Committed)>,
+    /// The round that is staged.
+    pub staged: Option<Staged>,
+}
+
+/// A round that is being staged or is prepared.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Staged {
+    /// Its number.
+    pub round: u64,
+    /// The head, without the first part.
+    pub head: Prepare,
+    /// Parts that are here.
+    pub have: PartSet,
+    /// The page, once the changeset is judged.
+    pub page: Option<PageHead>,
+}
+
+/// What to store beside the state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Write {
+    /// Stage a part of the changeset.
+    StagePart(Part),
+    /// Forget the staged parts and the page.
+    DropStaged,
+}
+
+/// Work that the store does before the step is committed; its result goes back in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Todo {
+    /// The changeset is whole: check, judge, store a page; then [`HubRound::judged`].
+    Judge,
+    /// The decision is for it: commit; then [`HubRound::decided`].
+    Commit,
+}
+
+/// What to send, once the step is durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Say {
+    /// As it stands.
+    Body(DownBody),
+    /// The head of the page, with the first part or without.
+    Prepared {
+        /// Whether the first part goes along.
+        first: bool,
+    },
+    /// One part of the page.
+    PagePart(u16),
+}
+
+type HubStep = Step<HubRound, Write, Say>;
+
+impl HubRound {
+    /// Before the first round.
+    pub fn new() -> HubRound {
+        HubRound { floor: 1, chain: Hash::default(), last: None, staged: None }
+    }
+
+    /// The machine: one message, one step, and maybe work for the store.
+    /// `continues`: whether this hub continues the run and cursors that the gateway names.
+    pub fn hear(self, up: &Up, continues: bool) -> (HubStep, Option<Todo>) {
+        if !continues {
+            return (refuse(self, Refused::OtherHub), None);
+        }
+        if up.round < self.floor {
+            return (self.hear_old(up), None);
+        }
+        match &up.body {
+            UpBody::Prepare(head) => self.hear_prepare(up.round, head),
+            UpBody::Part(part) => self.hear_part(up.round, part),
+            UpBody::Fetch { missing } => (self.hear_fetch(up.round, missing), None),
+            UpBody::Commit => self.hear_commit(up.round),
+            UpBody::Abort => (self.hear_abort(up.round), None),
+        }
+    }
+
+    /// The result of [`Todo::Judge`].
+    pub fn judged(mut self, result: Result<PageHead, Refused>) -> HubStep {
+        let staged = self.staged.as_mut().expect("what is judged is staged");
+        assert!(staged.have.is_whole() && staged.page.is_none(), "judged once, when whole");
+        match result {
+            Ok(page) => {
+                let parts = page.parts;
+                staged.page = Some(page);
+                let step = Step::to(self).say(Say::Prepared { first: true });
+                (1..parts).fold(step, |step, index| step.say(Say::PagePart(index)))
+            }
+            Err(refused) => {
+                self.staged = None;
+                refuse(self, refused).write(Write::DropStaged)
+            }
+        }
+    }
+
+    /// The result of [`Todo::Commit`]: what became of the changes, in their order.
+    pub fn decided(mut self, outcomes: Vec<(u32, Outcome)>, more: bool) -> HubStep {
+        let staged = self.staged.take().expect("what is decided was staged");
+        assert!(staged.page.is_some(), "what is decided was prepared");
+        assert_eq!(staged.head.parent, self.chain, "the chain has one successor");
+        let content = staged.head.content;
+        self.chain = chain(self.chain, content, &outcomes);
+        self.floor = staged.round.saturating_add(1);
+        let committed = Committed { content, outcomes, chain: self.chain, paged: true, more };
+        self.last = Some((staged.round, committed.clone()));
+        Step::to(self)
+            .write(Write::DropStaged)
+            .say(Say::Body(DownBody::Committed(committed)))
+    }
+
+    /// The message for something to say; `page` is the encoded page.
+    pub fn message(&self, say: &Say, up: &Up, hub: RunId, page: &[u8]) -> Down {
+        let body = match say {
+            Say::Body(body) => body.clone(),
+            Say::Prepared { first } => DownBody::Prepared(self.page_head(*first, page)),
+            Say::PagePart(index) => {
+                DownBody::Part(Part { index: *index, bytes: part(page, *index).to_vec() })
+            }
+        };
+        Down { hub, known: up.hub, round: up.round, body }
+    }
+
+    fn page_head(&self, first: bool, page: &[u8]) -> Prepared {
+        let staged = self.staged.as_ref().expect("only a prepared round has a page");
+        let head = staged.page.as_ref().expect("only a prepared round has a page");
+        assert_eq!(head.bytes as usize, page.len(), "the stored page is the prepared one");
+        Prepared {
+            content: staged.head.content,
+            page: head.hash,
+            bytes: head.bytes,
+            parts: head.parts,
+            first: if first { part(page, 0).to_vec() } else { Vec::new() },
+        }
+    }
+
+    fn hear_old(self, up: &Up) -> HubStep {
+        match (&self.last, &up.body) {
+            (Some((round, _)), UpBody::Part(_) | UpBody::Fetch { .. }) if *round == up.round => {
+                Step::ignore(self, "a part of a round that is committed")
+            }
+            (Some((round, committed)), body)
+                if *round == up.round
+                    && !matches!(body, UpBody::Prepare(head) if head.content != committed.content) =>
+            {
+                let committed = committed.clone();
+                Step::to(self).say(Say::Body(DownBody::Committed(committed)))
+            }
+            (_, UpBody::Abort) => {
+                let floor = self.floor;
+                Step::to(self).say(Say::Body(DownBody::Aborted { floor }))
+            }
+            (_, UpBody::Part(_)) => Step::ignore(self, "a part of a round that is over"),
+            _ => {
+                let floor = self.floor;
+                refuse(self, Refused::BelowFloor { floor })
+            }
+        }
+    }
+
+    fn hear_prepare(mut self, round: u64, head: &Prepare) -> (HubStep, Option<Todo>) {
+        if let Some(staged) = &self.staged {
+            if staged.round != round || staged.head.content != head.content {
+                return (refuse(self, Refused::OtherContent), None);
+            }
+            return self.stage_first(head);
+        }
+        if head.parent != self.chain {
+            return (refuse(self, Refused::OtherParent), None);
+        }
+        if head.bytes as usize > CHANGESET_BYTES_MAX
+            || usize::from(head.parts) != (head.bytes as usize).div_ceil(PART_BYTES_MAX)
+        {
+            let reason = alloc::format!(
+                "changeset of {} bytes in {} parts, at most {CHANGESET_BYTES_MAX} are allowed",
+                head.bytes,
+                head.parts
+            );
+            return (refuse(self, Refused::TooLarge { reason }), None);
+        }
+        self.staged = Some(Staged {
+            round,
+            head: Prepare { first: Vec::new(), ..head.clone() },
+            have: PartSet::none(head.parts),
+            page: None,
+        });
+        let (mut step, todo) = self.stage_first(head);
+        step.writes.insert(0, Write::DropStaged);
+        (step, todo)
+    }
+
+    /// A head, new or repeated: take its first part, then tell where things stand.
+    fn stage_first(self, head: &Prepare) -> (HubStep, Option<Todo>) {
+        let first = Part { index: 0, bytes: head.first.clone() };
+        let repeated = head.first.is_empty();
+        let (step, todo) = self.stage(&first);
+        let staged = step.next.staged.as_ref().expect("a head is staged");
+        match (&staged.page, todo) {
+            (_, Some(todo)) => (step, Some(todo)),
+            (Some(_), None) => (step.say(Say::Prepared { first: true }), None),
+            (None, None) if staged.have.is_whole() => (step, Some(Todo::Judge)),
+            (None, None) if repeated => {
+                let missing = staged.have.missing();
+                (step.say(Say::Body(DownBody::Staged { missing })), None)
+            }
+            // The other parts follow on the heels of a first head.
+            (None, None) => (step, None),
+        }
+    }
+
+    fn hear_part(self, round: u64, part: &Part) -> (HubStep, Option<Todo>) {
+        match &self.staged {
+            Some(staged) if staged.round == round => self.stage(part),
+            _ => (Step::ignore(self, "a part without its head"), None),
+        }
+    }
+
+    fn stage(mut self, part: &Part) -> (HubStep, Option<Todo>) {
+        let staged = self.staged.as_mut().expect("a head is staged");
+        let from = usize::from(part.index) * PART_BYTES_MAX;
+        let len = (staged.head.bytes as usize).saturating_sub(from).min(PART_BYTES_MAX);
+        if part.bytes.len() != len || !staged.have.add(part.index) {
+            return (Step::to(self), None);
+        }
+        let todo = staged.have.is_whole().then_some(Todo::Judge);
+        (Step::to(self).write(Write::StagePart(part.clone())), todo)
+    }
+
+    fn hear_fetch(self, round: u64, missing: &[(u16, u16)]) -> HubStep {
+        let parts = match &self.staged {
+            Some(Staged { round: staged, page: Some(page), .. }) if *staged == round => page.parts,
+            _ => return refuse(self, Refused::NotPrepared),
+        };
+        let wanted = PartSet::none(parts).add_stretches(missing);
+        wanted.into_iter().map(Say::PagePart).fold(Step::to(self), Step::say)
+    }
+
+    fn hear_commit(self, round: u64) -> (HubStep, Option<Todo>) {
+        match &self.staged {
+            Some(Staged { round: staged, page: Some(_), .. }) if *staged == round => {
+                (Step::to(self), Some(Todo::Commit))
+            }
+            _ => (refuse(self, Refused::NotPrepared), None),
+        }
+    }
+
+    fn hear_abort(mut self, round: u64) -> HubStep {
+        self.floor = round.saturating_add(1);
+        self.staged = None;
+        let floor = self.floor;
+        Step::to(self)
+            .write(Write::DropStaged)
+            .say(Say::Body(DownBody::Aborted { floor }))
+    }
+}
+
+impl Default for HubRound {
+    fn default() -> HubRound {
+        HubRound::new()
+    }
+}
+
+fn refuse(state: HubRound, refused: Refused) -> HubStep {
+    Step::to(state).say(Say::Body(DownBody::Refused(refused)))
+}
+
+/// The head of an encoded page.
+pub fn page_head(page: &[u8]) -> PageHead {
+    PageHead { hash: Hash::of(&[page]), bytes: page.len() as u32, parts: parts_of(page.len()) }
+}

@@ -1,0 +1,57 @@
+//! Both ends of a round: two-phase commit between one gateway and the hub.
+//!
+//! ```text
+//! gateway                              hub
+//!   |-- Prepare, Parts ---------------->|  staged durably; when whole: judged
+//!   |<-- Prepared, Parts ---------------|  nothing is applied yet
+//!   |-- Commit ------------------------>|  one transaction
+//!   |<-- Committed ---------------------|
+//! ```
+//! The machines are plain functions of state and input. The caller commits a
+//! step's state and writes in one transaction and only then sends; the
+//! messages cannot be had before ([`Step::committed`]). The gateway owns every
+//! timer; the hub only answers. A prepared round holds no locks.
+use alloc::vec::Vec;
+
+pub mod gateway;
+pub mod hub;
+mod parts;
+
+pub use parts::PartSet;
+
+/// What one input leads to. Messages may leave only after `next` and `writes` are durable.
+#[derive(Debug)]
+pub struct Step<S, W, M> {
+    /// The state to store.
+    pub next: S,
+    /// What to store with it, in the same transaction.
+    pub writes: Vec<W>,
+    /// Why the input led to nothing, for the log.
+    pub ignored: Option<&'static str>,
+    after_commit: Vec<M>,
+}
+
+impl<S, W, M> Step<S, W, M> {
+    fn to(next: S) -> Step<S, W, M> {
+        Step { next, writes: Vec::new(), ignored: None, after_commit: Vec::new() }
+    }
+
+    fn ignore(next: S, why: &'static str) -> Step<S, W, M> {
+        Step { ignored: Some(why), ..Step::to(next) }
+    }
+
+    fn write(mut self, write: W) -> Step<S, W, M> {
+        self.writes.push(write);
+        self
+    }
+
+    fn say(mut self, message: M) -> Step<S, W, M> {
+        self.after_commit.push(message);
+        self
+    }
+
+    /// The caller states that `next` and `writes` are durable, and gets what may leave now.
+    pub fn committed(self) -> Vec<M> {
+        self.after_commit
+    }
+}

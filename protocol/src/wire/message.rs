@@ -1,0 +1,263 @@
+//! The messages of a round.
+//!
+//! ```text
+//! message  = version (1 byte) | postcard(Up or Down)
+//! ```
+//! A message may be lost, doubled, reordered or a year late; every one names
+//! the round it is about and the lineage its sender believes in.
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Hash, RunId};
+use crate::limits::{MESSAGE_BYTES_MAX, PART_BYTES_MAX};
+use crate::schema::LANES;
+
+/// The first byte of every message.
+pub const MESSAGE_VERSION: u8 = 1;
+
+/// From a gateway to the hub.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Up {
+    /// The gateway's current run.
+    pub run: RunId,
+    /// The hub's run that the gateway heard last; none before the first round.
+    pub hub: RunId,
+    /// The round it is about.
+    pub round: u64,
+    /// What it says.
+    pub body: UpBody,
+}
+
+/// What a gateway says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum UpBody {
+    /// A round begins (or is asked about again).
+    Prepare(Prepare),
+    /// One part of the changeset.
+    Part(Part),
+    /// Send these parts of the downlink (again).
+    Fetch {
+        /// First and last index of each missing stretch.
+        missing: Vec<(u16, u16)>,
+    },
+    /// Everything is staged here: decide.
+    Commit,
+    /// The round shall not be; answered by Aborted or Committed.
+    Abort,
+}
+
+/// The head of a changeset.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Prepare {
+    /// The chain hash of the round before.
+    pub parent: Hash,
+    /// How far this gateway has the hub's sequence, a lane each.
+    pub cursors: [u64; LANES],
+    /// The schema version it holds; 0 = none.
+    pub schema: u32,
+    /// Hash of the *decoded* changeset, so that a re-encoding stays the same round.
+    pub content: Hash,
+    /// Encoded bytes in all parts.
+    pub bytes: u32,
+    /// Number of parts; all but the last are [`PART_BYTES_MAX`] long. 0 = nothing to send.
+    pub parts: u16,
+    /// The first part, so that a small changeset needs no other message. Empty
+    /// when the head is only repeated.
+    pub first: Vec<u8>,
+}
+
+/// One part of a changeset or of a downlink page.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Part {
+    /// Which, from 0.
+    pub index: u16,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// From the hub to a gateway.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Down {
+    /// The hub's current run.
+    pub hub: RunId,
+    /// The run that the question named ([`Up::hub`]): the hub vouches that its
+    /// own run continues that one.
+    pub known: RunId,
+    /// The round it is about.
+    pub round: u64,
+    /// What it says.
+    pub body: DownBody,
+}
+
+/// What the hub says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum DownBody {
+    /// Not whole yet: send these parts.
+    Staged {
+        /// First and last index of each missing stretch.
+        missing: Vec<(u16, u16)>,
+    },
+    /// The changeset is staged and judged, and here is what comes back.
+    Prepared(Prepared),
+    /// One part of the downlink page.
+    Part(Part),
+    /// The round is decided: it is.
+    Committed(Committed),
+    /// The round is decided: it is not.
+    Aborted {
+        /// The lowest round that the hub will accept.
+        floor: u64,
+    },
+    /// The message cannot be answered otherwise.
+    Refused(Refused),
+    /// A hint: there may be something to fetch.
+    News {
+        /// The hub's sequence.
+        head: u64,
+    },
+}
+
+/// The head of a downlink page.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Prepared {
+    /// The changeset it answers.
+    pub content: Hash,
+    /// Hash of the encoded page.
+    pub page: Hash,
+    /// Encoded bytes in all parts.
+    pub bytes: u32,
+    /// Number of parts; all but the last are [`PART_BYTES_MAX`] long.
+    pub parts: u16,
+    /// The first part. Empty when the head is only repeated.
+    pub first: Vec<u8>,
+}
+
+/// What a committed round did.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Committed {
+    /// The changeset.
+    pub content: Hash,
+    /// What became of its changes, in their order: stretches of (how many, outcome).
+    pub outcomes: Vec<(u32, Outcome)>,
+    /// The chain hash after this round, see [`chain`].
+    pub chain: Hash,
+    /// Whether the page of this round may be applied: false when it was never asked for.
+    pub paged: bool,
+    /// Whether the hub has more for this gateway than the page held.
+    pub more: bool,
+}
+
+/// What became of a change.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Committed and applied. In a stretch the sequences count up from this one.
+    Applied {
+        /// Its hub sequence.
+        seq: u64,
+    },
+    /// It had been committed by another route.
+    Known {
+        /// Its hub sequence; 0 while it is parked.
+        seq: u64,
+    },
+    /// Committed, waits for what it needs.
+    Parked,
+    /// Kept whole at the hub, outside the tables. Why travels in the page's verdicts.
+    Quarantined,
+    /// The gateway is to keep it until released.
+    Held,
+}
+
+/// Why a message was refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+pub enum Refused {
+    /// Not enrolled.
+    #[error("the hub does not know this gateway: run `wadi-hub gateway add` there")]
+    UnknownGateway,
+    /// The round lies below what the hub accepts.
+    #[error("the round is over; the hub accepts rounds from {floor}")]
+    BelowFloor {
+        /// The lowest round that the hub will accept.
+        floor: u64,
+    },
+    /// The parent hash is not the head of this gateway's chain.
+    #[error("this gateway's history differs from the hub's: its storage was restored or cloned, or another box uses its number")]
+    OtherParent,
+    /// The hub run is not one that this hub continues, or the cursor is ahead of it.
+    #[error("the hub is not the one that this gateway knows, or was restored from a backup")]
+    OtherHub,
+    /// Another changeset is staged under this round.
+    #[error("another changeset is staged under this round")]
+    OtherContent,
+    /// The parts do not decode, or their hash differs.
+    #[error("the changeset does not decode: {reason}")]
+    Undecodable {
+        /// Why.
+        reason: String,
+    },
+    /// Nothing is staged under this round: send Prepare.
+    #[error("nothing is staged under this round")]
+    NotPrepared,
+    /// A limit was passed.
+    #[error("too large: {reason}")]
+    TooLarge {
+        /// Which limit.
+        reason: String,
+    },
+}
+
+/// A message that cannot be read.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum MessageError {
+    /// More bytes than [`MESSAGE_BYTES_MAX`].
+    #[error("message of {0} bytes, at most {MESSAGE_BYTES_MAX} are allowed")]
+    TooLarge(usize),
+    /// The first byte is not [`MESSAGE_VERSION`].
+    #[error("message version {0}, this side speaks {MESSAGE_VERSION}")]
+    Version(u8),
+    /// The rest is not a message.
+    #[error("message does not decode")]
+    Malformed,
+}
+
+/// The chain hash after a round: h(parent, content, outcomes).
+pub fn chain(parent: Hash, content: Hash, outcomes: &[(u32, Outcome)]) -> Hash {
+    let outcomes = postcard::to_allocvec(outcomes).expect("outcomes always encode");
+    Hash::of(&[&parent.0, &content.0, &outcomes])
+}
+
+/// Encode a message of either direction.
+pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
+    let bytes = postcard::to_extend(message, alloc::vec![MESSAGE_VERSION])
+        .expect("messages always encode");
+    assert!(bytes.len() <= MESSAGE_BYTES_MAX, "we build messages within the limit");
+    bytes
+}
+
+/// Decode a message of either direction.
+pub fn decode<M: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<M, MessageError> {
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(MessageError::TooLarge(bytes.len()));
+    }
+    match bytes.split_first() {
+        Some((&MESSAGE_VERSION, rest)) => match postcard::take_from_bytes(rest) {
+            Ok((message, [])) => Ok(message),
+            _ => Err(MessageError::Malformed),
+        },
+        Some((&version, _)) => Err(MessageError::Version(version)),
+        None => Err(MessageError::Malformed),
+    }
+}
+
+/// How many parts `bytes` bytes take.
+pub fn parts_of(bytes: usize) -> u16 {
+    u16::try_from(bytes.div_ceil(PART_BYTES_MAX)).expect("limits keep parts below 65,536")
+}
+
+/// Part `index` of `bytes`; empty past the end.
+pub fn part(bytes: &[u8], index: u16) -> &[u8] {
+    let from = (usize::from(index) * PART_BYTES_MAX).min(bytes.len());
+    &bytes[from..(from + PART_BYTES_MAX).min(bytes.len())]
+}
