@@ -24,9 +24,10 @@ pub const CHANGESET_BYTES_TARGET: usize = 16 * 1024;
 pub const CHANGESET_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Changes in one changeset: their outcomes fit one message whatever they are.
 pub const CHANGESET_CHANGES_MAX: usize = 2048;
-/// Memory that one batch may take when decoded: twice a largest group of
-/// largest changes. A batch that would take more is refused.
-pub const BATCH_MEMORY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Memory that one batch may take when decoded: a largest group of largest
+/// changes takes less. A batch that would take more is refused, so whoever fills
+/// one counts [`crate::wire::batch::memory_bytes`].
+pub const BATCH_MEMORY_BYTES_MAX: usize = 48 * 1024 * 1024;
 /// A reason given to people is cut to this many bytes.
 pub const REASON_BYTES_MAX: usize = 240;
 /// A downlink page is filled up to this many encoded bytes.

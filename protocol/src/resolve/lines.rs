@@ -63,7 +63,9 @@ impl Lines {
         let mut found = None;
         let mut at = run;
         for _ in 0..=self.parents.len() {
-            let Some((above, last)) = parent(at) else { return found };
+            let Some((above, last)) = parent(at) else {
+                return found;
+            };
             if found.is_none() && wanted(above) {
                 found = Some((above, last));
             }

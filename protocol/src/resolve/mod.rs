@@ -2,20 +2,29 @@
 //!
 //! [`resolve`] is a function of the set of changes and of what each had seen;
 //! the order in which they are given, and so the order in which they arrived,
-//! changes nothing. What had been seen comes first (`causality`), then the
-//! field's strategy (`strategy`, `review`, `record`), then the table's
-//! rule for deletes (`existence`); references between rows are [`deletion`].
+//! changes nothing. What had been seen comes first (`history`, `graph`),
+//! then who is a candidate (`standing`), then the field's strategy (`strategy`,
+//! `record`) and the table's rule for deletes (`existence`); references between rows are [`deletion`].
 //! Everything is total: forged or senseless input costs a conflict, never a panic.
+mod existence;
+mod graph;
+mod history;
 mod lines;
+mod record;
+mod standing;
+mod strategy;
 
 pub mod deletion;
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::change::{Change, Delta};
-use crate::schema::{Field, Table};
+use crate::change::{Change, Delta, FieldRef, Op};
+use crate::schema::{Field, Merge, Mode, Table};
 use crate::value::Value;
+use history::{History, affirms, deletes};
+use standing::Standing;
 
 pub use lines::Lines;
 
@@ -97,31 +106,151 @@ pub struct Resolution {
 
 /// Resolve a row. `changes` are all changes of the row that count, in any
 /// order; with a `base` image, those that lie above it.
+///
+/// The answer is the same for any order of `changes`, but for the indices. What
+/// waits for a person in the base image itself is for the caller to carry on.
 pub fn resolve(
     table: &Table,
     base: Option<&Image>,
     changes: &[Placed<'_>],
     lines: &Lines,
 ) -> Resolved {
-    let _ = (base, changes, lines);
-    let fields = table.fields.iter().map(|field| Resolution {
-        field: field.number,
-        value: Value::Null,
-        candidates: Vec::new(),
-        winner: None,
-        shown: Vec::new(),
-        conflict: false,
-        review: false,
+    let history = History::new(changes, lines);
+    let mut resolved = match table.mode {
+        Mode::Field => by_field(table, base, &history),
+        Mode::Record => by_record(table, base, &history),
+    };
+    let existence = &mut resolved.existence;
+    existence.deletes = history.given(&existence.deletes);
+    existence.candidates = history.given(&existence.candidates);
+    for field in &mut resolved.fields {
+        field.candidates = history.given(&field.candidates);
+        field.winner = field.winner.map(|place| history.given[place]);
+        field.shown = history.given(&field.shown);
+    }
+    resolved
+}
+
+fn by_field(table: &Table, base: Option<&Image>, history: &History<'_>) -> Resolved {
+    let change = |place: usize| history.change(place);
+    let standing = |members: Vec<usize>, number: u16| {
+        Standing::new(history, members, |place| gives(change(place), number))
+    };
+    // Inserts and deletes touch every field: most fields have no other changes,
+    // and share what stands between those.
+    let all = || 0..history.changes.len();
+    let mut touching: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for place in all() {
+        for (field, _) in &change(place).fields {
+            match field {
+                FieldRef::Number(0) if !affirms(change(place)) => {}
+                FieldRef::Number(number) => touching.entry(*number).or_default().push(place),
+                FieldRef::Name(_) => {}
+            }
+        }
+    }
+    let whole = |place: usize| matches!(change(place).op, Op::Insert | Op::Delete);
+    let every = all().filter(|&place| whole(place) || deletes(change(place)));
+    let every: Vec<usize> = every.collect();
+    let shared = standing(every.clone(), u16::MAX);
+    let own: BTreeMap<u16, Standing> = touching
+        .into_iter()
+        .filter(|(number, _)| *number == 0 || table.field(*number).is_some())
+        .filter(|(_, places)| places.iter().any(|&place| !whole(place)))
+        .map(|(number, mut places)| {
+            places.extend(&every);
+            places.sort_unstable();
+            places.dedup();
+            (number, standing(places, number))
+        })
+        .collect();
+
+    let of = |number: u16| own.get(&number).unwrap_or(&shared);
+    let standings: Vec<&Standing> = own.values().chain([&shared]).collect();
+    let fields = table.fields.iter().map(|field| {
+        let standing = of(field.number);
+        let base = base_value(base, history, standing, field.number);
+        strategy::resolve(field, &base, standing, history)
     });
-    Resolved { existence: Existence::default(), fields: fields.collect() }
+    let fields = fields.collect();
+    let existence = existence::resolve(table.delete, base, history, of(0), &standings);
+    Resolved { existence, fields }
+}
+
+fn by_record(table: &Table, base: Option<&Image>, history: &History<'_>) -> Resolved {
+    let all = || (0..history.changes.len()).collect();
+    let row = Standing::new(history, all(), |place| {
+        let change = history.change(place);
+        table.fields.iter().any(|field| gives(change, field.number))
+    });
+    let existence = Standing::new(history, all(), |place| gives(history.change(place), 0));
+    let of_base = |number: u16| base_value(base, history, &row, number);
+    let fields = record::resolve(table, of_base, &row, history);
+    let existence = existence::resolve(table.delete, base, history, &existence, &[&row]);
+    Resolved { existence, fields }
+}
+
+/// Whether the change gives a field a value; existence, the value *there*.
+fn gives(change: &Change, field: u16) -> bool {
+    match change.op {
+        _ if field == 0 => affirms(change),
+        Op::Insert => true,
+        Op::Update | Op::Settle => change.delta(field).is_some(),
+        Op::Delete => false,
+    }
+}
+
+/// The value in the base image, unless the row has begun anew above it.
+fn base_value(
+    base: Option<&Image>,
+    history: &History<'_>,
+    standing: &Standing,
+    field: u16,
+) -> Value {
+    let insert = || {
+        history
+            .changes
+            .iter()
+            .any(|placed| placed.change.op == Op::Insert)
+    };
+    let holds = |base: &&Image| !standing.reborn && (base.live || !insert());
+    let value = base.filter(holds).and_then(|base| base.fields.get(&field));
+    value.cloned().unwrap_or(Value::Null)
 }
 
 /// The value after one change, laid on the value before it; for an insert, lay on
-/// [`Value::Null`].
+/// [`Value::Null`]. An empty list of a `set` or `append` field is null.
 pub fn lay(field: &Field, before: &Value, delta: &Delta) -> Value {
-    let _ = field;
+    let list = |value: &Value| strategy::entries(value).to_vec();
     match delta {
-        Delta::Set(value) => value.clone(),
-        _ => before.clone(),
+        Delta::Set(value) => match field.merge {
+            Merge::Append => strategy::list_or_null([list(before), list(value)].concat()),
+            Merge::Set => sorted(list(value)),
+            _ => value.clone(),
+        },
+        Delta::Add(number) => match before {
+            Value::Int(before) => Value::Int(before.saturating_add(*number)),
+            _ => Value::Int(*number),
+        },
+        Delta::Append(entry) => {
+            let mut list = list(before);
+            list.push(entry.clone());
+            Value::List(list)
+        }
+        Delta::Edit { add, remove } => {
+            let mut list = list(before);
+            list.retain(|entry| !remove.contains(entry));
+            list.extend_from_slice(add);
+            sorted(list)
+        }
     }
 }
+
+fn sorted(mut list: Vec<String>) -> Value {
+    list.sort();
+    list.dedup();
+    strategy::list_or_null(list)
+}
+
+#[cfg(test)]
+mod tests;

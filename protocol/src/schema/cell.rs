@@ -96,7 +96,10 @@ fn to_json(entries: &[String]) -> String {
 
 /// The strings of a JSON array, if the text is one.
 fn from_json(text: &str) -> Option<Vec<String>> {
-    let inner = text.trim_matches(JSON_SPACE).strip_prefix('[')?.strip_suffix(']')?;
+    let inner = text
+        .trim_matches(JSON_SPACE)
+        .strip_prefix('[')?
+        .strip_suffix(']')?;
     let mut entries = Vec::new();
     let mut rest = inner.trim_matches(JSON_SPACE);
     while !rest.is_empty() {
@@ -138,17 +141,66 @@ fn string(letters: &mut Chars<'_>) -> Option<String> {
 
 /// The letter of `\uXXXX`, or of a pair of them beyond the 16-bit letters.
 fn escaped(letters: &mut Chars<'_>) -> Option<char> {
-    let mut unit = || {
-        (0..4).try_fold(0, |unit, _| Some(unit * 16 + letters.next()?.to_digit(16)?))
-    };
-    let first = unit()?;
+    let first = unit(letters)?;
     if !(0xd800..0xdc00).contains(&first) {
         return char::from_u32(first);
     }
     if letters.next()? != '\\' || letters.next()? != 'u' {
         return None;
     }
-    let second = (0..4).try_fold(0, |unit, _| Some(unit * 16 + letters.next()?.to_digit(16)?))?;
-    let low = second.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+    let low = unit(letters)?
+        .checked_sub(0xdc00)
+        .filter(|low| *low < 0x400)?;
     char::from_u32(0x10000 + ((first - 0xd800) << 10) + low)
+}
+
+/// Four hexadecimal digits.
+fn unit(letters: &mut Chars<'_>) -> Option<u32> {
+    (0..4).try_fold(0, |unit, _| Some(unit * 16 + letters.next()?.to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn lists_survive_their_json() {
+        for list in [vec![], vec![""], vec!["a", "b\"\\\n\u{1}", "é\u{1f600}"]] {
+            let list: Vec<String> = list.into_iter().map(String::from).collect();
+            assert_eq!(from_json(&to_json(&list)), Some(list));
+        }
+    }
+
+    #[test]
+    fn any_writers_array_is_read() {
+        let read = from_json(" [ \"a\\/b\" ,\n\"\\ud83d\\ude00\\u00e9\\t\" ] ");
+        assert_eq!(read, Some(vec!["a/b".into(), "\u{1f600}é\t".into()]));
+    }
+
+    #[test]
+    fn other_texts_are_no_arrays() {
+        for text in [
+            "",
+            "[",
+            "a",
+            "\"a\"",
+            "[a]",
+            "[1]",
+            "[\"a\",]",
+            "[,\"a\"]",
+            "[\"a\" \"b\"]",
+            "[\"a]",
+            "[\"\\x\"]",
+            "[\"\\ud83d\"]",
+            "[\"\\ude00\"]",
+            "[\"\\ud83d\\u0041\"]",
+            "[\"\n\"]",
+            "[\"a\"]]",
+            "[[\"a\"]]",
+            "null",
+        ] {
+            assert_eq!(from_json(text), None, "{text}");
+        }
+    }
 }

@@ -29,7 +29,9 @@ use crate::value::Value;
 pub fn judge(schema: &Schema, change: &Change) -> Result<(), String> {
     check_form(change).map_err(reason)?;
     let change = interpret(schema, change)?;
-    let table = change.table_number().and_then(|number| schema.table(number));
+    let table = change
+        .table_number()
+        .and_then(|number| schema.table(number));
     let table = table.expect("interpret numbers tables by this schema");
     check_fields(table, &change).map_err(reason)
 }
@@ -46,7 +48,9 @@ fn check_form(change: &Change) -> Result<(), String> {
         return Err("sequence 0; sequences count from 1".into());
     }
     if let Some(group) = change.group {
-        let last = group.first.checked_add(u64::from(group.len).saturating_sub(1));
+        let last = group
+            .first
+            .checked_add(u64::from(group.len).saturating_sub(1));
         let holds = last.is_some_and(|last| (group.first..=last).contains(&change.dot.seq));
         if group.len == 0 || group.first == 0 || !holds {
             return Err(format!(
@@ -57,19 +61,39 @@ fn check_form(change: &Change) -> Result<(), String> {
         at_most("changes in its group", group.len.into(), GROUP_CHANGES_MAX)?;
     }
     at_most("fields", change.fields.len(), CHANGE_FIELDS_MAX)?;
-    at_most("dots seen above its row version", change.seen.above.len(), SEEN_DOTS_MAX)?;
-    at_most("rows in its closure", change.closure.len(), CLOSURE_ROWS_MAX)?;
+    at_most(
+        "dots seen above its row version",
+        change.seen.above.len(),
+        SEEN_DOTS_MAX,
+    )?;
+    at_most(
+        "rows in its closure",
+        change.closure.len(),
+        CLOSURE_ROWS_MAX,
+    )?;
     if change.op != Op::Delete && !change.closure.is_empty() {
         return Err("only a delete has a closure".into());
     }
     for row in &change.closure {
-        at_most("dots seen of a row in its closure", row.seen.above.len(), SEEN_DOTS_MAX)?;
+        at_most(
+            "dots seen of a row in its closure",
+            row.seen.above.len(),
+            SEEN_DOTS_MAX,
+        )?;
     }
-    at_most("bytes (oversize)", bytes(&(&change.table, &change.fields)), CHANGE_BYTES_MAX)
+    at_most(
+        "bytes (oversize)",
+        bytes(&(&change.table, &change.fields)),
+        CHANGE_BYTES_MAX,
+    )
 }
 
 fn at_most(what: &str, count: usize, max: usize) -> Result<(), String> {
-    if count <= max { Ok(()) } else { Err(format!("{count} {what}; at most {max} are allowed")) }
+    if count <= max {
+        Ok(())
+    } else {
+        Err(format!("{count} {what}; at most {max} are allowed"))
+    }
 }
 
 /// Encoded bytes, without encoding.
@@ -84,7 +108,8 @@ fn check_fields(table: &Table, change: &Change) -> Result<(), String> {
             Some(delta) => check_delta(field, delta, change.op),
             None => Ok(()),
         };
-        let missing = || change.op == Op::Insert && change.delta(field.number).is_none_or(is_nothing);
+        let missing =
+            || change.op == Op::Insert && change.delta(field.number).is_none_or(is_nothing);
         let found = found.and_then(|()| match field.required && missing() {
             true => Err("required, but the insert carries no value".into()),
             false => Ok(()),
@@ -110,7 +135,11 @@ fn check_delta(field: &Field, delta: &Delta, op: Op) -> Result<(), String> {
         (Merge::Sum, Delta::Add(_)) => Ok(()),
         (Merge::Append, Delta::Append(_)) => Ok(()),
         (Merge::Set, Delta::Edit { add, remove }) => {
-            at_most("entries added and removed", add.len() + remove.len(), ENTRIES_MAX)?;
+            at_most(
+                "entries added and removed",
+                add.len() + remove.len(),
+                ENTRIES_MAX,
+            )?;
             if op == Op::Insert && !remove.is_empty() {
                 return Err("an insert removes no entries".into());
             }
@@ -118,8 +147,12 @@ fn check_delta(field: &Field, delta: &Delta, op: Op) -> Result<(), String> {
         }
         (Merge::Sum, _) => Err("a sum takes what is added, {\"add\": n}, not a new total".into()),
         (Merge::Append, _) => Err("append takes one new entry, a text".into()),
-        (Merge::Set, _) => Err("a set takes {\"add\": [..], \"remove\": [..]}, not a new list".into()),
-        (_, Delta::Set(Value::Null)) if field.required => Err("required, it cannot become null".into()),
+        (Merge::Set, _) => {
+            Err("a set takes {\"add\": [..], \"remove\": [..]}, not a new list".into())
+        }
+        (_, Delta::Set(Value::Null)) if field.required => {
+            Err("required, it cannot become null".into())
+        }
         (_, Delta::Set(value)) => check_value(field, value),
         (_, Delta::Add(_) | Delta::Append(_) | Delta::Edit { .. }) => {
             Err("takes a new value, not an addition to the old one".into())
@@ -139,7 +172,9 @@ fn check_value(field: &Field, value: &Value) -> Result<(), String> {
         (Kind::Enum { .. }, Value::Text(code)) => check_code(field, code),
         (Kind::Set { .. }, Value::List(entries)) => {
             at_most("entries", entries.len(), ENTRIES_MAX)?;
-            entries.iter().try_for_each(|entry| check_code(field, entry))
+            entries
+                .iter()
+                .try_for_each(|entry| check_code(field, entry))
         }
         _ => Ok(()),
     }
@@ -148,12 +183,16 @@ fn check_value(field: &Field, value: &Value) -> Result<(), String> {
 fn check_range(field: &Field, number: i64) -> Result<(), String> {
     let text = |number| unscaled(number, scale(field));
     match (field.min, field.max) {
-        (Some(min), _) if number < min => {
-            Err(format!("{} is below {}, the least allowed", text(number), text(min)))
-        }
-        (_, Some(max)) if number > max => {
-            Err(format!("{} is above {}, the greatest allowed", text(number), text(max)))
-        }
+        (Some(min), _) if number < min => Err(format!(
+            "{} is below {}, the least allowed",
+            text(number),
+            text(min)
+        )),
+        (_, Some(max)) if number > max => Err(format!(
+            "{} is above {}, the greatest allowed",
+            text(number),
+            text(max)
+        )),
         _ => Ok(()),
     }
 }
@@ -168,5 +207,9 @@ fn check_code(field: &Field, code: &String) -> Result<(), String> {
     if values.contains(code) {
         return Ok(());
     }
-    Err(format!("{} is not one of {}", quote(code), values.join(", ")))
+    Err(format!(
+        "{} is not one of {}",
+        quote(code),
+        values.join(", ")
+    ))
 }

@@ -1,13 +1,14 @@
 //! The schema: tables, fields, and how their changes merge.
 //!
 //! This file holds the numbered form that both ends store and exchange. The
-//! TOML form that people write is [`file`]; what may follow what is [`compat`];
+//! TOML form that people write is [`mod@file`]; what may follow what is [`compat`];
 //! the judgement of one change alone is [`judge`]; [`interpret`] types raw
 //! changes, [`cell`] maps values to columns.
 pub mod cell;
 pub mod compat;
 mod date;
 mod decimal;
+mod field;
 pub mod file;
 pub mod interpret;
 pub mod judge;
@@ -188,9 +189,7 @@ pub enum Scope {
 }
 
 /// How soon a table's rows go. Also the index of its cursor.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lane {
     /// Before the others.
@@ -217,7 +216,10 @@ pub enum History {
 impl Schema {
     /// The table of a number.
     pub fn table(&self, number: u16) -> Option<&Table> {
-        let place = self.tables.binary_search_by_key(&number, |table| table.number).ok()?;
+        let place = self
+            .tables
+            .binary_search_by_key(&number, |table| table.number)
+            .ok()?;
         Some(&self.tables[place])
     }
 
@@ -230,7 +232,10 @@ impl Schema {
 impl Table {
     /// The field of a number.
     pub fn field(&self, number: u16) -> Option<&Field> {
-        let place = self.fields.binary_search_by_key(&number, |field| field.number).ok()?;
+        let place = self
+            .fields
+            .binary_search_by_key(&number, |field| field.number)
+            .ok()?;
         Some(&self.fields[place])
     }
 
