@@ -370,7 +370,7 @@ fn nobody_there_is_silence_after_the_named_tries() {
         failure,
         Failure::Silent {
             phase: Phase::Hello,
-            tries: 6
+            tries: 8
         }
     );
     assert!(world.now_ms < 20_000);

@@ -41,9 +41,9 @@ impl Timing {
     pub fn serial(baud: u32) -> Timing {
         let byte_us = 10_000_000 / u64::from(baud.max(1));
         Timing {
-            answer_ms: 2_500,
+            answer_ms: 1_500,
             byte_us,
-            tries_max: 6,
+            tries_max: 8,
             busy_ms_max: 20_000,
         }
     }

@@ -1,0 +1,502 @@
+//! The command line of `wadi-handheld`.
+//!
+//! Results go to standard output, news and reasons to standard error. Exit
+//! codes: 0 all went well, 1 something was put aside or failed, 2 usage, 69 no
+//! link, 75 try later.
+use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use wadi_protocol::change::Op;
+use wadi_protocol::limits::NAME_BYTES_MAX;
+
+use super::entry::enter;
+use super::import::{Import, ImportError, Note, import};
+use super::list::list;
+use super::record::{Record, parse};
+use super::store::{Opening, Origin, Status, Store, StoreError};
+use super::sync::{Place, Sync, SyncError, Synced};
+
+const FAILED: u8 = 1;
+const NO_LINK: u8 = 69;
+const LATER: u8 = 75;
+
+/// Collect records offline; sync them with a Wadi gateway over a serial line or the local network.
+#[derive(Debug, Parser)]
+#[command(name = "wadi-handheld", version)]
+pub struct Cli {
+    /// The file that keeps everything: records to send, and what the village shows.
+    #[arg(long, value_name = "FILE")]
+    pub db: PathBuf,
+    /// Whose records these are, unless a record says so itself. A new file gets
+    /// this name for its own device (else the host's name).
+    #[arg(long, value_name = "NAME", value_parser = device_name)]
+    pub device: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take in a file of records, one JSON record a line.
+    ///
+    /// Lines that are no records are put aside and named; the others go in, a
+    /// thousand in a transaction. An import that was cut off goes on where it was
+    /// when run again. A finished one that is run again makes the changes again:
+    /// without ids, the rows too.
+    Import {
+        /// The file, JSON lines.
+        file: PathBuf,
+        /// Where lines are put aside [default: FILE.rejects.jsonl]
+        #[arg(long, value_name = "FILE")]
+        rejects: Option<PathBuf>,
+    },
+    /// Take in one record, or those on standard input; prints the ids of the rows.
+    Put {
+        /// The record as JSON, or - for standard input, one a line.
+        record: String,
+    },
+    /// Delete a row.
+    Delete {
+        /// Its table.
+        table: String,
+        /// Its id.
+        id: String,
+    },
+    /// Print the rows of a table as JSON lines, with marks where own edits are not decided yet.
+    List {
+        /// The table.
+        table: String,
+    },
+    /// Offer what is not sent, learn what became of the rest, pull what changed.
+    Sync(SyncArgs),
+    /// What is where.
+    Status {
+        /// As one line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where the gateway is.
+#[derive(Debug, Args)]
+pub struct SyncArgs {
+    /// The serial port.
+    #[arg(
+        long,
+        value_name = "PATH",
+        required_unless_present = "tcp",
+        conflicts_with = "tcp"
+    )]
+    serial: Option<PathBuf>,
+    /// Bits a second on the serial port.
+    #[arg(long, value_name = "N", default_value_t = 115_200, value_parser = clap::value_parser!(u32).range(300..=4_000_000))]
+    baud: u32,
+    /// Host and port on the local network.
+    #[arg(long, value_name = "HOST:PORT")]
+    tcp: Option<String>,
+    /// Learn the schema only; offer and pull nothing.
+    #[arg(long)]
+    schema_only: bool,
+}
+
+/// Why a command failed: its exit code and what to say.
+#[derive(Debug)]
+struct Failed {
+    code: u8,
+    reason: String,
+}
+
+impl Failed {
+    fn new(code: u8, reason: impl ToString) -> Failed {
+        Failed {
+            code,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Failed {
+        Failed::new(FAILED, error)
+    }
+}
+
+/// Run a command.
+pub fn run(cli: &Cli) -> ExitCode {
+    match execute(cli) {
+        Ok(code) => code,
+        Err(failed) => {
+            eprintln!("wadi-handheld: {}", failed.reason);
+            ExitCode::from(failed.code)
+        }
+    }
+}
+
+fn execute(cli: &Cli) -> Result<ExitCode, Failed> {
+    let creates = matches!(
+        cli.command,
+        Command::Import { .. } | Command::Put { .. } | Command::Sync(_)
+    );
+    let opening = Opening {
+        path: cli.db.clone(),
+        label: cli.device.clone(),
+        create: creates,
+        origin: Origin::here(),
+    };
+    let failed = |error: StoreError| at(&cli.db, error);
+    let (mut store, created) = Store::open(&opening).map_err(failed)?;
+    if created {
+        eprintln!(
+            "{}: new file of device {}",
+            cli.db.display(),
+            store.device().label
+        );
+    }
+    let device = cli
+        .device
+        .clone()
+        .unwrap_or_else(|| store.device().label.clone());
+    match &cli.command {
+        Command::Import { file, rejects } => {
+            run_import(&mut store, file, rejects.as_deref(), device)
+        }
+        Command::Put { record } => put(&mut store, record, &device),
+        Command::Delete { table, id } => delete(&mut store, table, id, &device),
+        Command::List { table } => run_list(&store, table),
+        Command::Sync(args) => sync(&mut store, args),
+        Command::Status { json } => status(&store, *json),
+    }
+}
+
+fn at(db: &Path, error: StoreError) -> Failed {
+    Failed::new(FAILED, format!("{}: {error}", db.display()))
+}
+
+fn device_name(name: &str) -> Result<String, String> {
+    match name.len() {
+        1..=NAME_BYTES_MAX => Ok(name.to_owned()),
+        length => Err(format!(
+            "a name of 1 to {NAME_BYTES_MAX} bytes is needed, not {length}"
+        )),
+    }
+}
+
+/// Seconds since 1970, by the system's clock.
+fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn bar(length: u64, template: &str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(length);
+    bar.set_style(ProgressStyle::with_template(template).expect("our own templates are right"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn run_import(
+    store: &mut Store,
+    file: &Path,
+    rejects: Option<&Path>,
+    device: String,
+) -> Result<ExitCode, Failed> {
+    let rejects = rejects.map_or_else(
+        || {
+            let mut name = file.as_os_str().to_owned();
+            name.push(".rejects.jsonl");
+            PathBuf::from(name)
+        },
+        Path::to_owned,
+    );
+    let length = std::fs::metadata(file).map_or(0, |found| found.len());
+    let bar = bar(length, "{wide_bar} {bytes}/{total_bytes}, {eta} left");
+    let shown = file.display();
+    let tell = |note| match note {
+        Note::Resumed(line) => bar.suspend(|| {
+            eprintln!("{shown}: an import of this file was cut off; it goes on after line {line}");
+        }),
+        Note::Aside(line, reason) => {
+            bar.suspend(|| eprintln!("{shown}:{line}: put aside: {reason}"))
+        }
+        Note::Doubtful(line, reason) => bar.suspend(|| {
+            eprintln!("{shown}:{line}: taken, but the hub will put it aside: {reason}");
+        }),
+        Note::Done(bytes) => bar.set_position(bytes),
+    };
+    if store.schema().is_none() {
+        eprintln!("no schema yet: records are taken as they are, and judged at the hub");
+    }
+    let what = Import {
+        file: file.to_owned(),
+        rejects: rejects.clone(),
+        device,
+    };
+    let outcome = import(store, &what, now_s, tell);
+    bar.finish_and_clear();
+    let done = outcome.map_err(|error| match error {
+        ImportError::Store(error) => at(store.path(), error),
+        other => Failed::new(FAILED, other),
+    })?;
+    println!(
+        "{} changes taken, {} lines put aside, {} doubtful",
+        done.changes, done.aside, done.doubtful
+    );
+    if done.aside == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!(
+        "the lines put aside are in {}: mend them and import that file",
+        rejects.display()
+    );
+    Ok(ExitCode::from(FAILED))
+}
+
+fn put(store: &mut Store, record: &str, device: &str) -> Result<ExitCode, Failed> {
+    if record != "-" {
+        let taken = put_line(store, record, device)?;
+        return Ok(ExitCode::from(u8::from(!taken)));
+    }
+    let mut bad = false;
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        if !line.trim().is_empty() {
+            bad |= !put_line(store, &line, device)?;
+        }
+    }
+    Ok(ExitCode::from(u8::from(bad)))
+}
+
+/// Take in one line; whether it could be.
+fn put_line(store: &mut Store, line: &str, device: &str) -> Result<bool, Failed> {
+    let records = match parse(line) {
+        Ok(records) => records,
+        Err(reason) => {
+            eprintln!("not taken: {reason}");
+            return Ok(false);
+        }
+    };
+    put_records(store, &records, device)
+}
+
+fn put_records(store: &mut Store, records: &[Record], device: &str) -> Result<bool, Failed> {
+    let path = store.path().to_owned();
+    let entered = store.write(now_s(), |work| enter(work, records, device));
+    match entered.map_err(|error| at(&path, error))? {
+        Ok(entered) => {
+            for reason in entered.warnings {
+                eprintln!("taken, but the hub will put it aside: {reason}");
+            }
+            for row in entered.rows {
+                println!("{row}");
+            }
+            Ok(true)
+        }
+        Err(reason) => {
+            eprintln!("not taken: {reason}");
+            Ok(false)
+        }
+    }
+}
+
+fn delete(store: &mut Store, table: &str, id: &str, device: &str) -> Result<ExitCode, Failed> {
+    let row = id
+        .parse()
+        .map_err(|error| Failed::new(FAILED, format!("id {id:?}: {error}")))?;
+    let record = Record {
+        op: Op::Delete,
+        table: table.to_owned(),
+        row: Some(row),
+        fields: Default::default(),
+        entered_s: None,
+        device: None,
+    };
+    let taken = put_records(store, &[record], device)?;
+    Ok(ExitCode::from(u8::from(!taken)))
+}
+
+fn run_list(store: &Store, table: &str) -> Result<ExitCode, Failed> {
+    let Some(schema) = store.schema() else {
+        return Err(Failed::new(
+            FAILED,
+            "no schema yet: run `sync` once, so that there are tables",
+        ));
+    };
+    let Some(table) = schema.table_named(table) else {
+        let names: Vec<&str> = schema
+            .tables
+            .iter()
+            .map(|table| table.name.as_str())
+            .collect();
+        return Err(Failed::new(
+            FAILED,
+            format!("there is no table {table}; there are: {}", names.join(", ")),
+        ));
+    };
+    match list(store, table, &mut BufWriter::new(io::stdout().lock())) {
+        // Whoever reads has read enough.
+        Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(ExitCode::SUCCESS)
+        }
+        outcome => outcome
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| at(store.path(), error)),
+    }
+}
+
+fn sync(store: &mut Store, args: &SyncArgs) -> Result<ExitCode, Failed> {
+    let place = match (&args.serial, &args.tcp) {
+        (Some(path), _) => Place::Serial {
+            path: path.clone(),
+            baud: args.baud,
+        },
+        (None, Some(address)) => Place::Tcp(address.clone()),
+        (None, None) => unreachable!("one of them is required"),
+    };
+    let path = store.path().to_owned();
+    let waiting = store.status().map_err(|error| at(&path, error))?.changes["pending"];
+    let bar = bar(waiting, "{wide_bar} {pos}/{len} offered, {msg}");
+    let mut tell = |synced: &Synced| {
+        bar.set_position(synced.offered);
+        bar.set_message(format!(
+            "{} durable, {} rows pulled",
+            synced.durable, synced.pulled
+        ));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let sync = Sync::new(store, place, args.schema_only, now_s, &mut tell);
+    let (synced, outcome) = runtime.block_on(sync.run());
+    bar.finish_and_clear();
+    say(&synced);
+    match outcome {
+        Ok(()) if synced.refused > 0 => Ok(ExitCode::from(FAILED)),
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(SyncError::Store(error)) => Err(at(&path, error)),
+        Err(error @ SyncError::NoLink(_)) => Err(Failed::new(NO_LINK, error)),
+        Err(error @ SyncError::Later(_)) => Err(Failed::new(LATER, error)),
+        Err(error @ SyncError::Refused(_)) => Err(Failed::new(FAILED, error)),
+    }
+}
+
+fn say(synced: &Synced) {
+    if let Some(version) = synced.schema {
+        println!("schema version {version} learnt");
+    }
+    println!(
+        "offered {}, durable {}, pulled {}, held back {}, refused {}",
+        synced.offered, synced.durable, synced.pulled, synced.held_back, synced.refused
+    );
+    if synced.refused > 0 {
+        eprintln!(
+            "the gateway refused changes, which stay here: {}",
+            synced.refusal
+        );
+    }
+    if synced.noise > 0 {
+        eprintln!(
+            "{} frames were garbled on the line and sent again",
+            synced.noise
+        );
+    }
+}
+
+fn status(store: &Store, json: bool) -> Result<ExitCode, Failed> {
+    let status = store.status().map_err(|error| at(store.path(), error))?;
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", status_json(store, &status))?;
+    } else {
+        write_status(&mut out, store, &status)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status_json(store: &Store, status: &Status) -> serde_json::Value {
+    let undecided: Vec<_> = status
+        .undecided
+        .iter()
+        .map(|change| {
+            serde_json::json!({
+                "dot": change.dot, "table": change.table, "id": change.row,
+                "custody": change.custody, "reason": change.reason,
+            })
+        })
+        .collect();
+    let devices: Vec<_> = status
+        .devices
+        .iter()
+        .map(|(label, id, run, seq)| serde_json::json!({"label": label, "device": id, "run": run, "seq": seq}))
+        .collect();
+    serde_json::json!({
+        "device": store.device().label,
+        "schema": status.schema,
+        "site": status.site,
+        "last_sync_s": status.last_sync_s,
+        "feed": {"run": status.feed.run.to_string(), "seq": status.feed.seq},
+        "changes": status.changes,
+        "rows": status.rows,
+        "devices": devices,
+        "undecided": undecided,
+    })
+}
+
+fn write_status(out: &mut impl Write, store: &Store, status: &Status) -> io::Result<()> {
+    writeln!(out, "device       {}", store.device().label)?;
+    let synced = match status.last_sync_s {
+        Some(second) => jiff::Timestamp::from_second(second as i64)
+            .map_or_else(|_| second.to_string(), |time| time.to_string()),
+        None => "never".to_owned(),
+    };
+    writeln!(
+        out,
+        "last sync    {synced} at {}",
+        status.site.as_deref().unwrap_or("no site yet")
+    )?;
+    writeln!(
+        out,
+        "schema       {}",
+        if status.schema == 0 {
+            "none yet".into()
+        } else {
+            format!("version {}", status.schema)
+        }
+    )?;
+    let told = [
+        ("pending", "only in this file"),
+        ("taken", "at the gateway, not at the hub"),
+        ("parked", "at the hub, wait for what they need"),
+        ("quarantined", "at the hub, put aside"),
+        ("durable", "at the hub"),
+    ];
+    for (custody, meaning) in told {
+        writeln!(
+            out,
+            "{custody:<12} {:>8}  {meaning}",
+            status.changes.get(custody).unwrap_or(&0)
+        )?;
+    }
+    for (table, rows) in &status.rows {
+        writeln!(out, "rows         {rows:>8}  {table}")?;
+    }
+    for change in &status.undecided {
+        writeln!(
+            out,
+            "{}  {} {} {}: {}",
+            change.custody, change.dot, change.table, change.row, change.reason
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! The reference handheld: collects offline, syncs when a gateway is in reach.
+//!
+//! [`record`] is the JSON form of records, [`entry`] makes changes of them,
+//! [`store`] keeps them and the replica of the village, [`import`] and [`list`]
+//! are the bulk ways in and out, [`sync`] drives the link, [`command`] is the
+//! command line. A handheld knows no broker and no hub.
+pub mod command;
+pub mod entry;
+pub mod import;
+pub mod list;
+pub mod record;
+pub mod store;
+pub mod sync;

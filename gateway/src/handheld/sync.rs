@@ -1,0 +1,411 @@
+//! Driving a sync: the link's collector over a serial port or TCP, and the store.
+//!
+//! What is heard is committed before the next question goes out. A link that is
+//! cut is made again a few times, as long as each brings something; whatever
+//! was taken or pulled before stays so.
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use wadi_protocol::id::Dot;
+use wadi_protocol::link::collector::{
+    Collector, Failure, Heard, Opening, Phase, Supplied, Timing, Turn,
+};
+use wadi_protocol::link::frame::Accumulator;
+use wadi_protocol::link::message::Fate;
+
+use super::store::{Offer, Store, StoreError};
+use crate::serial;
+
+/// Links that may end without having brought anything before a sync gives up.
+const FRUITLESS_LINKS_MAX: u32 = 4;
+/// Before the second link, in milliseconds; it doubles from one to the next.
+const RELINK_MS: u64 = 250;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+/// Bytes read at once.
+const READ_BYTES: usize = 4096;
+
+/// Where the gateway is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// On a serial port.
+    Serial {
+        /// The device file.
+        path: PathBuf,
+        /// Bits a second.
+        baud: u32,
+    },
+    /// On the local network: host and port.
+    Tcp(String),
+}
+
+/// What a sync did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Synced {
+    /// The site of the gateway.
+    pub site: String,
+    /// Changes that the gateway took.
+    pub offered: u64,
+    /// Changes of which we learnt that they are durable.
+    pub durable: u64,
+    /// Changes of which we learnt that they are parked or were put aside at the hub.
+    pub held_back: u64,
+    /// Rows pulled.
+    pub pulled: u64,
+    /// Changes that the gateway refused, kept here.
+    pub refused: u64,
+    /// The last reason of a refusal.
+    pub refusal: String,
+    /// A newer schema came, of this version.
+    pub schema: Option<u32>,
+    /// Links that it took.
+    pub links: u32,
+    /// Frames that the line garbled.
+    pub noise: u64,
+}
+
+/// Why a sync did not come to its end. What it did until then stays.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The port or the address gives no link, or nobody answers there.
+    #[error("no link: {0}")]
+    NoLink(String),
+    /// The gateway cannot just now, or the link broke too often.
+    #[error("not finished: {0}; what was taken stays taken, run `sync` again")]
+    Later(String),
+    /// The gateway will not talk with us.
+    #[error("the gateway refused: {0}")]
+    Refused(String),
+    /// The file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How one link ended.
+enum Ended {
+    Done,
+    Cut(io::Error),
+    Failed(Failure),
+}
+
+/// A sync in progress.
+pub struct Sync<'a> {
+    store: &'a mut Store,
+    place: Place,
+    schema_only: bool,
+    now_s: fn() -> u64,
+    tell: &'a mut dyn FnMut(&Synced),
+    synced: Synced,
+    offer: Option<Offer>,
+    /// An offer was refused, which a gateway that was started anew does once.
+    doubt: bool,
+    /// Groups to be offered one by one, to find the one that is refused.
+    suspects: usize,
+    skipped: BTreeSet<i64>,
+    /// How far fates were asked.
+    asked: Option<Dot>,
+    /// Fates were told in this round of questions that send changes out again.
+    again: bool,
+    /// How often unknown changes were offered again.
+    rounds: u32,
+}
+
+impl<'a> Sync<'a> {
+    /// A sync of a store with a gateway. `tell` hears of every step.
+    pub fn new(
+        store: &'a mut Store,
+        place: Place,
+        schema_only: bool,
+        now_s: fn() -> u64,
+        tell: &'a mut dyn FnMut(&Synced),
+    ) -> Sync<'a> {
+        let synced = Synced::default();
+        Sync {
+            store,
+            place,
+            schema_only,
+            now_s,
+            tell,
+            synced,
+            offer: None,
+            doubt: false,
+            suspects: 0,
+            skipped: BTreeSet::new(),
+            asked: None,
+            again: false,
+            rounds: 0,
+        }
+    }
+
+    /// Run to the end.
+    pub async fn run(mut self) -> (Synced, Result<(), SyncError>) {
+        let outcome = self.links().await;
+        (self.synced, outcome)
+    }
+
+    async fn links(&mut self) -> Result<(), SyncError> {
+        let mut fruitless = 0;
+        loop {
+            let before = self.fruit();
+            self.synced.links += 1;
+            let (outcome, linked) = match &self.place {
+                Place::Serial { path, baud } => match serial::open(path, *baud) {
+                    Ok(port) => (self.session(port, Timing::serial(*baud)).await?, true),
+                    Err(error) => (Ended::Cut(error), false),
+                },
+                Place::Tcp(address) => match connect(address).await {
+                    Ok(stream) => (self.session(stream, Timing::lan()).await?, true),
+                    Err(error) => (Ended::Cut(error), false),
+                },
+            };
+            fruitless = if self.fruit() > before {
+                0
+            } else {
+                fruitless + 1
+            };
+            let patience = fruitless < FRUITLESS_LINKS_MAX;
+            match outcome {
+                Ended::Done => return Ok(()),
+                Ended::Cut(_) if patience => {}
+                Ended::Cut(error) if linked => {
+                    return Err(SyncError::Later(format!(
+                        "the link is cut again and again ({error})"
+                    )));
+                }
+                Ended::Cut(error) => {
+                    return Err(SyncError::NoLink(self.advice(&error.to_string())));
+                }
+                Ended::Failed(failure) => self.failed(failure, patience)?,
+            }
+            sleep(Duration::from_millis(RELINK_MS << fruitless.min(6))).await;
+        }
+    }
+
+    /// What grows only when a link brings something.
+    fn fruit(&self) -> (u64, u64, u64, usize) {
+        (
+            self.synced.offered,
+            self.synced.durable,
+            self.synced.pulled,
+            self.skipped.len(),
+        )
+    }
+
+    /// Whether a failure may be got over by another link; if so, prepare it.
+    fn failed(&mut self, failure: Failure, patience: bool) -> Result<(), SyncError> {
+        match failure {
+            Failure::Silent {
+                phase: Phase::Hello,
+                tries,
+            } => {
+                let why = format!("nobody answers ({tries} tries)");
+                Err(SyncError::NoLink(self.advice(&why)))
+            }
+            Failure::Refused {
+                phase: Phase::Hello,
+                reason,
+            } => Err(SyncError::Refused(reason)),
+            Failure::Refused {
+                phase: Phase::Offers,
+                reason,
+            } => Ok(self.offer_refused(reason)?),
+            Failure::Busy { reason } => {
+                Err(SyncError::Later(format!("the gateway is busy ({reason})")))
+            }
+            Failure::Refused { reason, .. } if !patience => Err(SyncError::Refused(reason)),
+            failure if !patience => Err(SyncError::Later(failure.to_string())),
+            Failure::Refused { .. } | Failure::Silent { .. } | Failure::Breach(_) => Ok(()),
+        }
+    }
+
+    /// A gateway that was started anew has forgotten our hello, so a first refusal
+    /// only means another link. A second one has the groups of the offer offered one
+    /// by one; the one that is refused alone stays here, and the others go on.
+    fn offer_refused(&mut self, reason: String) -> Result<(), StoreError> {
+        let Some(offer) = self.offer.take() else {
+            return Ok(());
+        };
+        if !self.doubt {
+            self.doubt = true;
+        } else if offer.groups > 1 {
+            self.suspects = offer.groups;
+        } else {
+            let now_s = (self.now_s)();
+            self.store
+                .write(now_s, |work| work.refused(&offer.places, &reason))?;
+            self.synced.refused += offer.places.len() as u64;
+            self.synced.refusal = reason;
+            self.skipped.extend(offer.places);
+            self.suspects = self.suspects.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    fn advice(&self, why: &str) -> String {
+        match &self.place {
+            Place::Serial { path, baud } => format!(
+                "{}: {why}; check the cable, the path, the {baud} baud, and that the gateway runs and has this port in [[serial]]",
+                path.display()
+            ),
+            Place::Tcp(address) => {
+                format!(
+                    "{address}: {why}; check the network, the address, and that the gateway runs and listens there ([lan])"
+                )
+            }
+        }
+    }
+
+    async fn session(
+        &mut self,
+        mut link: impl AsyncRead + AsyncWrite + Unpin,
+        timing: Timing,
+    ) -> Result<Ended, SyncError> {
+        self.store.refresh()?;
+        let device = self.store.device();
+        let opening = Opening {
+            device: device.id,
+            label: device.label.clone(),
+            schema: self.store.schema().map_or(0, |schema| schema.version),
+            feed: self.store.feed(),
+        };
+        let number = getrandom::u32()
+            .map_err(|error| StoreError::Io(io::Error::other(error.to_string())))?;
+        let mut collector = Collector::new(opening, timing, number);
+        let mut accumulator = Accumulator::new();
+        (self.asked, self.again, self.offer) = (None, false, None);
+        let began = Instant::now();
+        let now_ms = || began.elapsed().as_millis() as u64;
+        let mut buffer = [0; READ_BYTES];
+        let ended = loop {
+            match collector.turn(now_ms()) {
+                Turn::Send(bytes) => {
+                    let patience = Duration::from_millis(timing.answer_ms)
+                        + Duration::from_micros(bytes.len() as u64 * timing.byte_us * 2);
+                    // A line that takes no bytes is like one that gives none: the question is asked again.
+                    if let Ok(Err(error)) = timeout(patience, link.write_all(&bytes)).await {
+                        break Ended::Cut(error);
+                    }
+                }
+                Turn::Wait { until_ms } => {
+                    let until = began + Duration::from_millis(until_ms);
+                    match timeout_at(until, link.read(&mut buffer)).await {
+                        Ok(Ok(0)) => break Ended::Cut(io::ErrorKind::UnexpectedEof.into()),
+                        Ok(Ok(length)) => {
+                            let mut input = &buffer[..length];
+                            while let Some(body) = accumulator.next_body(&mut input) {
+                                collector.hear(&body, now_ms());
+                            }
+                            if accumulator.is_amid() {
+                                collector.stirred(now_ms());
+                            }
+                        }
+                        Ok(Err(error)) => break Ended::Cut(error),
+                        Err(_) => {}
+                    }
+                }
+                Turn::Heard(heard) => self.heard(heard)?,
+                Turn::Supply(Phase::Offers) if self.schema_only => break Ended::Done,
+                Turn::Supply(phase) => {
+                    let next = self.supply(phase)?;
+                    if let Err(error) = collector.supply(next) {
+                        break Ended::Failed(Failure::Refused {
+                            phase,
+                            reason: error.to_string(),
+                        });
+                    }
+                }
+                Turn::Done => {
+                    self.store.write((self.now_s)(), |work| work.synced())?;
+                    break Ended::Done;
+                }
+                Turn::Failed(failure) => break Ended::Failed(failure),
+            }
+        };
+        self.synced.noise += accumulator.noise().frames;
+        Ok(ended)
+    }
+
+    /// Make durable what a gateway said.
+    fn heard(&mut self, heard: Heard) -> Result<(), StoreError> {
+        let now_s = (self.now_s)();
+        match heard {
+            Heard::Welcome(welcome) => {
+                self.store.write(now_s, |work| work.welcome(&welcome))?;
+                self.synced.site = welcome.site;
+            }
+            Heard::Schema(bytes) => {
+                self.store
+                    .write(now_s, |work| work.install_schema(&bytes))?;
+                self.synced.schema = self.store.schema().map(|schema| schema.version);
+            }
+            Heard::Taken => {
+                let offer = self.offer.take().expect("only an offer is taken");
+                self.store.write(now_s, |work| work.taken(&offer.places))?;
+                self.synced.offered += offer.places.len() as u64;
+                self.suspects = self.suspects.saturating_sub(1);
+                self.doubt = self.suspects > 0;
+            }
+            Heard::Fates(fates) => {
+                let (durable, unknown) = self.store.write(now_s, |work| work.fates(&fates))?;
+                self.again |= unknown > 0;
+                self.synced.durable += durable;
+                let held = |fate: &Fate| matches!(fate, Fate::Parked | Fate::Quarantined { .. });
+                let spans = fates.iter().filter(|(.., fate)| held(fate));
+                self.synced.held_back += spans
+                    .map(|(_, _, first, last, _)| last.saturating_sub(*first) + 1)
+                    .sum::<u64>();
+            }
+            Heard::Page(page) => {
+                self.synced.pulled += self.store.write(now_s, |work| work.page(&page))?.rows;
+            }
+        }
+        (self.tell)(&self.synced);
+        Ok(())
+    }
+
+    fn supply(&mut self, phase: Phase) -> Result<Supplied, StoreError> {
+        Ok(match phase {
+            Phase::Offers => self.next_offer()?,
+            Phase::Fates => {
+                let (spans, last) = self.store.undecided(self.asked)?;
+                if !spans.is_empty() {
+                    self.asked = last;
+                    return Ok(Supplied::Fates(spans));
+                }
+                // What this gateway does not know is offered again, once.
+                if std::mem::take(&mut self.again) && self.rounds == 0 {
+                    self.rounds += 1;
+                    return self.next_offer();
+                }
+                Supplied::Nothing
+            }
+            Phase::Pulls => Supplied::Pull(self.store.feed()),
+            Phase::Hello | Phase::Schema => unreachable!("the collector asks these by itself"),
+        })
+    }
+
+    fn next_offer(&mut self) -> Result<Supplied, StoreError> {
+        let groups_max = if self.suspects > 0 { 1 } else { usize::MAX };
+        let offer = self.store.offer(groups_max, &self.skipped)?;
+        Ok(match offer {
+            Some(offer) => {
+                let batch = offer.batch.clone();
+                self.offer = Some(offer);
+                Supplied::Offer(batch)
+            }
+            None => Supplied::Nothing,
+        })
+    }
+}
+
+async fn connect(address: &str) -> io::Result<TcpStream> {
+    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}

@@ -1,0 +1,16 @@
+//! The village end of Wadi: the gateway, and the reference handheld.
+//!
+//! Imports point down: `main` and [`config`] wire things up; the sync worker
+//! and the link sessions own clocks and sockets; store, MQTT, serial and LAN
+//! are edges that know the protocol and never each other.
+pub mod config;
+pub mod handheld;
+pub mod lan;
+pub mod logging;
+pub mod mqtt;
+pub mod serial;
+pub mod session;
+pub mod store;
+pub mod command;
+pub mod control;
+pub mod sync;

@@ -1,0 +1,185 @@
+//! `wadi-gateway`: wiring only.
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{error, info};
+use wadi_gateway::config::{Config, ConfigError};
+use wadi_gateway::control::{self, SYNC_PATIENCE};
+use wadi_gateway::store::thread::{self, Failure, Handle};
+use wadi_gateway::store::{Opening, Store};
+use wadi_gateway::sync::Worker;
+use wadi_gateway::{command, lan, logging, serial};
+use wadi_protocol::id::GatewayId;
+
+/// The configuration or the arguments cannot be used: systemd should not try again.
+const EXIT_CONFIG: u8 = 78;
+/// There is no link to the hub.
+const EXIT_UNAVAILABLE: u8 = 69;
+/// How often the store looks for what other programs wrote.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long tasks have to end.
+const STOP_PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// The village end of Wadi: keeps what handhelds and programs record, and syncs
+/// it with the hub whenever the link flows.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve handhelds and sync, until stopped.
+    Run,
+    /// A page about this gateway; problems first.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sync now; ends when everything is exchanged.
+    Sync,
+    /// The schema that this gateway holds.
+    Schema,
+    /// Every change by custody; exit code 1 if the books do not balance.
+    Ledger {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    logging::start();
+    match ask(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("wadi-gateway: {error:#}");
+            let bad_config = error.downcast_ref::<ConfigError>().is_some();
+            ExitCode::from(if bad_config { EXIT_CONFIG } else { 1 })
+        }
+    }
+}
+
+fn ask(arguments: Arguments) -> Result<ExitCode> {
+    let config = Config::read(&arguments.config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the async runtime")?;
+    let mut out = std::io::stdout().lock();
+    match arguments.command {
+        Command::Run => return runtime.block_on(run(&config)),
+        Command::Sync => return runtime.block_on(sync(&config)),
+        Command::Status { json } => command::status(&config.database, json, now_s(), &mut out)?,
+        Command::Schema => command::schema(&config.database, &mut out)?,
+        Command::Ledger { json } => {
+            let whole = command::ledger(&config.database, json, &mut out)?;
+            return Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything at once, until a signal or a failing store.
+async fn run(config: &Config) -> Result<ExitCode> {
+    let (handle, failure) = open(config)?;
+    let (stop, stopping) = watch::channel(false);
+    let (desk, counter) = control::desk();
+    let mut tasks = tokio::task::JoinSet::new();
+    for port in &config.serial {
+        let (port, handle) = (port.clone(), handle.clone());
+        tasks.spawn(serial::serve_serial(port.path, port.baud, handle, stopping.clone()));
+    }
+    if let Some(lan) = &config.lan {
+        let listener = lan::listen(&lan.listen).await?;
+        tasks.spawn(lan::serve_lan(listener, handle.clone(), stopping.clone()));
+    }
+    tasks.spawn(look(handle.clone()));
+    let database = config.database.clone();
+    tasks.spawn(async move { control::serve(&database, counter).await });
+    tasks.spawn(Worker::new(config, handle, desk, stopping).run());
+    info!(site = config.site, gateway = config.gateway, "running");
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => info!("stopping"),
+        _ = tokio::signal::ctrl_c() => info!("stopping"),
+        error = failure => {
+            let error = error.context("the store's thread ended without a word")?;
+            return Err(error.into());
+        }
+    }
+    // Nothing is lost by ending here: what was acknowledged is fsynced.
+    stop.send_replace(true);
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(STOP_PATIENCE / 3, ended).await;
+    tasks.shutdown().await;
+    let _ = std::fs::remove_file(control::path(&config.database));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ask the running gateway to sync, or do it here if none runs.
+async fn sync(config: &Config) -> Result<ExitCode> {
+    let outcome = match control::ask(&config.database).await {
+        Some(outcome) => outcome,
+        None => {
+            let (handle, failure) = open(config)?;
+            let (_stop, stopping) = watch::channel(false);
+            let (desk, _counter) = control::desk();
+            let worker = Worker::new(config, handle, desk, stopping);
+            tokio::select! {
+                done = worker.once(SYNC_PATIENCE) => done.map_err(|error| error.to_string()),
+                error = failure => return Err(error.context("the store's thread ended")?.into()),
+            }
+        }
+    };
+    match outcome {
+        Ok(()) => {
+            println!("synced");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(why) => {
+            eprintln!("wadi-gateway: not synced: {why}");
+            Ok(ExitCode::from(EXIT_UNAVAILABLE))
+        }
+    }
+}
+
+fn open(config: &Config) -> Result<(Handle, Failure)> {
+    let opening = Opening {
+        path: config.database.clone(),
+        site: config.site.clone(),
+        gateway: GatewayId(config.gateway),
+        now_s: now_s(),
+        random: [random()?, random()?],
+    };
+    let store = Store::open(&opening).inspect_err(|error| error!("{error}"))?;
+    Ok(thread::start(store, Box::new(now_s)))
+}
+
+fn random() -> Result<u64> {
+    getrandom::u64().map_err(|error| anyhow::anyhow!("no random numbers: {error}"))
+}
+
+/// What other programs write becomes changes soon, link or no link.
+async fn look(handle: Handle) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        handle.drain().await;
+    }
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,241 @@
+//! One link session: a handheld's questions from any stream, answered by the store.
+//!
+//! The same for a serial line and for TCP. One frame is held at a time, one
+//! answer is written at a time, and nothing is queued: whoever asks faster waits.
+//! What the line garbles is counted and asked for again by the handheld. An
+//! answer leaves only after the store has made durable what it says.
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+use wadi_protocol::limits::SCHEMA_PIECE_BYTES_MAX;
+use wadi_protocol::link::frame::{Accumulator, TERMINATOR};
+use wadi_protocol::link::message::{Answer, AnswerBody};
+use wadi_protocol::link::station::{Question, Reaction, Station, frame_of};
+
+use crate::store::IntakeError;
+use crate::store::thread::Handle;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 4096;
+/// Noise on a line is logged this often at most.
+const NOISE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a peer may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// For its next whole frame; none = for ever. Bytes alone do not count, so a
+    /// peer that trickles them gains nothing.
+    pub frame: Option<Duration>,
+    /// For taking an answer off our hands.
+    pub write: Duration,
+    /// Whether the session outlives an answer that was not taken in time: on a
+    /// serial line there may be nobody just now.
+    pub outlives_write: bool,
+}
+
+/// Why a session ended.
+#[derive(Debug)]
+pub enum Closed {
+    /// The other end closed, or the port vanished.
+    Ended,
+    /// No whole frame came, or an answer was not taken, in time.
+    TooSlow,
+    /// The stream failed.
+    Failed(io::Error),
+}
+
+/// What a session did.
+#[derive(Debug)]
+pub struct Report {
+    /// Why it ended.
+    pub closed: Closed,
+    /// Questions answered.
+    pub answered: u64,
+}
+
+/// Serve a stream until it ends. `peer` names it in the log.
+pub async fn serve(
+    mut link: impl AsyncRead + AsyncWrite + Unpin,
+    handle: &Handle,
+    patience: Patience,
+    peer: &str,
+) -> Report {
+    let mut session = Session {
+        handle,
+        peer,
+        station: Station::new(),
+        accumulator: Accumulator::new(),
+        noise_logged: None,
+        noise_known: 0,
+        torn: false,
+        answered: 0,
+    };
+    let closed = session.run(&mut link, patience).await;
+    session.log_noise(true);
+    Report {
+        closed,
+        answered: session.answered,
+    }
+}
+
+struct Session<'a> {
+    handle: &'a Handle,
+    peer: &'a str,
+    station: Station,
+    accumulator: Accumulator,
+    noise_logged: Option<Instant>,
+    /// Garbled frames that were logged.
+    noise_known: u64,
+    /// Our last answer was cut off: what follows needs a fresh start.
+    torn: bool,
+    answered: u64,
+}
+
+impl Session<'_> {
+    async fn run(
+        &mut self,
+        link: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        patience: Patience,
+    ) -> Closed {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut framed = Instant::now();
+        loop {
+            let read = match patience.frame {
+                Some(limit) => match timeout_at(framed + limit, link.read(&mut buffer)).await {
+                    Ok(read) => read,
+                    Err(_) => return Closed::TooSlow,
+                },
+                None => link.read(&mut buffer).await,
+            };
+            let length = match read {
+                Ok(0) => return Closed::Ended,
+                Ok(length) => length,
+                Err(error) => return Closed::Failed(error),
+            };
+            let mut input = &buffer[..length];
+            while let Some(body) = self.accumulator.next_body(&mut input) {
+                framed = Instant::now();
+                let Some(frame) = self.hear(&body).await else {
+                    continue;
+                };
+                match self.write(link, &frame, patience).await {
+                    Ok(true) => self.answered += 1,
+                    Ok(false) if patience.outlives_write => {}
+                    Ok(false) => return Closed::TooSlow,
+                    Err(error) => return Closed::Failed(error),
+                }
+            }
+            self.log_noise(false);
+        }
+    }
+
+    /// The frame that answers a body, if it is to be answered.
+    async fn hear(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        let answer = match self.station.hear(body) {
+            Reaction::Answer(answer) => answer,
+            Reaction::Store(number, question) => Answer {
+                number,
+                body: self.ask_store(question).await,
+            },
+            Reaction::Stale(number) => {
+                tracing::debug!(peer = self.peer, number, "a stale question");
+                return None;
+            }
+            Reaction::Unreadable(error) => {
+                tracing::warn!(peer = self.peer, "{error}");
+                return None;
+            }
+        };
+        if let AnswerBody::Refused { reason } = &answer.body {
+            tracing::warn!(peer = self.peer, reason, "refused");
+        }
+        Some(frame_of(answer))
+    }
+
+    async fn ask_store(&self, question: Question) -> AnswerBody {
+        match question {
+            Question::Welcome {
+                device,
+                label,
+                feed,
+            } => {
+                let welcome = self.handle.welcome(device, feed).await;
+                tracing::info!(peer = self.peer, %device, label, continues = welcome.continues, "hello");
+                AnswerBody::Welcome {
+                    site: welcome.site,
+                    run: welcome.run,
+                    schema: welcome.schema,
+                    schema_bytes: welcome.schema_bytes,
+                    continues: welcome.continues,
+                    clock_s: welcome.clock_s,
+                }
+            }
+            Question::Schema { offset } => {
+                let schema = self.handle.schema_bytes().await;
+                let from = (offset as usize).min(schema.len());
+                let to = (from + SCHEMA_PIECE_BYTES_MAX).min(schema.len());
+                AnswerBody::Schema {
+                    bytes: schema[from..to].to_vec(),
+                }
+            }
+            Question::Intake(batch) => match self.handle.intake(batch).await {
+                Ok(()) => AnswerBody::Taken,
+                Err(IntakeError::Busy { reason, retry_ms }) => {
+                    AnswerBody::Busy { reason, retry_ms }
+                }
+                Err(IntakeError::Refused { reason }) => AnswerBody::Refused { reason },
+            },
+            Question::Fates(spans) => AnswerBody::Fates {
+                fates: self.handle.fates(spans).await,
+            },
+            Question::Feed { device, feed } => {
+                AnswerBody::Page(self.handle.feed(device, feed).await)
+            }
+        }
+    }
+
+    /// Write a frame; whether it was taken whole in time.
+    async fn write(
+        &mut self,
+        link: &mut (impl AsyncWrite + Unpin),
+        frame: &[u8],
+        patience: Patience,
+    ) -> io::Result<bool> {
+        let lead: &[u8] = if self.torn { &[TERMINATOR] } else { &[] };
+        let written = timeout(patience.write, async {
+            link.write_all(lead).await?;
+            link.write_all(frame).await?;
+            link.flush().await
+        });
+        match written.await {
+            Ok(outcome) => {
+                self.torn = false;
+                outcome.map(|()| true)
+            }
+            Err(_) => {
+                self.torn = true;
+                Ok(false)
+            }
+        }
+    }
+
+    fn log_noise(&mut self, last: bool) {
+        let noise = self.accumulator.noise();
+        let due = last
+            || self
+                .noise_logged
+                .is_none_or(|at| at.elapsed() >= NOISE_LOG_INTERVAL);
+        if noise.frames > self.noise_known && due {
+            tracing::warn!(
+                peer = self.peer,
+                frames = noise.frames,
+                bytes = noise.bytes,
+                "noise on the line; garbled frames are asked for again"
+            );
+            self.noise_known = noise.frames;
+            self.noise_logged = Some(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Base: the hub's state at this gateway's cursors, and how own changes that the
+//! hub has committed are folded into it.
+//!
+//! Folding lays the changes in the order of their hub sequences, field by field,
+//! just as the hub did when it decided that a value need not travel.
+use wadi_protocol::change::{Change, Delta, FieldRef, Op};
+use wadi_protocol::resolve::{Image, lay};
+use wadi_protocol::schema::interpret::interpret;
+use wadi_protocol::schema::{Schema, Table};
+use wadi_protocol::value::Value;
+use wadi_protocol::wire::downlink::{PageRow, RowState};
+
+use super::error::Problem;
+use super::image::{Key, encode_image};
+use super::overlay::{Meta, State, base_image};
+use super::work::{Work, table_of};
+use super::{log, seen};
+
+/// Bring a row's base forward: to what the page says of it, or, where the page
+/// does not name it, to the cursor. Showing it comes after, when all are there.
+pub(super) fn advance(
+    work: &mut Work<'_>,
+    schema: &Schema,
+    key: Key,
+    told: Option<&PageRow>,
+) -> Result<(), Problem> {
+    let table = table_of(schema, key.0)?;
+    let mut meta = Meta::load(&work.tx, key)?;
+    let mut base = base_image(work, table, key, &meta)?;
+    if let Some(told) = told {
+        meta.version = meta.version.max(told.version);
+        meta.state = match told.state {
+            RowState::Live => State::Live,
+            RowState::Dead => State::Dead,
+            RowState::Left => State::Left,
+        };
+    }
+    let bound = match meta.state {
+        State::Left => meta.version,
+        _ => meta.version.max(seen::cursor(&work.ground, schema, key.0)),
+    };
+    let mut passed = log::overlay(work, key)?;
+    passed.retain(|entry| entry.seq != 0 && entry.seq <= bound);
+    passed.sort_by_key(|entry| entry.seq);
+    for entry in &passed {
+        // What another gateway brought comes with the page, as state.
+        if entry.brought
+            && let Ok(change) = interpret(schema, &entry.change)
+        {
+            fold(table, &mut base, &change);
+        }
+        log::set_laid(work, entry.id, log::DONE, None, None)?;
+    }
+    match told {
+        Some(told) => take(&mut base, &mut meta, told),
+        None => {
+            meta.state = match &base {
+                Some(base) if base.live => State::Live,
+                Some(_) if meta.state == State::Live => State::Dead,
+                _ => meta.state,
+            };
+        }
+    }
+    // Kept in full until the row is shown anew: the typed table holds the old picture.
+    meta.base = base.as_ref().map(encode_image);
+    meta.save(&work.tx, key)
+}
+
+/// What the page says of a row.
+fn take(base: &mut Option<Image>, meta: &mut Meta, told: &PageRow) {
+    let image = base.get_or_insert_default();
+    if told.whole {
+        image.fields.clear();
+    }
+    for (field, value) in &told.fields {
+        match value {
+            Value::Null => image.fields.remove(field),
+            value => image.fields.insert(*field, value.clone()),
+        };
+    }
+    image.live = told.state == RowState::Live;
+    meta.review.clone_from(&told.review);
+    meta.followed.clone_from(&told.followed);
+}
+
+/// Lay a committed change on the base image. The values of a deleted row stay,
+/// in case the hub says that it is there after all.
+fn fold(table: &Table, base: &mut Option<Image>, change: &Change) {
+    match change.op {
+        Op::Insert => {
+            *base = Some(Image {
+                live: true,
+                ..Image::default()
+            })
+        }
+        Op::Delete => {
+            if let Some(base) = base {
+                base.live = false;
+            }
+            return;
+        }
+        Op::Update | Op::Settle => {}
+    }
+    // An update of a row that base does not have: it is not in this site's scope.
+    let Some(image) = base else { return };
+    for (at, delta) in &change.fields {
+        let FieldRef::Number(number) = at else {
+            continue;
+        };
+        if *number == 0 {
+            if let Delta::Set(Value::Bool(live)) = delta {
+                image.live = *live;
+            }
+            continue;
+        }
+        let Some(field) = table.field(*number) else {
+            continue;
+        };
+        let before = image.fields.get(number).cloned().unwrap_or(Value::Null);
+        match lay(field, &before, delta) {
+            Value::Null => image.fields.remove(number),
+            value => image.fields.insert(*number, value),
+        };
+    }
+}

@@ -1,0 +1,122 @@
+//! What can go wrong with the store, in words for people.
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+/// A failure of the store, with its file.
+#[derive(Debug, thiserror::Error)]
+#[error("database {path}: {problem}")]
+pub struct StoreError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it and what to do.
+    pub problem: Problem,
+}
+
+/// What is wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// Another process has it open for writing.
+    #[error(
+        "another wadi-gateway is running on it; stop that one first (`status`, `schema` and `ledger` may run beside it)"
+    )]
+    InUse,
+    /// There is no such file, and it is only to be read.
+    #[error("there is no such file; `wadi-gateway run` creates it")]
+    Missing,
+    /// A database of something else.
+    #[error("this is not a gateway's database; give another file in `database`")]
+    Foreign,
+    /// Made by a newer program.
+    #[error(
+        "it was written by a newer wadi-gateway (layout {found}, this one knows {known}); install that version"
+    )]
+    Newer {
+        /// Its layout.
+        found: i64,
+        /// The newest layout known here.
+        known: i64,
+    },
+    /// It belongs to another gateway.
+    #[error(
+        "it belongs to gateway {gateway} of site {site:?}; correct `site` and `gateway` in the configuration, or give another file"
+    )]
+    OtherGateway {
+        /// Whose it is.
+        site: String,
+        /// Its number.
+        gateway: u32,
+    },
+    /// What is stored contradicts itself.
+    #[error("damaged: {0}; copy the file aside and restore it or send it to support")]
+    Damaged(String),
+    /// The lock file beside it cannot be made.
+    #[error("its lock file cannot be opened: {0}")]
+    Lock(std::io::Error),
+    /// SQLite says no.
+    #[error("{}", explain(.0))]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Changes were not taken. Nothing of the batch was.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// Not now.
+    #[error("{reason}")]
+    Busy {
+        /// Why, for people.
+        reason: String,
+        /// When to ask again.
+        retry_ms: u32,
+    },
+    /// Not ever, as it is.
+    #[error("{reason}")]
+    Refused {
+        /// Why and what to do, for people.
+        reason: String,
+    },
+}
+
+impl Problem {
+    /// With the file that it is about.
+    pub fn at(self, path: &Path) -> StoreError {
+        StoreError {
+            path: path.to_path_buf(),
+            problem: self,
+        }
+    }
+
+    /// Whether another program's lock was in the way.
+    pub fn is_lock(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        )
+    }
+
+    /// Whether the same may work later: nothing was done and the store is sound.
+    pub fn is_passing(&self) -> bool {
+        self.is_lock() || self.code() == Some(ErrorCode::DiskFull)
+    }
+
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Problem::Sqlite(error) => error.sqlite_error_code(),
+            _ => None,
+        }
+    }
+}
+
+fn explain(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another program has held its write lock for 5 s; end that transaction".into()
+        }
+        Some(ErrorCode::DiskFull) => "the disk is full; make room".into(),
+        Some(ErrorCode::ReadOnly) => "it cannot be written; check its owner and mode".into(),
+        Some(ErrorCode::NotADatabase) => {
+            "this is not an SQLite database; give another file in `database`".into()
+        }
+        _ => error.to_string(),
+    }
+}

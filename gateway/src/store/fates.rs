@@ -1,0 +1,110 @@
+//! What became of a handheld's changes, as far as this gateway knows.
+use rusqlite::Connection;
+use wadi_protocol::id::{DeviceId, RunId};
+use wadi_protocol::link::message::Fate;
+
+use super::error::{Problem, StoreError};
+use super::{Custody, Ground, Store};
+
+/// Device, run, first and last sequence.
+type Span = (DeviceId, RunId, u64, u64);
+/// A stretch that shares a fate.
+type Told = (DeviceId, RunId, u64, u64, Fate);
+
+/// Sequences looked at for one question: more are answered when asked again.
+const FATES_LOOKED_AT_MAX: u64 = 10_000;
+
+impl Store {
+    /// Stretches with something to tell; what is pending here is left out.
+    pub fn fates(&self, spans: &[Span]) -> Result<Vec<Told>, StoreError> {
+        self.read(|db, ground| {
+            let mut told = Vec::new();
+            let mut budget = FATES_LOOKED_AT_MAX;
+            for &(device, run, first, last) in spans {
+                let last = last.min(first.saturating_add(budget).saturating_sub(1));
+                if first > last || first == 0 || last > i64::MAX as u64 {
+                    continue;
+                }
+                budget -= last - first + 1;
+                of_span(db, ground, (device, run, first, last), &mut told)?;
+            }
+            Ok(told)
+        })
+    }
+}
+
+fn of_span(
+    db: &Connection,
+    ground: &Ground,
+    (device, run, first, last): Span,
+    told: &mut Vec<Told>,
+) -> Result<(), Problem> {
+    let mut say = |from: u64, to: u64, fate: Fate| match told.last_mut() {
+        Some((d, r, _, end, held))
+            if (*d, *r, *end + 1) == (device, run, from) && *held == fate =>
+        {
+            *end = to;
+        }
+        _ => told.push((device, run, from, to, fate)),
+    };
+    let Some(&id) = ground.runs.get(&(device, run)) else {
+        say(first, last, Fate::Unknown);
+        return Ok(());
+    };
+    let known = known(db, id, first, last)?;
+    let is_known = |seq: u64| known.iter().any(|&(from, to)| from <= seq && seq <= to);
+    let mut statement = db.prepare_cached(
+        "SELECT seq, custody, reason FROM wadi_change WHERE run = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+    )?;
+    let mut rows = statement.query((id, first as i64, last as i64))?;
+    let mut next = first;
+    let absent = |from: u64, to: u64, say: &mut dyn FnMut(u64, u64, Fate)| {
+        for seq in from..=to {
+            say(
+                seq,
+                seq,
+                if is_known(seq) {
+                    Fate::Durable
+                } else {
+                    Fate::Unknown
+                },
+            );
+        }
+    };
+    while let Some(row) = rows.next()? {
+        let seq = row.get::<_, i64>(0)? as u64;
+        if next < seq {
+            absent(next, seq - 1, &mut say);
+        }
+        next = seq + 1;
+        match Custody::of(row.get(1)?) {
+            Custody::Pending | Custody::Held => {}
+            Custody::Committed => say(seq, seq, Fate::Durable),
+            Custody::Parked => say(seq, seq, Fate::Parked),
+            Custody::Quarantined => {
+                let reason: Option<String> = row.get(2)?;
+                say(
+                    seq,
+                    seq,
+                    Fate::Quarantined {
+                        reason: reason.unwrap_or_default(),
+                    },
+                );
+            }
+        }
+    }
+    if next <= last {
+        absent(next, last, &mut say);
+    }
+    Ok(())
+}
+
+fn known(db: &Connection, run: i64, first: u64, last: u64) -> Result<Vec<(u64, u64)>, Problem> {
+    let mut statement = db.prepare_cached(
+        "SELECT first, last FROM wadi_known WHERE run = ? AND first <= ? AND last >= ?",
+    )?;
+    let rows = statement.query_map((run, last as i64, first as i64), |row| {
+        Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

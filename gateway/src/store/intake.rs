@@ -1,0 +1,283 @@
+//! The intake door: what handhelds offer, appended as received.
+//!
+//! Batches of several callers share one transaction and so one fsync. A change
+//! is appended whatever it holds; laying it over comes after, in a savepoint of
+//! its group: what cannot be laid stays pending, unshown and marked, for the hub
+//! to judge.
+use rusqlite::ErrorCode;
+use wadi_protocol::change::{Change, TableRef};
+use wadi_protocol::id::{DeviceId, Dot, RunInfo};
+use wadi_protocol::limits::{
+    CHANGE_BYTES_HARD_MAX, CHANGESET_BYTES_MAX, DRIFT_SECONDS_MAX, GROUP_CHANGES_MAX,
+};
+use wadi_protocol::schema::judge::judge;
+use wadi_protocol::stamp::Stamp;
+use wadi_protocol::wire::batch::Batch;
+
+use super::error::{IntakeError, Problem, StoreError};
+use super::image::Key;
+use super::work::{Work, encode};
+use super::{Custody, PENDING_CHANGES_MAX, Store, log, picture};
+
+/// When to ask again after Busy.
+const BUSY_RETRY_MS: u32 = 2_000;
+
+impl Store {
+    /// Take several batches, each whole or not at all, in one transaction. When
+    /// this returns `Ok` for a batch, each of its changes is fsynced here (or was
+    /// before, or is known to be at the hub).
+    pub fn intake(
+        &mut self,
+        batches: &[Batch],
+        now_s: u64,
+    ) -> Result<Vec<Result<(), IntakeError>>, StoreError> {
+        let own = self.ground.device;
+        let mut answers: Vec<_> = batches.iter().map(|batch| check(batch, own)).collect();
+        let full = self.ground.waiting >= PENDING_CHANGES_MAX;
+        let outcome = if full {
+            Err(format!(
+                "{PENDING_CHANGES_MAX} changes wait for the hub here; the gateway must reach it first"
+            ))
+        } else {
+            let wanted = || {
+                batches
+                    .iter()
+                    .zip(&answers)
+                    .filter(|(_, answer)| answer.is_ok())
+            };
+            let take_all = |work: &mut Work<'_>| {
+                let mut groups = Vec::new();
+                wanted().try_for_each(|(batch, _)| take(work, batch, &mut groups))?;
+                lay(work, &groups)
+            };
+            match self.write(now_s, take_all) {
+                Ok(()) => Ok(()),
+                Err(error) if error.problem.is_passing() => Err(error.problem.to_string()),
+                Err(error) => return Err(error),
+            }
+        };
+        if let Err(reason) = outcome {
+            let busy = || IntakeError::Busy {
+                reason: reason.clone(),
+                retry_ms: BUSY_RETRY_MS,
+            };
+            answers
+                .iter_mut()
+                .filter(|answer| answer.is_ok())
+                .for_each(|answer| *answer = Err(busy()));
+        }
+        Ok(answers)
+    }
+}
+
+/// What must hold of a batch before anything of it is taken.
+fn check(batch: &Batch, own: DeviceId) -> Result<(), IntakeError> {
+    let refuse = |dot: Dot, why: &str| {
+        Err(IntakeError::Refused {
+            reason: format!("change {dot} {why}"),
+        })
+    };
+    let mut changes = batch.changes.as_slice();
+    while let Some(first) = changes.first() {
+        let len = usize::from(first.group.map_or(1, |group| group.len));
+        let (group, rest) = match changes.split_at_checked(len) {
+            Some(split) if len > 0 && len <= GROUP_CHANGES_MAX => split,
+            _ => {
+                return refuse(
+                    first.dot,
+                    "is of a group that is not whole: offer the group whole",
+                );
+            }
+        };
+        let mut bytes = 0;
+        for (at, change) in group.iter().enumerate() {
+            let dot = change.dot;
+            let expected = Dot {
+                seq: first.dot.seq.saturating_add(at as u64),
+                ..first.dot
+            };
+            let whole = first.group.is_none_or(|group| group.first == first.dot.seq);
+            if dot != expected || change.group != first.group || !whole {
+                return refuse(
+                    dot,
+                    "is of a group that is not whole: offer the group whole",
+                );
+            }
+            if dot.seq == 0 || dot.seq > i64::MAX as u64 {
+                return refuse(dot, "has an impossible sequence");
+            }
+            if dot.device == own {
+                return refuse(dot, "claims to be this gateway's own");
+            }
+            let named = |run: &RunInfo| run.device == dot.device && run.run == dot.run;
+            if !batch.runs.iter().any(named) {
+                return refuse(dot, "is of a run that its batch does not name");
+            }
+            let size = encode(change).len();
+            if size > CHANGE_BYTES_HARD_MAX {
+                return refuse(
+                    dot,
+                    &format!(
+                        "takes {size} bytes; {CHANGE_BYTES_HARD_MAX} are allowed: shorten its values"
+                    ),
+                );
+            }
+            bytes += size;
+        }
+        // It must fit one changeset, since a group is never split.
+        if bytes > CHANGESET_BYTES_MAX / 2 {
+            return refuse(
+                first.dot,
+                "is of a group of too many bytes: make smaller groups",
+            );
+        }
+        changes = rest;
+    }
+    Ok(())
+}
+
+/// Changes that share custody, with their local ids.
+pub(crate) type Members = Vec<(i64, Change)>;
+
+/// Append what is not here yet; what is to be laid over goes into `groups`.
+fn take(work: &mut Work<'_>, batch: &Batch, groups: &mut Vec<Members>) -> Result<(), Problem> {
+    for info in &batch.runs {
+        if info.device != work.ground.device {
+            work.register(info)?;
+        }
+    }
+    for group in batch
+        .changes
+        .chunk_by(|a, b| a.group.is_some() && same_group(a, b))
+    {
+        let mut members = Vec::new();
+        for change in group {
+            let dot = change.dot;
+            let run = work
+                .run_id(dot.device, dot.run)
+                .ok_or_else(|| Problem::Damaged(format!("run {} was not registered", dot.run)))?;
+            if log::has(work, run, dot.seq)? || log::is_known(&work.tx, run, dot.seq)? {
+                continue;
+            }
+            let change = contain(work, change);
+            let table = table_number(work, &change);
+            members.push((log::append(work, run, &change, table)?, change));
+        }
+        if !members.is_empty() {
+            groups.push(members);
+        }
+    }
+    Ok(())
+}
+
+fn same_group(a: &Change, b: &Change) -> bool {
+    let name = |change: &Change| (change.dot.device, change.dot.run, change.group);
+    name(a) == name(b)
+}
+
+/// A stamp beyond the bound is contained, if the hub has confirmed our clock: a
+/// clock of 1970 contains nothing.
+fn contain(work: &Work<'_>, change: &Change) -> Change {
+    let mut change = change.clone();
+    let bound_s = work.now_s.saturating_add(DRIFT_SECONDS_MAX);
+    if work.ground.clock_confirmed && change.stamp.seconds > bound_s {
+        let ours = Stamp {
+            seconds: bound_s,
+            counter: 0,
+        };
+        change.contained = Some(change.contained.map_or(ours, |theirs| theirs.min(ours)));
+    }
+    change
+}
+
+fn table_number(work: &Work<'_>, change: &Change) -> Option<u16> {
+    let schema = work.ground.schema.as_ref()?;
+    match &change.table {
+        TableRef::Number(number) => schema.table(*number).map(|table| table.number),
+        TableRef::Name(name) => schema.table_named(name).map(|table| table.number),
+    }
+}
+
+/// Lay groups over, each whole or not at all. Rows are shown once for all of
+/// them; only if that fails is every group laid by itself, to find the one.
+pub(crate) fn lay(work: &mut Work<'_>, groups: &[Members]) -> Result<(), Problem> {
+    let mut good = Vec::new();
+    for group in groups {
+        match judged(work, group) {
+            Ok(lines) => good.push((group, lines)),
+            Err(reason) => leave(work, group, &reason)?,
+        }
+    }
+    let all: Lines = good
+        .iter()
+        .flat_map(|(_, lines)| lines.iter().copied())
+        .collect();
+    if work.attempt("lay", |work| lay_lines(work, &all))?.is_ok() {
+        return Ok(());
+    }
+    for (group, lines) in good {
+        if let Err(reason) = work.attempt("lay", |work| lay_lines(work, &lines))? {
+            leave(work, group, &reason)?;
+        }
+    }
+    Ok(())
+}
+
+/// Local ids of changes, and the rows that they are about.
+type Lines = Vec<(i64, Key)>;
+
+/// Whether every change of a group stands alone; if not, why.
+fn judged(work: &Work<'_>, group: &Members) -> Result<Lines, String> {
+    let schema = work.schema().ok_or("no schema has come from the hub yet")?;
+    let one = |(id, change): &(i64, Change)| {
+        judge(&schema, change)?;
+        let table = table_number(work, change).ok_or("its table is unknown")?;
+        Ok((*id, (table, change.row)))
+    };
+    group.iter().map(one).collect()
+}
+
+fn lay_lines(work: &mut Work<'_>, lines: &Lines) -> Result<Result<(), String>, Problem> {
+    for (id, key) in lines {
+        log::set_laid(work, *id, log::LAID, Some(key.0), None)?;
+    }
+    let dirty: Vec<Key> = lines.iter().map(|(_, key)| *key).collect();
+    match picture::show(work, &dirty, false) {
+        Ok(()) => Ok(Ok(())),
+        // A value that its column cannot hold is the change's fault, not the store's.
+        Err(Problem::Sqlite(error)) if is_misfit(&error) => Ok(Err(error.to_string())),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// What cannot be laid stays pending, unshown, and is marked where its row is shown.
+fn leave(work: &mut Work<'_>, group: &Members, reason: &str) -> Result<(), Problem> {
+    let mut dirty = Vec::new();
+    for (id, change) in group {
+        let table = table_number(work, change);
+        log::set_laid(work, *id, log::UNLAID, table, Some(reason))?;
+        dirty.extend(table.map(|table| (table, change.row)));
+    }
+    picture::show(work, &dirty, false)
+}
+
+fn is_misfit(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    matches!(
+        error.sqlite_error_code(),
+        Some(ConstraintViolation | TooBig | TypeMismatch)
+    )
+}
+
+/// Try again what could not be laid: a schema has come.
+pub(crate) fn lay_again(work: &mut Work<'_>) -> Result<(), Problem> {
+    let unlaid: Members = log::unlaid(work)?
+        .into_iter()
+        .filter(|entry| entry.custody != Custody::Quarantined)
+        .map(|entry| (entry.id, entry.change))
+        .collect();
+    let grouped = |a: &Change, b: &Change| a.group.is_some() && same_group(a, b);
+    let groups = unlaid.chunk_by(|(_, a), (_, b)| grouped(a, b));
+    let groups: Vec<Members> = groups.map(<[_]>::to_vec).collect();
+    lay(work, &groups)
+}

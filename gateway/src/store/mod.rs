@@ -1,0 +1,242 @@
+//! The gateway's store: one SQLite file, written by one process.
+//!
+//! Everything durable is here: the changelog with its two doors (`intake`,
+//! `capture`), base and overlay behind the typed tables, the feed of the
+//! handhelds, and the outbox of rounds. It has no clock and draws no random
+//! numbers: both are arguments. A change of the state in memory counts only
+//! once its transaction is committed.
+mod assemble;
+mod base;
+mod capture;
+mod drain;
+mod error;
+mod fates;
+mod feed;
+mod image;
+mod install;
+mod intake;
+pub mod ledger;
+mod literal;
+mod log;
+mod open;
+mod outcome;
+mod overlay;
+mod page;
+mod picture;
+mod promote;
+mod round;
+mod seen;
+pub mod status;
+pub mod thread;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, TransactionBehavior};
+use wadi_protocol::id::{DeviceId, GatewayId, RunId};
+use wadi_protocol::resolve::Lines;
+use wadi_protocol::round::gateway::GatewayRound;
+use wadi_protocol::schema::Schema;
+use wadi_protocol::stamp::Clock;
+
+pub use error::{IntakeError, Problem, StoreError};
+pub use feed::Welcome;
+pub use open::Opening;
+pub use round::{RoundAnswer, RoundInput};
+use work::Work;
+
+/// Changes that may wait for the hub; above it both doors refuse, saying so.
+pub const PENDING_CHANGES_MAX: u64 = 500_000;
+/// Changes of other programs that may wait to be put into the changelog.
+pub const CAPTURED_CHANGES_MAX: u32 = 10_000;
+/// How long a writer waits for another program's lock.
+pub const LOCK_WAIT_MS: u32 = 5_000;
+
+/// Where a change is. The number is what `wadi_change.custody` holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Custody {
+    /// Here, undecided.
+    Pending = 0,
+    /// At the hub.
+    Committed = 1,
+    /// At the hub, waits for what it needs.
+    Parked = 2,
+    /// Kept here at the hub's request.
+    Held = 3,
+    /// At the hub, outside the tables.
+    Quarantined = 4,
+}
+
+impl Custody {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Custody; 5] = [
+        Custody::Pending,
+        Custody::Committed,
+        Custody::Parked,
+        Custody::Held,
+        Custody::Quarantined,
+    ];
+
+    /// The custody of a stored number, which the table's CHECK keeps below 5.
+    pub(crate) fn of(number: i64) -> Custody {
+        Custody::ALL[usize::try_from(number).expect("custody is checked by the table")]
+    }
+
+    /// Its name for people and machines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Custody::Pending => "pending",
+            Custody::Committed => "committed",
+            Custody::Parked => "parked",
+            Custody::Held => "held",
+            Custody::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// What the store keeps in memory of what is durable. A transaction works on a
+/// copy, which takes its place at commit.
+#[derive(Clone, Debug)]
+pub(crate) struct Ground {
+    pub site: String,
+    pub gateway: GatewayId,
+    pub device: DeviceId,
+    pub run: RunId,
+    /// Sequence of the last change of the own run.
+    pub last_seq: u64,
+    pub feed_seq: u64,
+    pub clock: Clock,
+    /// The hub has confirmed the system clock since the store was opened.
+    pub clock_confirmed: bool,
+    pub schema: Option<Arc<Schema>>,
+    pub lines: Arc<Lines>,
+    /// Local ids of runs.
+    pub runs: Arc<HashMap<(DeviceId, RunId), i64>>,
+    /// The hub's runs heard so far.
+    pub hubs: Arc<BTreeSet<RunId>>,
+    pub round: GatewayRound,
+    /// Changes in custody pending or held.
+    pub waiting: u64,
+    /// Changes appended since the store was opened.
+    pub appended: u64,
+}
+
+/// The open store of a running gateway.
+pub struct Store {
+    path: PathBuf,
+    db: Connection,
+    ground: Ground,
+    /// `PRAGMA data_version` at the last drain.
+    data_version: i64,
+    /// Waits for another program's lock that ran out, not yet written down.
+    lock_waits: u64,
+    /// Held as long as the store is open, so that there is one process.
+    _lock: File,
+}
+
+impl Store {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The device under which captured changes are made.
+    pub fn device(&self) -> DeviceId {
+        self.ground.device
+    }
+
+    /// The run that this opening drew.
+    pub fn run(&self) -> RunId {
+        self.ground.run
+    }
+
+    /// The number that the hub gave this gateway.
+    pub fn gateway(&self) -> GatewayId {
+        self.ground.gateway
+    }
+
+    /// The schema, once the hub has sent one.
+    pub fn schema(&self) -> Option<Arc<Schema>> {
+        self.ground.schema.clone()
+    }
+
+    /// Changes that wait for the hub.
+    pub fn waiting(&self) -> u64 {
+        self.ground.waiting
+    }
+
+    /// Changes appended to the changelog since the store was opened.
+    pub fn appended(&self) -> u64 {
+        self.ground.appended
+    }
+
+    /// Put into the changelog what other programs wrote, if they wrote anything.
+    /// Cheap when they did not. Returns how many changes it became.
+    pub fn drain(&mut self, now_s: u64) -> Result<u64, StoreError> {
+        let version = self.read(|db, _| work::data_version(db))?;
+        if version == self.data_version {
+            return Ok(0);
+        }
+        let before = self.ground.last_seq;
+        if self.read(|db, _| drain::is_needed(db))? {
+            self.write(now_s, |_| Ok(()))?;
+        }
+        // Only what was looked at counts: a write since then shows as a newer version.
+        self.data_version = version;
+        Ok(self.ground.last_seq - before)
+    }
+
+    /// One read snapshot.
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection, &Ground) -> Result<T, Problem>,
+    ) -> Result<T, StoreError> {
+        let outcome = self
+            .db
+            .unchecked_transaction()
+            .map_err(Problem::from)
+            .and_then(|tx| {
+                let value = work(&tx, &self.ground)?;
+                tx.commit()?;
+                Ok(value)
+            });
+        outcome.map_err(|problem| problem.at(&self.path))
+    }
+
+    /// One write transaction: captures off, what was captured drained, the work,
+    /// captures on, all or nothing.
+    fn write<T>(
+        &mut self,
+        now_s: u64,
+        work: impl FnOnce(&mut Work<'_>) -> Result<T, Problem>,
+    ) -> Result<T, StoreError> {
+        let outcome = self.try_write(now_s, work);
+        if outcome.as_ref().is_err_and(Problem::is_lock) {
+            self.lock_waits += 1;
+        }
+        outcome.map_err(|problem| problem.at(&self.path))
+    }
+
+    fn try_write<T>(
+        &mut self,
+        now_s: u64,
+        work: impl FnOnce(&mut Work<'_>) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut session = Work::begin(tx, self.ground.clone(), now_s)?;
+        session.note_lock_waits(self.lock_waits)?;
+        drain::drain(&mut session)?;
+        let value = work(&mut session)?;
+        self.ground = session.commit()?;
+        self.lock_waits = 0;
+        Ok(value)
+    }
+}

@@ -1,0 +1,211 @@
+//! What became of changes: custody, hub sequences, dots known by other routes.
+use std::collections::BTreeSet;
+
+use wadi_protocol::wire::downlink::{KnownRuns, Notice};
+use wadi_protocol::wire::message::Outcome;
+
+use super::error::Problem;
+use super::image::Key;
+use super::work::{Work, row_id};
+use super::{Custody, log};
+
+/// A change of which something is told.
+struct Subject {
+    id: i64,
+    custody: Custody,
+    laid: i64,
+    key: Option<Key>,
+}
+
+const SUBJECT: &str = "SELECT id, custody, laid, tbl, row FROM wadi_change";
+
+fn subject(row: &rusqlite::Row<'_>) -> rusqlite::Result<Subject> {
+    let table: Option<u16> = row.get(3)?;
+    let id = row_id(row, 4)?;
+    Ok(Subject {
+        id: row.get(0)?,
+        custody: Custody::of(row.get(1)?),
+        laid: row.get(2)?,
+        key: table.map(|table| (table, id)),
+    })
+}
+
+/// The outcomes of a round's changes, in their order. Rows to show anew go into `dirty`.
+pub(super) fn of_round(
+    work: &mut Work<'_>,
+    changes: &[i64],
+    outcomes: &[(u32, Outcome)],
+    verdicts: &[(u32, String)],
+    dirty: &mut BTreeSet<Key>,
+) -> Result<(), Problem> {
+    let mut at: usize = 0;
+    for (count, outcome) in outcomes {
+        for step in 0..u64::from(*count) {
+            let Some(&id) = changes.get(at) else {
+                return Err(Problem::Damaged(
+                    "the round's changes are not those stored".into(),
+                ));
+            };
+            let reason = verdicts.iter().find(|(index, _)| *index as usize == at);
+            let found = work.one(&format!("{SUBJECT} WHERE id = ?"), (id,), subject)?;
+            let subject = found.ok_or_else(|| Problem::Damaged(format!("change {id} is gone")))?;
+            let reason = reason.map_or("", |(_, reason)| reason.as_str());
+            apply(work, &subject, &later(outcome, step), reason, true)?;
+            dirty.extend(subject.key);
+            at += 1;
+        }
+    }
+    Ok(())
+}
+
+/// News of changes of earlier rounds. A change that was parked and is no more
+/// makes room at the hub: what was held may be offered again.
+pub(super) fn of_notices(
+    work: &mut Work<'_>,
+    notices: &[Notice],
+    dirty: &mut BTreeSet<Key>,
+) -> Result<(), Problem> {
+    let mut released = false;
+    for notice in notices {
+        let Some(run) = work.run_id(notice.dot.device, notice.dot.run) else {
+            continue;
+        };
+        let sql = format!("{SUBJECT} WHERE run = ? AND seq = ?");
+        // Of a change that came to the hub by another route nothing is kept here.
+        let Some(subject) = work.one(&sql, (run, notice.dot.seq as i64), subject)? else {
+            continue;
+        };
+        apply(work, &subject, &notice.outcome, &notice.reason, false)?;
+        released |= subject.custody == Custody::Parked && notice.outcome != Outcome::Parked;
+        dirty.extend(subject.key);
+    }
+    if released {
+        let held = format!("{SUBJECT} WHERE custody = 3 AND custody <> 1");
+        for subject in work.all(&held, (), subject)? {
+            work.run(
+                "UPDATE wadi_change SET custody = 0 WHERE id = ?",
+                (subject.id,),
+            )?;
+            dirty.extend(subject.key);
+        }
+    }
+    Ok(())
+}
+
+/// In a stretch the sequences count up.
+fn later(outcome: &Outcome, step: u64) -> Outcome {
+    match outcome {
+        Outcome::Applied { seq } => Outcome::Applied {
+            seq: seq.saturating_add(step),
+        },
+        other => other.clone(),
+    }
+}
+
+fn apply(
+    work: &mut Work<'_>,
+    subject: &Subject,
+    outcome: &Outcome,
+    reason: &str,
+    by_round: bool,
+) -> Result<(), Problem> {
+    let (custody, seq, brought) = match outcome {
+        Outcome::Applied { seq } => (Custody::Committed, Some(*seq), Some(true)),
+        Outcome::Known { seq: 0 } => (Custody::Parked, None, Some(false)),
+        Outcome::Known { seq } => (Custody::Committed, Some(*seq), Some(false)),
+        Outcome::Parked => (Custody::Parked, None, Some(true)),
+        Outcome::Quarantined => (Custody::Quarantined, None, Some(true)),
+        Outcome::Held => (Custody::Held, None, None),
+    };
+    // Who brought it was settled by its round, not by what comes later.
+    let brought = brought.filter(|_| by_round);
+    // The hub took what we could not lay: it is folded, so it counts as laid.
+    let laid = match (custody, subject.laid) {
+        (Custody::Committed, log::UNLAID) => log::LAID,
+        (_, laid) => laid,
+    };
+    let reason = match custody {
+        Custody::Quarantined if reason.is_empty() => Some("the hub did not say why"),
+        Custody::Committed => None,
+        _ => Some(reason).filter(|reason| !reason.is_empty()),
+    };
+    work.run(
+        "UPDATE wadi_change SET custody = ?, hub_seq = coalesce(?, hub_seq),
+         brought = coalesce(?, brought), laid = ?, reason = ? WHERE id = ?",
+        (
+            custody as i64,
+            seq.map(|seq| seq as i64),
+            brought,
+            laid,
+            reason,
+            subject.id,
+        ),
+    )?;
+    count(work, subject.custody, custody);
+    Ok(())
+}
+
+fn count(work: &mut Work<'_>, before: Custody, after: Custody) {
+    let waits = |custody| matches!(custody, Custody::Pending | Custody::Held);
+    match (waits(before), waits(after)) {
+        (true, false) => work.ground.waiting -= 1,
+        (false, true) => work.ground.waiting += 1,
+        _ => {}
+    }
+}
+
+/// Dots that other gateways brought and the page covers: remembered for those who
+/// offer them later, and no longer laid over where they are here already.
+pub(super) fn of_known(
+    work: &mut Work<'_>,
+    known: &[KnownRuns],
+    dirty: &mut BTreeSet<Key>,
+) -> Result<(), Problem> {
+    for runs in known {
+        let run = work.name_run(runs.device, runs.run)?;
+        for &(first, last) in &runs.spans {
+            let (first, last) = (first as i64, last as i64);
+            remember(work, run, first, last)?;
+            let sql = format!(
+                "{SUBJECT} WHERE run = ? AND seq BETWEEN ? AND ? AND brought = 0 AND laid <> 0"
+            );
+            for subject in work.all(&sql, (run, first, last), subject)? {
+                let custody = match subject.custody {
+                    Custody::Quarantined => Custody::Quarantined,
+                    _ => Custody::Committed,
+                };
+                work.run(
+                    "UPDATE wadi_change SET custody = ?, laid = 0, reason = NULL WHERE id = ?",
+                    (custody as i64, subject.id),
+                )?;
+                count(work, subject.custody, custody);
+                dirty.extend(subject.key);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Join a stretch with those that it touches.
+fn remember(work: &Work<'_>, run: i64, first: i64, last: i64) -> Result<(), Problem> {
+    let touching = "run = ?1 AND first <= ?3 + 1 AND last >= ?2 - 1";
+    let joined = work.one(
+        &format!("SELECT min(first), max(last) FROM wadi_known WHERE {touching}"),
+        (run, first, last),
+        |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)),
+    )?;
+    let (least, greatest) = joined.unwrap_or((None, None));
+    work.run(
+        &format!("DELETE FROM wadi_known WHERE {touching}"),
+        (run, first, last),
+    )?;
+    let (first, last) = (
+        least.unwrap_or(first).min(first),
+        greatest.unwrap_or(last).max(last),
+    );
+    work.run(
+        "INSERT INTO wadi_known (run, first, last) VALUES (?, ?, ?)",
+        (run, first, last),
+    )?;
+    Ok(())
+}

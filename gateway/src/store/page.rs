@@ -1,0 +1,159 @@
+//! A downlink page: checked whole while it is staged, applied when the round is
+//! committed, in one transaction.
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+use wadi_protocol::id::Hash;
+use wadi_protocol::limits::DRIFT_SECONDS_MAX;
+use wadi_protocol::round::gateway::{Check, PageHead};
+use wadi_protocol::schema::{LANES, Schema};
+use wadi_protocol::wire::downlink::{self, Page, RowState};
+use wadi_protocol::wire::message::Committed;
+
+use super::error::Problem;
+use super::image::{Key, fits};
+use super::work::Work;
+use super::{Ground, base, install, intake, outcome, picture};
+
+/// Look at the staged page: whole, of the right hash, decodable, and everything
+/// in it of a table and field that its schema (or ours) has, with a value that fits.
+pub(super) fn check(work: &Work<'_>, head: &PageHead) -> Result<Check, Problem> {
+    let bytes = staged(&work.tx)?;
+    if Hash::of(&[&bytes]) != head.hash {
+        tracing::warn!(
+            bytes = bytes.len(),
+            "the staged page has another hash: it is fetched again"
+        );
+        return Ok(Check::Corrupt);
+    }
+    let verdict = match downlink::decode(&bytes) {
+        Ok(page) => usable(&work.ground, &page).map(|()| page.to),
+        Err(error) => Err(error.to_string()),
+    };
+    Ok(match verdict {
+        Ok(to) => Check::Good(to),
+        Err(why) => {
+            tracing::error!("the hub's page cannot be used: {why}");
+            Check::Unusable
+        }
+    })
+}
+
+fn usable(ground: &Ground, page: &Page) -> Result<(), String> {
+    let held = ground.schema.as_deref();
+    let schema = match (&page.schema, held) {
+        (Some(new), Some(held)) if new.version < held.version => Some(held),
+        (Some(new), _) => Some(new),
+        (None, held) => held,
+    };
+    if (0..LANES).any(|lane| page.to[lane] < ground.round.cursors[lane]) {
+        return Err("its cursors go back".into());
+    }
+    for row in &page.rows {
+        let name = || format!("row {} of table {}", row.row, row.table);
+        let table = schema.and_then(|schema: &Schema| schema.table(row.table));
+        let table = table.ok_or_else(|| format!("{}: no such table in the schema", name()))?;
+        for (number, value) in &row.fields {
+            let field = table.field(*number);
+            let field = field.ok_or_else(|| format!("{}: no field {number}", name()))?;
+            if !fits(field, value) {
+                return Err(format!(
+                    "{}: {value} does not fit field {}",
+                    name(),
+                    field.name
+                ));
+            }
+        }
+        if row.state != RowState::Live && row.version == 0 {
+            return Err(format!("{}: gone at no version", name()));
+        }
+    }
+    let spans = page.known.iter().flat_map(|runs| &runs.spans);
+    match spans
+        .clone()
+        .find(|(first, last)| *first == 0 || first > last || *last > i64::MAX as u64)
+    {
+        Some((first, last)) => Err(format!("stretch of dots {first} to {last}")),
+        None => Ok(()),
+    }
+}
+
+/// The bytes that are staged.
+pub(super) fn staged(db: &Connection) -> Result<Vec<u8>, Problem> {
+    let mut statement = db.prepare_cached("SELECT bytes FROM wadi_page_part ORDER BY part")?;
+    let parts = statement.query_map((), |row| row.get::<_, Vec<u8>>(0))?;
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
+    Ok(parts.concat())
+}
+
+/// The round is committed: outcomes and, if it is to be applied, the page. The
+/// machine's new state (its cursors above all) is in `work.ground` already.
+pub(super) fn finish(
+    work: &mut Work<'_>,
+    changes: &[i64],
+    committed: &Committed,
+    paged: bool,
+) -> Result<(), Problem> {
+    let page = if paged {
+        let bytes = staged(&work.tx)?;
+        downlink::decode(&bytes)
+            .map_err(|error| Problem::Damaged(format!("the staged page: {error}")))?
+    } else {
+        // Nothing moves but custody.
+        Page {
+            to: work.ground.round.cursors,
+            ..Page::default()
+        }
+    };
+    if let Some(schema) = &page.schema
+        && install::install(work, schema)?
+    {
+        intake::lay_again(work)?;
+    }
+    let mut dirty = BTreeSet::new();
+    outcome::of_round(
+        work,
+        changes,
+        &committed.outcomes,
+        &page.verdicts,
+        &mut dirty,
+    )?;
+    outcome::of_notices(work, &page.notices, &mut dirty)?;
+    outcome::of_known(work, &page.known, &mut dirty)?;
+    if paged {
+        rows(work, &page, &mut dirty)?;
+        learn_time(work, page.clock_s);
+    }
+    picture::show(work, &Vec::from_iter(dirty), false)
+}
+
+/// Base moves on: the rows of the page, then those that only own changes touched.
+fn rows(work: &mut Work<'_>, page: &Page, dirty: &mut BTreeSet<Key>) -> Result<(), Problem> {
+    let Some(schema) = work.schema() else {
+        return Ok(());
+    };
+    let told: Vec<Key> = page.rows.iter().map(|row| (row.table, row.row)).collect();
+    for (row, key) in page.rows.iter().zip(&told) {
+        base::advance(work, &schema, *key, Some(row))?;
+        dirty.insert(*key);
+    }
+    let passed = work.all(
+        "SELECT DISTINCT tbl, row FROM wadi_change WHERE laid = 1 AND hub_seq IS NOT NULL AND hub_seq <= ?",
+        (page.to.iter().max().copied().unwrap_or(0) as i64,),
+        |row| Ok((row.get::<_, u16>(0)?, super::work::row_id(row, 1)?)),
+    )?;
+    for key in passed {
+        // The rows of the page have taken theirs: what is left of them lies above.
+        base::advance(work, &schema, key, None)?;
+        dirty.insert(key);
+    }
+    for key in &told {
+        dirty.remove(key);
+    }
+    picture::show(work, &told, true)
+}
+
+fn learn_time(work: &mut Work<'_>, hub_s: u64) {
+    work.ground.clock.learn(hub_s, work.now_s);
+    work.ground.clock_confirmed = hub_s.abs_diff(work.now_s) <= DRIFT_SECONDS_MAX;
+}

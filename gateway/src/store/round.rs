@@ -1,0 +1,210 @@
+//! The outbox: the round machine's state, its changeset and the staged page.
+//!
+//! One input is one step: the machine says what to store, that is committed, and
+//! only then are the messages rendered. An open round goes on after a restart
+//! from what is stored here.
+use rusqlite::Connection;
+use wadi_protocol::id::RunId;
+use wadi_protocol::round::Step;
+use wadi_protocol::round::gateway::{Changeset, GatewayRound, Input, Phase, Say, Write};
+use wadi_protocol::wire::batch::content_hash;
+use wadi_protocol::wire::message::{self, Down, Refused};
+
+use super::assemble::assemble;
+use super::error::{Problem, StoreError};
+use super::work::{Work, decode, encode};
+use super::{Store, page};
+
+/// What happens to the round. `Begin` while one is open asks nothing and says nothing.
+#[derive(Clone, Debug)]
+pub enum RoundInput {
+    /// Open a round with what is pending, or with nothing, to fetch.
+    Begin,
+    /// A message from the hub.
+    Heard(Down),
+    /// A deadline passed, or the link came back.
+    Retry,
+}
+
+/// What an input led to. The messages may leave.
+#[derive(Clone, Debug, Default)]
+pub struct RoundAnswer {
+    /// Encoded, in order.
+    pub messages: Vec<Vec<u8>>,
+    /// No round is open now.
+    pub idle: bool,
+    /// Changes wait to be sent in a next round.
+    pub pending: bool,
+    /// The hub has more for this gateway than the round brought.
+    pub more: bool,
+    /// Why the hub refuses to go on, while it does.
+    pub refused: Option<Refused>,
+    /// Why the input led to nothing.
+    pub ignored: Option<&'static str>,
+}
+
+type GatewayStep = Step<GatewayRound, Write, Say>;
+
+impl Store {
+    /// One input to the round.
+    pub fn round(&mut self, input: RoundInput, now_s: u64) -> Result<RoundAnswer, StoreError> {
+        let held = self.ground.round.clone();
+        let steps = match input {
+            RoundInput::Begin if !held.is_idle() => Vec::new(),
+            RoundInput::Begin => self.write(now_s, begin)?,
+            RoundInput::Retry => self.take(held.step(Input::Retry), now_s)?,
+            RoundInput::Heard(down) => self.take(held.step(Input::Heard(&down)), now_s)?,
+        };
+        self.answer(steps)
+    }
+
+    /// Make a step durable, if there is anything of it that is not.
+    fn take(&mut self, step: GatewayStep, now_s: u64) -> Result<Vec<GatewayStep>, StoreError> {
+        if step.next == self.ground.round && step.writes.is_empty() {
+            return Ok(vec![step]);
+        }
+        self.write(now_s, |work| {
+            let mut steps = vec![step];
+            store(work, &steps[0])?;
+            if work.ground.round.wants_check() {
+                let Phase::Fetching { page: head, .. } = &work.ground.round.phase else {
+                    unreachable!("only a round that fetches has a page to check");
+                };
+                let check = page::check(work, head)?;
+                let checked = work.ground.round.clone().step(Input::Checked(check));
+                store(work, &checked)?;
+                steps.push(checked);
+            }
+            Ok(steps)
+        })
+    }
+
+    fn answer(&self, steps: Vec<GatewayStep>) -> Result<RoundAnswer, StoreError> {
+        let (body, pending) = self.read(|db, _| Ok((body(db)?, is_pending(db)?)))?;
+        let round = &self.ground.round;
+        let mut answer = RoundAnswer {
+            idle: round.is_idle(),
+            pending,
+            refused: round.refused.clone(),
+            ..RoundAnswer::default()
+        };
+        for step in steps {
+            answer.ignored = answer.ignored.or(step.ignored);
+            answer.more |= step
+                .writes
+                .iter()
+                .any(|write| matches!(write, Write::Finish { committed, .. } if committed.more));
+            let state = step.next.clone();
+            for say in step.committed() {
+                answer.messages.push(message::encode(&state.message(
+                    &say,
+                    self.ground.run,
+                    &body,
+                )));
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// Assemble a changeset and open a round.
+fn begin(work: &mut Work<'_>) -> Result<Vec<GatewayStep>, Problem> {
+    let (ids, batch, body) = assemble(work)?;
+    let changeset = Changeset {
+        content: content_hash(&batch),
+        bytes: body.len() as u32,
+        changes: ids.len() as u32,
+        schema: work
+            .ground
+            .schema
+            .as_ref()
+            .map_or(0, |schema| schema.version),
+    };
+    work.run(
+        "UPDATE wadi_round SET body = ?, changes = ?",
+        (body, encode(&ids)),
+    )?;
+    let step = work.ground.round.clone().step(Input::Begin(changeset));
+    store(work, &step)?;
+    Ok(vec![step])
+}
+
+/// A step's state and writes, in the transaction.
+fn store(work: &mut Work<'_>, step: &GatewayStep) -> Result<(), Problem> {
+    work.ground.round = step.next.clone();
+    let hub = step.next.hub;
+    if hub != RunId::NONE && !work.ground.hubs.contains(&hub) {
+        work.run("INSERT INTO wadi_hub (run) VALUES (?)", (hub.0 as i64,))?;
+        std::sync::Arc::make_mut(&mut work.ground.hubs).insert(hub);
+    }
+    for write in &step.writes {
+        match write {
+            Write::StagePart(part) => {
+                work.run(
+                    "INSERT OR REPLACE INTO wadi_page_part (part, bytes) VALUES (?, ?)",
+                    (part.index, &part.bytes),
+                )?;
+            }
+            Write::DropPage => drop_page(work)?,
+            Write::Finish { committed, paged } => {
+                let changes: Option<Vec<u8>> =
+                    work.one("SELECT changes FROM wadi_round", (), |row| row.get(0))?;
+                let changes: Vec<i64> =
+                    decode("the round's changes", &changes.unwrap_or_default())?;
+                page::finish(work, &changes, committed, *paged)?;
+                work.run(
+                    "UPDATE wadi_store SET rounds = rounds + 1, last_round_s = ?",
+                    (work.now_s as i64,),
+                )?;
+                drop_round(work)?;
+            }
+            Write::Drop => drop_round(work)?,
+        }
+    }
+    work.run("UPDATE wadi_round SET state = ?", (encode(&step.next),))?;
+    Ok(())
+}
+
+fn drop_page(work: &Work<'_>) -> Result<(), Problem> {
+    work.run("DELETE FROM wadi_page_part", ()).map(drop)
+}
+
+fn drop_round(work: &Work<'_>) -> Result<(), Problem> {
+    drop_page(work)?;
+    let none = encode(&Vec::<i64>::new());
+    work.run("UPDATE wadi_round SET body = x'', changes = ?", (none,))
+        .map(drop)
+}
+
+fn body(db: &Connection) -> Result<Vec<u8>, Problem> {
+    Ok(db
+        .prepare_cached("SELECT body FROM wadi_round")?
+        .query_row((), |row| row.get(0))?)
+}
+
+/// Whether changes wait that no open round carries.
+fn is_pending(db: &Connection) -> Result<bool, Problem> {
+    let carried: Vec<u8> = db
+        .prepare_cached("SELECT changes FROM wadi_round")?
+        .query_row((), |row| row.get(0))?;
+    let carried: Vec<i64> = decode("the round's changes", &carried)?;
+    // Everything that is carried is pending still.
+    let sql = "SELECT count(*) FROM (
+                   SELECT 1 FROM wadi_change WHERE custody = 0 AND custody <> 1 LIMIT ?)";
+    let enough = carried.len() as i64 + 1;
+    let found: i64 = db
+        .prepare_cached(sql)?
+        .query_row((enough,), |row| row.get(0))?;
+    Ok(found == enough)
+}
+
+/// The name of a phase.
+pub(super) fn phase_name(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Idle => "idle",
+        Phase::Preparing { .. } => "preparing",
+        Phase::Fetching { .. } => "fetching",
+        Phase::Committing { .. } => "committing",
+        Phase::Aborting { .. } => "aborting",
+    }
+}

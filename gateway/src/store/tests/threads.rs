@@ -1,0 +1,59 @@
+//! The store behind its channel.
+use super::*;
+use crate::store::thread::{OwnedInput, start};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn many_callers_are_answered_and_their_changes_are_there() {
+    let mut village = Village::new();
+    let (handle, _failure) = start(village.store.take().unwrap(), Box::new(|| NOW_S));
+    let mut activity = handle.activity();
+    runtime().block_on(async {
+        let local = tokio::task::LocalSet::new();
+        for device in 1..=50 {
+            let handle = handle.clone();
+            local.spawn_local(async move {
+                let key = (PLACE, row(device));
+                let insert = change(DeviceId(device), 1, Op::Insert, key, vec![add(2, 1)]);
+                handle.intake(batch(vec![insert])).await.unwrap();
+            });
+        }
+        local.await;
+        activity.changed().await.unwrap();
+        village
+            .program()
+            .execute_batch("UPDATE place SET stock = 9")
+            .unwrap();
+        let feed = handle.feed(PHONE, Default::default()).await;
+        assert_eq!(feed.rows.len(), 50, "drained before it is fed");
+        assert!(
+            feed.rows
+                .iter()
+                .all(|row| row.fields == [(2, Value::Int(9))])
+        );
+        let answer = handle.round(OwnedInput::Begin).await;
+        assert!(!answer.idle && !answer.messages.is_empty());
+        assert_eq!(handle.status().await.pending, [("place".into(), 100)]);
+    });
+}
+
+#[test]
+fn a_failing_store_says_so_once() {
+    let mut village = Village::new();
+    let (handle, failure) = start(village.store.take().unwrap(), Box::new(|| NOW_S));
+    let vandal = village.program();
+    vandal.execute_batch("DROP TABLE wadi_known").unwrap();
+    let insert = change(PHONE, 1, Op::Insert, (PLACE, row(1)), vec![]);
+    runtime().block_on(async {
+        tokio::select! {
+            _ = handle.intake(batch(vec![insert])) => panic!("answered"),
+            error = failure => assert!(error.unwrap().to_string().contains("wadi_known")),
+        }
+    });
+}

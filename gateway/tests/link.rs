@@ -1,0 +1,575 @@
+//! The link from end to end: the handheld's store and sync, real streams with
+//! noise and cuts, sessions, the gateway's store. The hub is one of paper.
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_serial::{SerialPort, SerialStream};
+use wadi_gateway::handheld::entry::enter;
+use wadi_gateway::handheld::record::parse;
+use wadi_gateway::handheld::store::{Opening, Origin, Store};
+use wadi_gateway::handheld::sync::{Place, Sync, SyncError, Synced};
+use wadi_gateway::session::{Patience, serve};
+use wadi_gateway::store::thread::{Handle, OwnedInput, start};
+use wadi_gateway::{lan, store as village};
+use wadi_protocol::id::{GatewayId, Hash, RunId};
+use wadi_protocol::round::hub::page_head;
+use wadi_protocol::schema::{
+    DeletePolicy, Field, History, Kind, Lane, Merge, Mode, OnDelete, Schema, Scope, Table,
+};
+use wadi_protocol::wire::batch;
+use wadi_protocol::wire::downlink::{self, Page};
+use wadi_protocol::wire::message::{
+    self, Committed, Down, DownBody, Outcome, Prepared, Up, UpBody, chain, part,
+};
+
+const NOW_S: u64 = 1_800_000_000;
+const HUB: RunId = RunId(0x4b);
+
+fn now_s() -> u64 {
+    NOW_S
+}
+
+fn field(number: u16, name: &str, kind: Kind, merge: Merge) -> Field {
+    Field {
+        number,
+        name: name.into(),
+        kind,
+        merge,
+        required: false,
+        min: None,
+        max: None,
+        unique: false,
+        label: None,
+        unit: None,
+    }
+}
+
+fn schema() -> Schema {
+    let place = Kind::Reference {
+        table: 1,
+        on_delete: OnDelete::Cascade,
+    };
+    let places = vec![
+        field(1, "name", Kind::Text, Merge::LastWrite),
+        field(2, "stock", Kind::Integer, Merge::Sum),
+        field(3, "height", Kind::Decimal { scale: 2 }, Merge::LastWrite),
+    ];
+    let visits = vec![
+        field(1, "place", place, Merge::LastWrite),
+        field(2, "what", Kind::Text, Merge::LastWrite),
+    ];
+    let tables = [(1, "place", places), (2, "visit", visits)];
+    let tables = tables.map(|(number, name, fields)| Table {
+        number,
+        name: name.into(),
+        fields,
+        mode: Mode::Field,
+        delete: DeletePolicy::DeleteWins,
+        scope: Scope::Global,
+        lane: Lane::Routine,
+        history: History::Full,
+        retention_days: None,
+    });
+    Schema {
+        name: "test".into(),
+        version: 1,
+        tables: tables.to_vec(),
+    }
+}
+
+/// A village: the gateway's store on its thread, and who listens for handhelds.
+struct Village {
+    folder: TempDir,
+    handle: Handle,
+    chain: Hash,
+    seq: u64,
+}
+
+impl Village {
+    fn new() -> Village {
+        let folder = tempfile::tempdir().unwrap();
+        drop(village::Store::open(&opening(folder.path(), 1)).unwrap());
+        // As a round would have brought it.
+        let db = Connection::open(folder.path().join("gateway.db")).unwrap();
+        let body = postcard::to_allocvec(&schema()).unwrap();
+        db.execute(
+            "INSERT INTO wadi_schema (version, body) VALUES (1, ?)",
+            (body,),
+        )
+        .unwrap();
+        drop(db);
+        let handle = launch(folder.path(), 2);
+        Village {
+            folder,
+            handle,
+            chain: Hash::default(),
+            seq: 0,
+        }
+    }
+
+    fn count(&self, sql: &str) -> i64 {
+        let db = Connection::open(self.folder.path().join("gateway.db")).unwrap();
+        db.query_row(sql, (), |row| row.get(0)).unwrap()
+    }
+
+    /// Rounds in which the hub applies everything that is pending.
+    async fn commit(&mut self) {
+        while self.count("SELECT count(*) FROM wadi_change WHERE custody = 0") > 0 {
+            self.round().await;
+        }
+    }
+
+    async fn round(&mut self) {
+        let answer = self.handle.round(OwnedInput::Begin).await;
+        let ups: Vec<Up> = answer
+            .messages
+            .iter()
+            .map(|bytes| message::decode(bytes).unwrap())
+            .collect();
+        let UpBody::Prepare(head) = &ups[0].body else {
+            panic!("{ups:?}")
+        };
+        let mut body = head.first.clone();
+        for up in &ups[1..] {
+            let UpBody::Part(part) = &up.body else {
+                panic!("{up:?}")
+            };
+            body.extend(&part.bytes);
+        }
+        let count = batch::decode(&body).unwrap().changes.len() as u64;
+        let first = self.seq + 1;
+        self.seq += count;
+        let page = downlink::encode(&Page {
+            to: [0, self.seq],
+            clock_s: NOW_S,
+            ..Page::default()
+        });
+        let described = page_head(&page);
+        let prepared = Prepared {
+            content: head.content,
+            page: described.hash,
+            bytes: described.bytes,
+            parts: described.parts,
+            first: part(&page, 0).to_vec(),
+        };
+        let (known, round) = (ups[0].hub, ups[0].round);
+        let say = |body| {
+            OwnedInput::Heard(Down {
+                hub: HUB,
+                known,
+                round,
+                body,
+            })
+        };
+        self.handle.round(say(DownBody::Prepared(prepared))).await;
+        let outcomes = vec![(count as u32, Outcome::Applied { seq: first })];
+        self.chain = chain(self.chain, head.content, &outcomes);
+        let (content, chain) = (head.content, self.chain);
+        let committed = Committed {
+            content,
+            outcomes,
+            chain,
+            paged: true,
+            more: false,
+        };
+        let answer = self.handle.round(say(DownBody::Committed(committed))).await;
+        assert!(answer.idle, "{answer:?}");
+    }
+}
+
+fn opening(folder: &Path, start: u64) -> village::Opening {
+    // Each gateway has a device and runs of its own.
+    let hash = Hash::of(&[folder.as_os_str().as_encoded_bytes()]);
+    let bits = u64::from_le_bytes(hash.0[..8].try_into().unwrap());
+    village::Opening {
+        path: folder.join("gateway.db"),
+        site: "north".into(),
+        gateway: GatewayId(1),
+        now_s: NOW_S,
+        random: [bits, bits.rotate_left(start as u32 * 8)],
+    }
+}
+
+fn launch(folder: &Path, start_number: u64) -> Handle {
+    let store = village::Store::open(&opening(folder, start_number)).unwrap();
+    let (handle, failure) = start(store, Box::new(now_s));
+    std::mem::forget(failure);
+    handle
+}
+
+/// A handheld: its file, and how it syncs.
+struct Handheld {
+    folder: TempDir,
+    store: Store,
+}
+
+impl Handheld {
+    fn new(label: &str) -> Handheld {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder.path().join("handheld.db"), label);
+        Handheld { folder, store }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("handheld.db")
+    }
+
+    fn put(&mut self, line: &str) -> String {
+        let records = parse(line).expect(line);
+        let device = self.store.device().label.clone();
+        let entered = self
+            .store
+            .write(NOW_S, |work| enter(work, &records, &device))
+            .unwrap();
+        let entered = entered.expect(line);
+        entered
+            .rows
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    fn put_many(&mut self, count: usize) {
+        let device = self.store.device().label.clone();
+        let mut work = self.store.begin(NOW_S).unwrap();
+        for at in 0..count {
+            enter(&mut work, &parse(&insert(at)).unwrap(), &device)
+                .unwrap()
+                .unwrap();
+        }
+        work.commit().unwrap();
+    }
+
+    fn custody(&self, custody: &str) -> u64 {
+        self.store.status().unwrap().changes[custody]
+    }
+
+    fn text(&self, sql: &str) -> String {
+        let db = Connection::open(self.path()).unwrap();
+        let mut statement = db.prepare(sql).unwrap();
+        let rows = statement
+            .query_map((), |row| row.get::<_, Option<String>>(0))
+            .unwrap();
+        let texts: Vec<String> = rows
+            .map(|row| row.unwrap().unwrap_or("null".into()))
+            .collect();
+        texts.join("|")
+    }
+
+    async fn try_sync(&mut self, place: Place) -> (Synced, Result<(), SyncError>) {
+        let mut quiet = |_: &Synced| {};
+        Sync::new(&mut self.store, place, false, now_s, &mut quiet)
+            .run()
+            .await
+    }
+
+    async fn sync(&mut self, place: Place) -> Synced {
+        let (synced, outcome) = self.try_sync(place).await;
+        outcome.unwrap_or_else(|error| panic!("{error} {synced:?}"));
+        synced
+    }
+}
+
+fn open(path: &Path, label: &str) -> Store {
+    let origin = Origin {
+        machine: "machine".into(),
+        boot: "boot".into(),
+    };
+    let opening = Opening {
+        path: path.to_owned(),
+        label: Some(label.into()),
+        create: true,
+        origin,
+    };
+    Store::open(&opening).unwrap().0
+}
+
+/// Serve a village on loopback; where, and what stops it.
+async fn listen(village: &Village) -> (Place, watch::Sender<bool>) {
+    let listener = lan::listen("127.0.0.1:0").await.unwrap();
+    let place = Place::Tcp(listener.local_addr().unwrap().to_string());
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(lan::serve_lan(listener, village.handle.clone(), stopping));
+    (place, stop)
+}
+
+fn insert(at: usize) -> String {
+    let ts_ms = (NOW_S - 5_000 + at as u64) * 1000;
+    format!(
+        r#"{{"op":"insert","table":"place","ts":{ts_ms},"fields":{{"name":"place {at}","stock":{at},"height":{at}.25}}}}"#
+    )
+}
+
+fn update(row: &str, fields: &str) -> String {
+    format!(r#"{{"op":"update","table":"place","id":"{row}","fields":{fields}}}"#)
+}
+
+#[tokio::test]
+async fn changes_reach_the_gateway_and_come_back_durable() {
+    let mut village = Village::new();
+    let (place, _stop) = listen(&village).await;
+    let mut tab = Handheld::new("tab-1");
+    let first = tab.put(&insert(1000));
+    tab.put_many(299);
+    let synced = tab.sync(place.clone()).await;
+    assert_eq!(
+        (synced.offered, synced.durable, synced.pulled),
+        (300, 0, 300)
+    );
+    assert_eq!(tab.custody("taken"), 300);
+    assert_eq!(village.count("SELECT count(*) FROM place"), 300);
+    assert_eq!(tab.text("SELECT count(*) || '' FROM place"), "300");
+
+    village.commit().await;
+    let synced = tab.sync(place.clone()).await;
+    assert_eq!((synced.offered, synced.durable), (0, 300));
+    assert_eq!(tab.custody("durable"), 300);
+    assert_eq!(
+        tab.text("SELECT count(*) || '' FROM wadi_change"),
+        "0",
+        "bodies are dropped"
+    );
+
+    let mut other = Handheld::new("tab-2");
+    assert_eq!(other.sync(place.clone()).await.pulled, 300);
+    // A new total: the difference to what is shown travels.
+    other.put(&update(&first, r#"{"stock":1010,"name":"renamed"}"#));
+    let shown = format!("SELECT name || ' ' || stock FROM place WHERE id = '{first}'");
+    assert_eq!(other.text(&shown), "renamed 1010");
+    tab.put(&update(&first, r#"{"stock":{"add":5}}"#));
+    assert_eq!(tab.text(&shown), "place 1000 1005");
+    other.sync(place.clone()).await;
+    tab.sync(place.clone()).await;
+    other.sync(place).await;
+    for handheld in [&tab, &other] {
+        assert_eq!(handheld.text(&shown), "renamed 1015");
+    }
+    let stock = format!("SELECT stock FROM place WHERE id = '{first}'");
+    assert_eq!(village.count(&stock), 1015);
+}
+
+#[tokio::test]
+async fn a_pty_at_115200_baud_carries_a_thousand_changes_through_noise() {
+    let village = Village::new();
+    let (gateway_end, line_a) = SerialStream::pair().unwrap();
+    let (line_b, handheld_end) = SerialStream::pair().unwrap();
+    let path = PathBuf::from(handheld_end.name().expect("a pty has a name"));
+    let patience = Patience {
+        frame: None,
+        write: Duration::from_secs(20),
+        outlives_write: true,
+    };
+    let handle = village.handle.clone();
+    tokio::spawn(async move { serve(gateway_end, &handle, patience, "pty").await });
+    tokio::spawn(garbled_line(line_a, line_b, 60));
+
+    let mut tab = Handheld::new("tab-1");
+    tab.put_many(1000);
+    let synced = tab
+        .sync(Place::Serial {
+            path,
+            baud: 115_200,
+        })
+        .await;
+    assert_eq!(synced.offered, 1000);
+    assert_eq!(village.count("SELECT count(*) FROM place"), 1000);
+    assert_eq!(village.count("SELECT sum(stock) FROM place"), 499_500);
+    assert_eq!(village.count("SELECT count(*) FROM wadi_change"), 1000);
+    assert_eq!(tab.text("SELECT sum(stock) || '' FROM place"), "499500");
+}
+
+/// Copies between two ptys, and in one of so many chunks flips a bit, drops bytes or adds some.
+async fn garbled_line(mut a: SerialStream, mut b: SerialStream, one_in: u64) {
+    let mut dice = 0x5eed_u64;
+    let mut roll = move |sides: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (dice >> 33) % sides
+    };
+    let (mut from_a, mut from_b) = (vec![0; 512], vec![0; 512]);
+    loop {
+        let (mut bytes, to_b) = tokio::select! {
+            read = a.read(&mut from_a) => (from_a[..read.unwrap_or(0)].to_vec(), true),
+            read = b.read(&mut from_b) => (from_b[..read.unwrap_or(0)].to_vec(), false),
+        };
+        if bytes.is_empty() {
+            return;
+        }
+        match roll(one_in * 3) {
+            0 => bytes[0] ^= 0x10,
+            1 => bytes.truncate(bytes.len() / 2),
+            2 => bytes.extend([0x55, 0, 0xaa, 0xff, 7]),
+            _ => {}
+        }
+        let written = if to_b {
+            b.write_all(&bytes).await
+        } else {
+            a.write_all(&bytes).await
+        };
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn tcp_cut_in_mid_frame_again_and_again_loses_and_doubles_nothing() {
+    let village = Village::new();
+    let (place, _stop) = listen(&village).await;
+    let Place::Tcp(target) = place else {
+        unreachable!()
+    };
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let through = Place::Tcp(proxy.local_addr().unwrap().to_string());
+    tokio::spawn(async move {
+        let mut length = 700;
+        while let Ok((client, _)) = proxy.accept().await {
+            length = length * 7 % 40_009 + 300;
+            tokio::spawn(cut_after(client, target.clone(), length));
+        }
+    });
+    let mut tab = Handheld::new("tab-1");
+    tab.put_many(1500);
+    let mut syncs = 0;
+    while tab.try_sync(through.clone()).await.1.is_err() {
+        syncs += 1;
+        assert!(syncs < 40, "each sync gets further");
+    }
+    assert_eq!(tab.custody("pending"), 0);
+    assert_eq!(village.count("SELECT count(*) FROM wadi_change"), 1500);
+    assert_eq!(
+        village.count("SELECT sum(stock) FROM place"),
+        1500 * 1499 / 2
+    );
+    assert_eq!(tab.text("SELECT count(*) || '' FROM place"), "1500");
+}
+
+/// Carries so many bytes in both directions together, then cuts.
+async fn cut_after(mut client: TcpStream, target: String, bytes: u64) {
+    let Ok(mut gateway) = TcpStream::connect(target).await else {
+        return;
+    };
+    let (mut left, mut from_client, mut from_gateway) = (bytes, [0; 300], [0; 300]);
+    while left > 0 {
+        let (read, to_gateway) = tokio::select! {
+            read = client.read(&mut from_client) => (read.unwrap_or(0), true),
+            read = gateway.read(&mut from_gateway) => (read.unwrap_or(0), false),
+        };
+        let carried = (read as u64).min(left) as usize;
+        left -= carried as u64;
+        let written = if to_gateway {
+            gateway.write_all(&from_client[..carried]).await
+        } else {
+            client.write_all(&from_gateway[..carried]).await
+        };
+        if read == 0 || written.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_gateway_is_offered_what_is_not_durable_and_the_replica_begins_anew() {
+    let (one, other) = (Village::new(), Village::new());
+    let (at_one, _stop) = listen(&one).await;
+    let (at_other, _stop_other) = listen(&other).await;
+    let mut tab = Handheld::new("tab-1");
+    let row = tab.put(&insert(7));
+    tab.sync(at_one).await;
+    let mut resident = Handheld::new("resident");
+    resident.put(&insert(9));
+    resident.sync(at_other.clone()).await;
+
+    let synced = tab.sync(at_other.clone()).await;
+    assert_eq!((synced.offered, synced.pulled), (1, 2));
+    assert_eq!(other.count("SELECT count(*) FROM place"), 2);
+    assert_eq!(
+        tab.text("SELECT name FROM place ORDER BY name"),
+        "place 7|place 9"
+    );
+    let stock = format!("SELECT stock || '' FROM place WHERE id = '{row}'");
+    assert_eq!(tab.text(&stock), "7");
+    assert_eq!(tab.sync(at_other).await.offered, 0);
+}
+
+#[tokio::test]
+async fn a_copied_file_never_reuses_a_number() {
+    let village = Village::new();
+    let (place, _stop) = listen(&village).await;
+    let mut tab = Handheld::new("tab-1");
+    tab.put(&insert(1));
+    tab.sync(place.clone()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let copied = folder.path().join("handheld.db");
+    let db = Connection::open(tab.path()).unwrap();
+    db.execute("VACUUM INTO ?", (copied.to_str().unwrap(),))
+        .unwrap();
+    drop(db);
+    let store = open(&copied, "tab-1");
+    let mut copy = Handheld { folder, store };
+    assert_ne!(tab.put(&insert(2)), copy.put(&insert(3)));
+    assert_eq!(tab.store.device().id, copy.store.device().id);
+    tab.sync(place.clone()).await;
+    copy.sync(place.clone()).await;
+    tab.sync(place).await;
+    assert_eq!(village.count("SELECT count(*) FROM place"), 3);
+    for handheld in [&tab, &copy] {
+        let names = handheld.text("SELECT name FROM place ORDER BY name");
+        assert_eq!(names, "place 1|place 2|place 3");
+    }
+}
+
+#[tokio::test]
+async fn a_poison_record_goes_along_and_stops_nobody() {
+    let village = Village::new();
+    let (place, _stop) = listen(&village).await;
+    let mut tab = Handheld::new("tab-1");
+    tab.put(r#"{"op":"insert","table":"nowhere","fields":{"a":1}}"#);
+    tab.put(r#"{"op":"insert","table":"place","fields":{"name":5,"heigth":1}}"#);
+    tab.put(&insert(1));
+    let long = "x".repeat(60_000);
+    tab.put(&format!(
+        r#"{{"op":"insert","table":"place","fields":{{"name":"{long}"}}}}"#
+    ));
+    let synced = tab.sync(place).await;
+    assert_eq!(synced.offered, 4);
+    assert_eq!(village.count("SELECT count(*) FROM wadi_change"), 4);
+    assert_eq!(tab.text("SELECT name FROM place"), "place 1");
+}
+
+#[tokio::test]
+async fn nobody_there_is_no_link() {
+    let mut tab = Handheld::new("tab-1");
+    tab.put(&insert(1));
+    let (_, outcome) = tab.try_sync(Place::Tcp("127.0.0.1:9".into())).await;
+    assert!(matches!(outcome, Err(SyncError::NoLink(_))));
+    assert_eq!(tab.custody("pending"), 1);
+}
+
+#[tokio::test]
+async fn the_thirty_third_handheld_is_told_that_the_gateway_is_busy_and_comes_back() {
+    let village = Village::new();
+    let (place, _stop) = listen(&village).await;
+    let Place::Tcp(address) = place.clone() else {
+        unreachable!()
+    };
+    let mut idle = Vec::new();
+    for _ in 0..lan::SESSIONS_MAX {
+        idle.push(TcpStream::connect(&address).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut tab = Handheld::new("tab-1");
+    tab.put(&insert(1));
+    let freeing = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        idle.clear();
+    };
+    let ((synced, outcome), ()) = tokio::join!(tab.try_sync(place), freeing);
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(synced.offered, 1);
+}

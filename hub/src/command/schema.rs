@@ -1,0 +1,54 @@
+//! `wadi-hub schema check | publish`.
+use std::io::Write;
+use std::path::Path;
+
+use super::CommandError;
+use crate::store::schema::Change;
+use crate::store::{Store, StoreError};
+
+/// Say whether a file could be published.
+pub fn schema_check(store: &Store, file: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
+    let change = store
+        .check_schema(&read(file)?)
+        .map_err(|error| about(file, error))?;
+    let says = match change {
+        Change::Same(version) => format!("published as version {version}"),
+        Change::Next(version) => format!("good, would be version {version}"),
+    };
+    Ok(writeln!(out, "{}: {says}", file.display())?)
+}
+
+/// Publish a file.
+pub fn schema_publish(
+    store: &mut Store,
+    file: &Path,
+    now_s: u64,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let change = store
+        .publish_schema(&read(file)?, now_s)
+        .map_err(|error| about(file, error))?;
+    let says = match change {
+        Change::Same(version) => format!("is version {version} already, nothing to do"),
+        Change::Next(version) => format!("published as version {version}"),
+    };
+    Ok(writeln!(out, "{}: {says}", file.display())?)
+}
+
+fn read(file: &Path) -> Result<String, CommandError> {
+    std::fs::read_to_string(file).map_err(|error| CommandError::File {
+        file: file.display().to_string(),
+        reason: error.to_string(),
+    })
+}
+
+/// The file's problems, one a line behind its name.
+fn about(file: &Path, error: StoreError) -> CommandError {
+    match error {
+        StoreError::Refused(reason) => CommandError::File {
+            file: file.display().to_string(),
+            reason: reason.replace('\n', "\n  "),
+        },
+        error => error.into(),
+    }
+}

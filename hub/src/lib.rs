@@ -1,0 +1,13 @@
+//! The centre of Wadi: the hub's store, its rounds, and what operators type.
+//!
+//! Imports point down: `main` and `config` wire things up; [`serve`] is the
+//! worker that owns the clock and the link; [`store`], [`mqtt`] and [`broker`]
+//! are edges that know the protocol and never each other; [`command`] is one
+//! function for each thing an operator can ask.
+pub mod broker;
+pub mod config;
+pub mod logging;
+pub mod mqtt;
+pub mod command;
+pub mod serve;
+pub mod store;

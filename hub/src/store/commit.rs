@@ -1,0 +1,275 @@
+//! Committing: changes come in, and those that may go are numbered and applied.
+//!
+//! One path for gateways' rounds and operators' decisions. Everything happens
+//! in the caller's transaction; only I/O can make it fail.
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::params;
+use wadi_protocol::change::Change;
+use wadi_protocol::id::{Dot, RunInfo};
+use wadi_protocol::wire::batch::Batch;
+use wadi_protocol::wire::downlink::Notice;
+use wadi_protocol::wire::message::Outcome;
+
+use super::changes::{self, Arrival, Entered};
+use super::sql::{Bits, Id, pack};
+use super::work::{Touch, Work};
+use super::{StoreError, admit, apply, judge};
+
+/// Parked changes of one gateway; beyond it the hub hands changes back, to be held there.
+const PARKED_CHANGES_MAX: usize = 4_096;
+
+/// Commit a judged changeset: what became of its changes, in their order.
+pub(super) fn commit(
+    work: &mut Work<'_>,
+    (gateway, round): (u32, u64),
+    batch: Batch,
+    verdicts: &[(u32, String)],
+) -> Result<Vec<Outcome>, StoreError> {
+    let verdicts: BTreeMap<u32, &str> = verdicts
+        .iter()
+        .map(|(index, reason)| (*index, reason.as_str()))
+        .collect();
+    let dots: Vec<Dot> = batch.changes.iter().map(|change| change.dot).collect();
+    let mut settled = BTreeMap::new();
+    let mut arrivals = Vec::new();
+    let mut coming = BTreeSet::new();
+    learn_runs(work, &batch.runs)?;
+    for (index, change) in (0..).zip(batch.changes) {
+        let dot = change.dot;
+        if coming.contains(&dot) {
+            continue;
+        }
+        if let Some(seq) = changes::sequence(work.db, dot)? {
+            if let Some(key) = changes::contain(work.db, dot, change.contained)? {
+                work.row(key)?;
+            }
+            settled.insert(dot, Outcome::Known { seq });
+            continue;
+        }
+        let reason = match verdicts.get(&index) {
+            Some(reason) => Err((*reason).to_owned()),
+            None => check(work, gateway, &change)?,
+        };
+        match reason {
+            Ok(typed) => {
+                coming.insert(dot);
+                arrivals.push(Arrival {
+                    original: change,
+                    typed,
+                    gateway,
+                    round,
+                });
+            }
+            Err(reason) => {
+                quarantine(work, (gateway, round), &change, &reason)?;
+                settled.insert(dot, Outcome::Quarantined);
+            }
+        }
+    }
+    let taken = take(work, arrivals)?;
+    let outcome = |dot| settled.get(dot).or_else(|| taken.get(dot)).cloned();
+    Ok(dots
+        .iter()
+        .map(|dot| outcome(dot).expect("every change has an outcome"))
+        .collect())
+}
+
+/// Look at a change without a verdict once more: another route may have quarantined it since.
+fn check(
+    work: &Work<'_>,
+    gateway: u32,
+    change: &Change,
+) -> Result<Result<Change, String>, StoreError> {
+    let reason = match judge::quarantined(work.db, change.dot)? {
+        Some(reason) => reason,
+        None => match judge::typed(work.catalog, change) {
+            Ok(typed) => return Ok(Ok(typed)),
+            Err(reason) => reason,
+        },
+    };
+    let outcome = Outcome::Quarantined;
+    notify(
+        work,
+        gateway,
+        Notice {
+            dot: change.dot,
+            outcome,
+            reason: reason.clone(),
+        },
+    )?;
+    Ok(Err(reason))
+}
+
+/// Enter changes, apply what may go (with what was parked), and bring the tables up to date.
+pub(super) fn take(
+    work: &mut Work<'_>,
+    arrivals: Vec<Arrival>,
+) -> Result<BTreeMap<Dot, Outcome>, StoreError> {
+    let mut waiting = changes::parked(work.db)?;
+    let parked_before = waiting.len();
+    let mut outcomes = BTreeMap::new();
+    for arrival in arrivals {
+        waiting.push(changes::insert(work.db, &arrival, work.now_s)?);
+        outcomes.insert(arrival.typed.dot, Outcome::Parked);
+    }
+    for place in admit::admit(work, &waiting)? {
+        let entered = &mut waiting[place];
+        entered.seq = work.next_seq();
+        changes::number(work.db, entered)?;
+        let outcome = Outcome::Applied { seq: entered.seq };
+        if place < parked_before {
+            let dot = entered.change.dot;
+            notify(
+                work,
+                entered.gateway,
+                Notice {
+                    dot,
+                    outcome,
+                    reason: String::new(),
+                },
+            )?;
+        } else {
+            outcomes.insert(entered.change.dot, outcome);
+        }
+        touch(work, entered)?;
+    }
+    hold(work, &waiting, parked_before, &mut outcomes)?;
+    apply::finish(work)?;
+    Ok(outcomes)
+}
+
+/// Of the arrivals that would be parked, hand back those for which there is no room,
+/// groups whole: their gateway keeps them until parked ones of it are released.
+fn hold(
+    work: &Work<'_>,
+    waiting: &[Entered],
+    parked_before: usize,
+    outcomes: &mut BTreeMap<Dot, Outcome>,
+) -> Result<(), StoreError> {
+    let is_parked = |entered: &&Entered| entered.seq == 0;
+    let (before, arrived) = waiting.split_at(parked_before);
+    let mut groups: BTreeMap<_, Vec<&Entered>> = BTreeMap::new();
+    for entered in arrived.iter().filter(is_parked) {
+        let change = &entered.change;
+        let group = (change.dot.device, change.dot.run, change.group_span().0);
+        groups.entry(group).or_default().push(entered);
+    }
+    let Some(gateway) = arrived.first().map(|entered| entered.gateway) else {
+        return Ok(());
+    };
+    let mut parked = before
+        .iter()
+        .filter(is_parked)
+        .filter(|entered| entered.gateway == gateway)
+        .count();
+    for group in groups.values() {
+        if parked + group.len() <= PARKED_CHANGES_MAX {
+            parked += group.len();
+            continue;
+        }
+        for entered in group {
+            changes::forget(work.db, entered)?;
+            outcomes.insert(entered.change.dot, Outcome::Held);
+        }
+    }
+    Ok(())
+}
+
+fn touch(work: &mut Work<'_>, entered: &Entered) -> Result<(), StoreError> {
+    let touch = Touch {
+        seq: entered.seq,
+        gateway: entered.gateway,
+        change: entered.change.clone(),
+    };
+    work.row(entered.key())?.touches.push(touch);
+    Ok(())
+}
+
+/// Learn of runs. Where one closes a gap in a line that was judged by before, the rows
+/// of its device are resolved again.
+fn learn_runs(work: &mut Work<'_>, runs: &[RunInfo]) -> Result<(), StoreError> {
+    for run in runs {
+        let joins = changes::has_child_run(work.db, run)?;
+        let told = changes::insert_run(work.db, run)?;
+        if told && (joins || told_otherwise(work, run)?) {
+            for key in changes::rows_of(work.db, run.device)? {
+                work.row(key)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether changes of a run had been applied before this was told of it.
+fn told_otherwise(work: &Work<'_>, run: &RunInfo) -> Result<bool, StoreError> {
+    let mut query = work.db.prepare_cached(
+        "SELECT 1 FROM wadi_change WHERE device = ?1 AND run = ?2 AND hub_seq IS NOT NULL",
+    )?;
+    Ok(query.exists([Bits(run.device.0), Bits(run.run.0)])?)
+}
+
+/// Queue an outcome that comes later than its round.
+fn notify(work: &Work<'_>, gateway: u32, notice: Notice) -> Result<(), StoreError> {
+    if gateway != 0 {
+        work.db
+            .prepare_cached("INSERT INTO wadi_notice (gateway, body) VALUES (?1, ?2)")?
+            .execute(params![gateway, pack(&notice)])?;
+    }
+    Ok(())
+}
+
+/// Keep a change whole, outside the tables.
+fn quarantine(
+    work: &Work<'_>,
+    (gateway, round): (u32, u64),
+    change: &Change,
+    reason: &str,
+) -> Result<(), StoreError> {
+    let mut query = work.db.prepare_cached(
+        "INSERT OR IGNORE INTO wadi_quarantine
+             (device, run, seq, gateway, round, received_s, reason, tbl, row, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
+    query.execute(params![
+        Bits(change.dot.device.0),
+        Bits(change.dot.run.0),
+        Bits(change.dot.seq),
+        gateway,
+        Bits(round),
+        Bits(work.now_s),
+        reason,
+        changes::table_text(&change.table),
+        Id(change.row),
+        pack(change),
+    ])?;
+    Ok(())
+}
+
+/// Outcomes as stretches, as the message wants them.
+pub(super) fn stretches(outcomes: &[Outcome]) -> Vec<(u32, Outcome)> {
+    let mut stretches: Vec<(u32, Outcome)> = Vec::new();
+    for outcome in outcomes {
+        if let Some((len, last)) = stretches.last_mut()
+            && continues(last, *len, outcome)
+        {
+            *len += 1;
+        } else {
+            stretches.push((1, outcome.clone()));
+        }
+    }
+    stretches
+}
+
+/// Whether an outcome continues a stretch. Known ones stand alone: their sequences do not count up.
+fn continues(first: &Outcome, len: u32, next: &Outcome) -> bool {
+    match (first, next) {
+        (Outcome::Applied { seq: first }, Outcome::Applied { seq }) => {
+            *seq == first + u64::from(len)
+        }
+        (Outcome::Parked, Outcome::Parked)
+        | (Outcome::Quarantined, Outcome::Quarantined)
+        | (Outcome::Held, Outcome::Held) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,152 @@
+//! The history of a row: every change, and what became of it.
+use std::collections::BTreeSet;
+
+use rusqlite::params;
+use wadi_protocol::change::{Change, Op};
+use wadi_protocol::id::{Dot, RowId};
+use wadi_protocol::resolve::Resolved;
+
+use super::changes::{self, Entered};
+use super::review::{label, site};
+use super::sql::{Id, RowKey, unpack};
+use super::work::Work;
+use super::{Store, StoreError, text};
+
+/// One change of a row's history.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Past {
+    /// Its hub sequence; 0 = not applied.
+    pub seq: u64,
+    /// Its name.
+    pub dot: Dot,
+    /// Its device, by name.
+    pub label: String,
+    /// The site whose gateway brought it.
+    pub site: String,
+    /// When it was received, seconds since 1970.
+    pub received_s: u64,
+    /// The change.
+    pub change: Change,
+    /// What it carries, for people.
+    pub fields: String,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// Something of it waits for a person.
+    Review,
+    /// Something of it is what people see.
+    Shown,
+    /// It competes with what people see.
+    Candidate,
+    /// Others followed it; its values stay readable here.
+    Superseded,
+    /// It waits for what it needs.
+    Parked,
+    /// It is kept outside the tables, for this reason.
+    Quarantined(String),
+}
+
+impl Store {
+    /// Every change of a row, in hub order; what is not applied comes last.
+    pub fn history(&self, table: &str, row: RowId) -> Result<Vec<Past>, StoreError> {
+        self.read(|tx, catalog| {
+            let table = catalog.table_named(table)?;
+            let key = RowKey {
+                table: table.number,
+                row,
+            };
+            let mut work = Work::new(tx, catalog, 0)?;
+            let (applied, resolved) = work.resolve(key)?;
+            let dead = work.is_dead(key)?;
+            let past = |entered: &Entered, fate| {
+                let change = entered.change.clone();
+                Ok::<Past, StoreError>(Past {
+                    seq: entered.seq,
+                    dot: change.dot,
+                    label: label(tx, change.dot)?,
+                    site: site(tx, entered.gateway)?,
+                    received_s: entered.received_s,
+                    fields: text::fields(Some(table), &change, " "),
+                    change,
+                    fate,
+                })
+            };
+            let mut history = Vec::new();
+            for (index, entered) in applied.iter().enumerate() {
+                history.push(past(entered, fate(index, entered, &resolved, dead))?);
+            }
+            for entered in changes::parked_of(tx, key)? {
+                history.push(past(&entered, Fate::Parked)?);
+            }
+            history.extend(quarantined(tx, key, table)?);
+            Ok(history)
+        })
+    }
+}
+
+/// What became of an applied change.
+fn fate(index: usize, entered: &Entered, resolved: &Resolved, dead: bool) -> Fate {
+    let existence = &resolved.existence;
+    let waits = (existence.review && existence.candidates.contains(&index))
+        || resolved
+            .fields
+            .iter()
+            .any(|field| field.review && field.candidates.contains(&index));
+    let shows = match entered.change.op {
+        Op::Delete => dead && existence.deletes.contains(&index),
+        _ => {
+            !dead
+                && resolved
+                    .fields
+                    .iter()
+                    .any(|field| field.shown.contains(&index))
+        }
+    };
+    let competes = existence.conflict && existence.candidates.contains(&index)
+        || resolved
+            .fields
+            .iter()
+            .any(|field| field.conflict && field.candidates.contains(&index));
+    match (waits && !dead, shows, competes) {
+        (true, ..) => Fate::Review,
+        (_, true, _) => Fate::Shown,
+        (.., true) => Fate::Candidate,
+        _ => Fate::Superseded,
+    }
+}
+
+/// Quarantined changes that name the row, by the table's number or name.
+fn quarantined(
+    db: &rusqlite::Connection,
+    key: RowKey,
+    table: &wadi_protocol::schema::Table,
+) -> Result<Vec<Past>, StoreError> {
+    let names: BTreeSet<String> = [key.table.to_string(), table.name.clone()].into();
+    let mut query = db.prepare_cached(
+        "SELECT tbl, gateway, received_s, reason, body FROM wadi_quarantine WHERE row = ?1
+         ORDER BY received_s, device, run, seq",
+    )?;
+    let mut rows = query.query(params![Id(key.row)])?;
+    let mut past = Vec::new();
+    while let Some(row) = rows.next()? {
+        if !names.contains(&row.get::<_, String>(0)?) {
+            continue;
+        }
+        let change: Change = unpack(&row.get::<_, Vec<u8>>(4)?, "wadi_quarantine.body")?;
+        past.push(Past {
+            seq: 0,
+            dot: change.dot,
+            label: label(db, change.dot)?,
+            site: site(db, row.get(1)?)?,
+            received_s: super::sql::number_at(row, 2)?,
+            fields: text::fields(Some(table), &change, " "),
+            change,
+            fate: Fate::Quarantined(row.get(3)?),
+        });
+    }
+    Ok(past)
+}

@@ -1,0 +1,349 @@
+//! Building a downlink page: state, never deltas.
+//!
+//! The log says what happened behind a gateway's cursors; the rows say what is.
+//! Urgent sequences come first, a sequence is never split, and a row brings
+//! along the rows it references where the gateway may lack them.
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, params};
+use wadi_protocol::limits::DOWNLINK_BYTES_TARGET;
+use wadi_protocol::schema::{Kind, LANES};
+use wadi_protocol::value::Value;
+use wadi_protocol::wire::downlink::{KnownRuns, Notice, Page, PageRow, RowState};
+
+use super::log::{self, Entry};
+use super::page_row::{Asker, Dots};
+use super::scope;
+use super::sql::{Bits, RowKey, key_at, number_at, pack, unpack};
+use super::work::{State, load};
+use super::{Catalog, StoreError, head};
+
+/// The page for a gateway at these cursors, and the last notice in it.
+pub(super) fn build(
+    db: &Connection,
+    catalog: &Catalog,
+    gateway: u32,
+    cursors: [u64; LANES],
+    schema_held: u32,
+) -> Result<(Page, i64), StoreError> {
+    let asker = Asker {
+        db,
+        catalog,
+        gateway,
+        cursors,
+    };
+    let schema = catalog
+        .newest()
+        .filter(|schema| schema.version > schema_held)
+        .cloned();
+    let (notices, notices_to) = notices(db, gateway)?;
+    let mut builder = Builder {
+        asker,
+        bytes: pack(&schema).len() + pack(&notices).len(),
+        rows: Vec::new(),
+        placed: BTreeSet::new(),
+        known: Dots::new(),
+    };
+    let mut to = cursors;
+    for (lane, to) in (0..).zip(&mut to) {
+        *to = builder.lane(lane)?;
+    }
+    let page = Page {
+        schema,
+        verdicts: Vec::new(),
+        notices,
+        to,
+        rows: builder.rows,
+        known: spans(&builder.known),
+        clock_s: 0,
+    };
+    Ok((page, notices_to))
+}
+
+/// Whether a gateway at these cursors should come again.
+pub(super) fn has_more(
+    db: &Connection,
+    catalog: &Catalog,
+    gateway: u32,
+    cursors: [u64; LANES],
+    schema_held: u32,
+) -> Result<bool, StoreError> {
+    if catalog
+        .newest()
+        .is_some_and(|schema| schema.version > schema_held)
+    {
+        return Ok(true);
+    }
+    let mut query = db.prepare_cached("SELECT 1 FROM wadi_notice WHERE gateway = ?1")?;
+    if query.exists([gateway])? {
+        return Ok(true);
+    }
+    let asker = Asker {
+        db,
+        catalog,
+        gateway,
+        cursors,
+    };
+    for (lane, cursor) in cursors.into_iter().enumerate() {
+        let mut query = lane_query(db)?;
+        let mut lines = query.query(params![lane as u8, Bits(cursor)])?;
+        while let Some(line) = lines.next()? {
+            let (key, entry) = line_of(line)?;
+            let state = state_of(db, key)?;
+            if asker.call(key, &state, &entry)? != Call::Nothing {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The gateway has this page: forget what it was told, remember what it was given.
+pub(super) fn passed(
+    db: &Connection,
+    catalog: &Catalog,
+    gateway: u32,
+    page: &Page,
+    notices_to: i64,
+) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM wadi_notice WHERE gateway = ?1 AND number <= ?2")?
+        .execute(params![gateway, notices_to])?;
+    for row in &page.rows {
+        let key = RowKey {
+            table: row.table,
+            row: row.row,
+        };
+        let given = row.state != RowState::Left;
+        if !given || !scope::is_direct(catalog.table(key.table)?, &state_of(db, key)?, gateway) {
+            scope::set_present(db, gateway, key, given)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a line of the log means to a gateway.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// Nothing: not its row, or its own change as it laid it.
+    Nothing,
+    /// The row travels.
+    Travels,
+    /// The row is no longer (or never was) in its scope.
+    Leaves,
+}
+
+impl Asker<'_> {
+    fn call(&self, key: RowKey, state: &State, entry: &Entry) -> Result<Call, StoreError> {
+        let Asker {
+            db,
+            catalog,
+            gateway,
+            ..
+        } = *self;
+        if scope::is_within(db, catalog, gateway, key, state)? {
+            let travels = !log::travels_to(std::slice::from_ref(entry), gateway).is_empty();
+            return Ok(if travels {
+                Call::Travels
+            } else {
+                Call::Nothing
+            });
+        }
+        let held = entry.gateway == gateway || scope::is_present(db, gateway, key)?;
+        Ok(if held { Call::Leaves } else { Call::Nothing })
+    }
+}
+
+/// A page in the making.
+struct Builder<'a> {
+    asker: Asker<'a>,
+    bytes: usize,
+    rows: Vec<PageRow>,
+    placed: BTreeSet<RowKey>,
+    known: Dots,
+}
+
+impl Builder<'_> {
+    /// Take sequences of a lane while they fit; how far that went.
+    fn lane(&mut self, lane: usize) -> Result<u64, StoreError> {
+        let Asker { db, cursors, .. } = self.asker;
+        let mut to = cursors[lane];
+        let mut query = lane_query(db)?;
+        let mut lines = query.query(params![lane as u8, Bits(to)])?;
+        let mut sequence: Vec<(RowKey, Entry)> = Vec::new();
+        while let Some(line) = lines.next()? {
+            let (key, entry) = line_of(line)?;
+            if let Some((_, first)) = sequence.first()
+                && first.seq != entry.seq
+            {
+                let seq = first.seq;
+                if !self.take(&sequence)? {
+                    return Ok(to);
+                }
+                to = seq;
+                sequence.clear();
+            }
+            sequence.push((key, entry));
+        }
+        if !self.take(&sequence)? {
+            return Ok(to);
+        }
+        head(db)
+    }
+
+    /// Take one sequence whole, unless it does not fit behind what is there.
+    fn take(&mut self, sequence: &[(RowKey, Entry)]) -> Result<bool, StoreError> {
+        let before = self.rows.len();
+        let mut placed = Vec::new();
+        for (key, entry) in sequence {
+            self.take_line(*key, entry, &mut placed)?;
+        }
+        let bytes: usize = self.rows[before..].iter().map(|row| pack(row).len()).sum();
+        if before > 0 && bytes > 0 && self.bytes + bytes > DOWNLINK_BYTES_TARGET {
+            self.rows.truncate(before);
+            placed.iter().for_each(|key| {
+                self.placed.remove(key);
+            });
+            return Ok(false);
+        }
+        for index in before..self.rows.len() {
+            self.asker.known(&self.rows[index], &mut self.known)?;
+        }
+        self.bytes += bytes;
+        Ok(true)
+    }
+
+    fn take_line(
+        &mut self,
+        key: RowKey,
+        entry: &Entry,
+        placed: &mut Vec<RowKey>,
+    ) -> Result<(), StoreError> {
+        if self.placed.contains(&key) {
+            return Ok(());
+        }
+        let state = state_of(self.asker.db, key)?;
+        match self.asker.call(key, &state, entry)? {
+            Call::Travels => self.place(key, placed),
+            Call::Leaves => {
+                self.placed.insert(key);
+                placed.push(key);
+                self.rows.push(self.asker.leaving(key, &state));
+                Ok(())
+            }
+            // Even a row that stays home may reference rows that never came here.
+            Call::Nothing if entry.gateway == self.asker.gateway => {
+                for parent in self.along(key, &state)? {
+                    self.place(parent, placed)?;
+                }
+                Ok(())
+            }
+            Call::Nothing => Ok(()),
+        }
+    }
+
+    /// Put a row into the page, behind the rows it references that must come along.
+    fn place(&mut self, key: RowKey, placed: &mut Vec<RowKey>) -> Result<(), StoreError> {
+        // On the way down rows are computed, on the way up they are put; no recursion,
+        // so that a long chain of references costs no stack.
+        let mut open = vec![(key, None)];
+        while let Some((key, ready)) = open.pop() {
+            if let Some(row) = ready {
+                self.rows.push(row);
+                continue;
+            }
+            if !self.placed.insert(key) {
+                continue;
+            }
+            placed.push(key);
+            let state = state_of(self.asker.db, key)?;
+            let row = self.asker.page_row(key, &state)?;
+            open.push((key, Some(row)));
+            let along = self.along(key, &state)?;
+            open.extend(along.into_iter().map(|parent| (parent, None)));
+        }
+        Ok(())
+    }
+
+    /// The rows that a live row references and that must come along, also by fields that stay home.
+    fn along(&self, key: RowKey, state: &State) -> Result<Vec<RowKey>, StoreError> {
+        let mut along = Vec::new();
+        if !state.is_live() {
+            return Ok(along);
+        }
+        let shown = self.asker.shown(key, state)?;
+        for field in &self.asker.catalog.table(key.table)?.fields {
+            if let Kind::Reference { table, .. } = field.kind
+                && let Some(Value::Row(row)) = shown.get(&field.number)
+            {
+                let parent = RowKey { table, row: *row };
+                if let Some(state) = load(self.asker.db, parent)?
+                    && self.asker.comes_along(parent, &state)?
+                {
+                    along.push(parent);
+                }
+            }
+        }
+        Ok(along)
+    }
+}
+
+fn lane_query(db: &Connection) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
+    db.prepare_cached(
+        "SELECT seq, tbl, row, gateway, touched, travels FROM wadi_log
+         WHERE lane = ?1 AND seq > ?2 ORDER BY seq, tbl, row",
+    )
+}
+
+fn line_of(line: &rusqlite::Row<'_>) -> Result<(RowKey, Entry), StoreError> {
+    let entry = Entry {
+        seq: number_at(line, 0)?,
+        gateway: line.get(3)?,
+        touched: unpack(&line.get::<_, Vec<u8>>(4)?, "wadi_log.touched")?,
+        travels: unpack(&line.get::<_, Vec<u8>>(5)?, "wadi_log.travels")?,
+    };
+    Ok((key_at(line, 1)?, entry))
+}
+
+fn state_of(db: &Connection, key: RowKey) -> Result<State, StoreError> {
+    load(db, key)?
+        .ok_or_else(|| StoreError::Broken(format!("the log names {key:?}, no row is there")))
+}
+
+/// All notices of a gateway, and the last one's number. None may stay behind: a gateway
+/// must know the sequence of an own change no later than the page that covers it, or
+/// it would fold it over what came after. There are about as many as it may have parked.
+fn notices(db: &Connection, gateway: u32) -> Result<(Vec<Notice>, i64), StoreError> {
+    let mut query = db.prepare_cached(
+        "SELECT number, body FROM wadi_notice WHERE gateway = ?1 ORDER BY number",
+    )?;
+    let mut rows = query.query([gateway])?;
+    let (mut notices, mut last) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        last = row.get(0)?;
+        notices.push(unpack(&row.get::<_, Vec<u8>>(1)?, "wadi_notice.body")?);
+    }
+    Ok((notices, last))
+}
+
+/// Sequences as ascending stretches.
+fn spans(known: &Dots) -> Vec<KnownRuns> {
+    let runs: BTreeMap<_, Vec<(u64, u64)>> = known
+        .iter()
+        .map(|(run, seqs)| (*run, stretches(seqs)))
+        .collect();
+    runs.into_iter()
+        .map(|((device, run), spans)| KnownRuns { device, run, spans })
+        .collect()
+}
+
+/// Ascending numbers as stretches (first, last).
+pub(super) fn stretches(numbers: &BTreeSet<u64>) -> Vec<(u64, u64)> {
+    let mut spans: Vec<(u64, u64)> = Vec::new();
+    for &number in numbers {
+        match spans.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => spans.push((number, number)),
+        }
+    }
+    spans
+}

@@ -1,0 +1,197 @@
+//! One row of a downlink page: what of it travels to a gateway.
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, params};
+use wadi_protocol::change::{Change, FieldRef, Op};
+use wadi_protocol::id::{DeviceId, Dot, RunId};
+use wadi_protocol::resolve::Lines;
+use wadi_protocol::schema::{LANES, Table};
+use wadi_protocol::value::Value;
+use wadi_protocol::wire::downlink::{PageRow, RowState};
+
+use super::changes;
+use super::log;
+use super::scope;
+use super::sql::{Bits, Id, RowKey, dot_at};
+use super::work::{Fields, State, is_dead, shown};
+use super::{Catalog, StoreError};
+
+/// Who asks, and how far it is.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    /// The database.
+    pub db: &'a Connection,
+    /// The schemas.
+    pub catalog: &'a Catalog,
+    /// The gateway.
+    pub gateway: u32,
+    /// How far it has the hub's sequence, a lane each.
+    pub cursors: [u64; LANES],
+}
+
+/// Dots by run.
+pub(super) type Dots = BTreeMap<(DeviceId, RunId), BTreeSet<u64>>;
+
+impl Asker<'_> {
+    /// How far the gateway is in a table's lane.
+    pub fn cursor(&self, table: &Table) -> u64 {
+        self.cursors[table.lane as usize]
+    }
+
+    /// Whether the gateway may lack a row of its own scope.
+    pub fn may_lack(&self, table: &Table, state: &State) -> bool {
+        state.first_seq > self.cursor(table) && state.site != self.gateway
+    }
+
+    /// Whether a row that a travelling one references must come along.
+    pub fn comes_along(&self, key: RowKey, state: &State) -> Result<bool, StoreError> {
+        let table = self.catalog.table(key.table)?;
+        if scope::is_direct(table, state, self.gateway) {
+            return Ok(self.may_lack(table, state));
+        }
+        Ok(!scope::is_present(self.db, self.gateway, key)?)
+    }
+
+    /// A row's values as people see them.
+    pub fn shown(&self, key: RowKey, state: &State) -> Result<Fields, StoreError> {
+        shown(self.catalog.table(key.table)?, &state.fields, |parent| {
+            is_dead(self.db, parent)
+        })
+    }
+
+    /// The row that goes to the gateway.
+    pub fn page_row(&self, key: RowKey, state: &State) -> Result<PageRow, StoreError> {
+        let table = self.catalog.table(key.table)?;
+        let entries = log::since(self.db, key, self.cursor(table))?;
+        let travels = log::travels_to(&entries, self.gateway);
+        let direct = scope::is_direct(table, state, self.gateway);
+        let whole = self.may_lack(table, state) || !direct || travels.contains_key(&0);
+        let whole = whole && state.is_live();
+        let shown = if state.is_live() {
+            self.shown(key, state)?
+        } else {
+            Fields::new()
+        };
+        let fields = if whole {
+            shown.into_iter().collect()
+        } else if state.is_live() {
+            let value = |field: &u16| shown.get(field).cloned().unwrap_or(Value::Null);
+            travels
+                .keys()
+                .filter(|&&field| field != 0)
+                .map(|field| (*field, value(field)))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        Ok(PageRow {
+            table: key.table,
+            row: key.row,
+            version: state.last_seq,
+            state: if state.is_live() {
+                RowState::Live
+            } else {
+                RowState::Dead
+            },
+            fields,
+            whole,
+            review: state.waiting(),
+            followed: self.followed(table, key)?,
+        })
+    }
+
+    /// The row that the gateway is to let go of.
+    pub fn leaving(&self, key: RowKey, state: &State) -> PageRow {
+        PageRow {
+            table: key.table,
+            row: key.row,
+            version: state.last_seq,
+            state: RowState::Left,
+            fields: Vec::new(),
+            whole: false,
+            review: Vec::new(),
+            followed: Vec::new(),
+        }
+    }
+
+    /// Dots that other gateways brought and the row's image covers.
+    pub fn known(&self, row: &PageRow, known: &mut Dots) -> Result<(), StoreError> {
+        let key = RowKey {
+            table: row.table,
+            row: row.row,
+        };
+        let from = if row.whole {
+            0
+        } else {
+            self.cursor(self.catalog.table(row.table)?)
+        };
+        let mut query = self.db.prepare_cached(
+            "SELECT device, run, seq FROM wadi_change
+             WHERE tbl = ?1 AND row = ?2 AND hub_seq > ?3 AND gateway <> ?4",
+        )?;
+        let dots = query.query_map(
+            params![key.table, Id(key.row), Bits(from), self.gateway],
+            |row| dot_at(row, 0),
+        )?;
+        for dot in dots {
+            let dot = dot?;
+            known
+                .entry((dot.device, dot.run))
+                .or_default()
+                .insert(dot.seq);
+        }
+        Ok(())
+    }
+
+    /// Changes that are not applied here and that applied changes of the row follow.
+    fn followed(&self, table: &Table, key: RowKey) -> Result<Vec<(Dot, Vec<u16>)>, StoreError> {
+        let applied = changes::applied(self.db, key)?;
+        let parked = changes::parked_of(self.db, key)?;
+        let mut lines = Lines::new();
+        for device in parked
+            .iter()
+            .map(|entered| entered.change.dot.device)
+            .collect::<BTreeSet<_>>()
+        {
+            for run in changes::runs(self.db, device)? {
+                lines.add(&run);
+            }
+        }
+        let mut followed: BTreeMap<Dot, BTreeSet<u16>> = BTreeMap::new();
+        for entered in &applied {
+            let change = &entered.change;
+            let mut open = Vec::new();
+            for &dot in &change.seen.above {
+                if changes::sequence(self.db, dot)?.unwrap_or(0) == 0 {
+                    open.push(dot);
+                }
+            }
+            let earlier = parked.iter().map(|entered| entered.change.dot);
+            open.extend(earlier.filter(|&dot| lines.earlier(dot, change.dot)));
+            for dot in open {
+                followed
+                    .entry(dot)
+                    .or_default()
+                    .extend(touched(table, change));
+            }
+        }
+        let flat = followed
+            .into_iter()
+            .map(|(dot, fields)| (dot, fields.into_iter().collect()));
+        Ok(flat.collect())
+    }
+}
+
+/// The fields that a change touches; 0 = existence.
+fn touched(table: &Table, change: &Change) -> Vec<u16> {
+    if matches!(change.op, Op::Insert | Op::Delete) {
+        return std::iter::once(0)
+            .chain(table.fields.iter().map(|field| field.number))
+            .collect();
+    }
+    let fields = change.fields.iter().filter_map(|(field, _)| match field {
+        FieldRef::Number(number) => Some(*number),
+        FieldRef::Name(_) => None,
+    });
+    fields.collect()
+}

@@ -1,0 +1,234 @@
+//! The hub's end of a round on this store: one message, one transaction.
+//!
+//! The machine decides, this file executes: it stages parts, judges a whole
+//! changeset, commits, and stores the machine's state with it. Messages are
+//! rendered and returned only after the transaction is durable.
+use rusqlite::{Connection, OptionalExtension, params};
+use wadi_protocol::id::{GatewayId, RunId};
+use wadi_protocol::round::Step;
+use wadi_protocol::round::hub::{HubRound, Say, Todo, Write, page_head};
+use wadi_protocol::schema::LANES;
+use wadi_protocol::wire::downlink;
+use wadi_protocol::wire::message::{Down, DownBody, Outcome, Prepare, Refused, Up, UpBody};
+
+use super::sql::{Bits, pack, unpack};
+use super::work::Work;
+use super::{Catalog, Store, StoreError, commit, judge, page};
+
+impl Store {
+    /// Hear one message of a gateway: what to answer, once that is durable.
+    pub fn hear(
+        &mut self,
+        gateway: GatewayId,
+        up: &Up,
+        now_s: u64,
+    ) -> Result<Vec<Down>, StoreError> {
+        self.refresh()?;
+        let hub = self.run();
+        let cursors = match &up.body {
+            UpBody::Prepare(head) => head.cursors,
+            _ => [0; LANES],
+        };
+        let continues = self.vouches(up, cursors)?;
+        self.write(|tx, catalog| {
+            let Some(machine) = machine(tx, gateway)? else {
+                let body = DownBody::Refused(Refused::UnknownGateway);
+                return Ok(vec![Down {
+                    hub,
+                    known: up.hub,
+                    round: up.round,
+                    body,
+                }]);
+            };
+            let mut scene = Scene {
+                db: tx,
+                catalog,
+                gateway: gateway.0,
+                now_s,
+            };
+            let (mut step, todo) = machine.hear(up, continues);
+            scene.write(&step.writes)?;
+            if let Some(todo) = todo {
+                step = scene.work(step.next, todo)?;
+                scene.write(&step.writes)?;
+            }
+            scene.note(up, &step.next)?;
+            let page = scene.page()?;
+            let next = step.next.clone();
+            // This closure ends the transaction; nothing is sent before `write` returns.
+            Ok(step
+                .committed()
+                .iter()
+                .map(|say| next.message(say, up, hub, &page))
+                .collect())
+        })
+    }
+
+    /// Whether this hub is the one that the gateway means. Only a head names cursors;
+    /// the other messages are about a round whose head was checked.
+    fn vouches(&self, up: &Up, cursors: [u64; LANES]) -> Result<bool, StoreError> {
+        match up.body {
+            UpBody::Prepare(_) => self.continues(up.hub, cursors),
+            _ => Ok(up.hub == RunId::NONE || self.continues(up.hub, cursors)?),
+        }
+    }
+}
+
+/// One transaction about one gateway.
+struct Scene<'a> {
+    db: &'a Connection,
+    catalog: &'a Catalog,
+    gateway: u32,
+    now_s: u64,
+}
+
+type HubStep = Step<HubRound, Write, Say>;
+
+impl Scene<'_> {
+    fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        for write in writes {
+            match write {
+                Write::StagePart(part) => {
+                    self.db
+                        .prepare_cached(
+                            "INSERT OR REPLACE INTO wadi_stage (gateway, part, bytes)
+                             VALUES (?1, ?2, ?3)",
+                        )?
+                        .execute(params![self.gateway, part.index, part.bytes])?;
+                }
+                Write::DropStaged => {
+                    for table in ["wadi_stage", "wadi_prepared"] {
+                        self.db.execute(
+                            &format!("DELETE FROM {table} WHERE gateway = ?1"),
+                            [self.gateway],
+                        )?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn work(&mut self, state: HubRound, todo: Todo) -> Result<HubStep, StoreError> {
+        let staged = state.staged.as_ref().expect("work is about what is staged");
+        let (round, head) = (staged.round, staged.head.clone());
+        match todo {
+            Todo::Judge => match self.judge(&head)? {
+                Ok(page) => Ok(state.judged(Ok(page_head(&page)))),
+                Err(refused) => Ok(state.judged(Err(refused))),
+            },
+            Todo::Commit => {
+                let (outcomes, more) = self.commit(round, &head)?;
+                Ok(state.decided(outcomes, more))
+            }
+        }
+    }
+
+    /// Judge the staged changeset, build the page that answers it and store both.
+    fn judge(&mut self, head: &Prepare) -> Result<Result<Vec<u8>, Refused>, StoreError> {
+        let batch = match judge::decode(head, &self.staged()?, self.catalog) {
+            Ok(batch) => batch,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let verdicts = judge::verdicts(self.db, self.catalog, &batch)?;
+        let (mut page, notices_to) = page::build(
+            self.db,
+            self.catalog,
+            self.gateway,
+            head.cursors,
+            head.schema,
+        )?;
+        page.verdicts.clone_from(&verdicts);
+        page.clock_s = self.now_s;
+        let bytes = downlink::encode(&page);
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO wadi_prepared (gateway, verdicts, page, notices_to)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![self.gateway, pack(&verdicts), bytes, notices_to])?;
+        Ok(Ok(bytes))
+    }
+
+    /// Commit the prepared changeset; what became of it, and whether the gateway should come again.
+    fn commit(
+        &mut self,
+        round: u64,
+        head: &Prepare,
+    ) -> Result<(Vec<(u32, Outcome)>, bool), StoreError> {
+        let (verdicts, page, notices_to): (Vec<u8>, Vec<u8>, i64) = self.db.query_row(
+            "SELECT verdicts, page, notices_to FROM wadi_prepared WHERE gateway = ?1",
+            [self.gateway],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        let verdicts: Vec<(u32, String)> = unpack(&verdicts, "wadi_prepared.verdicts")?;
+        let page = downlink::decode(&page)
+            .map_err(|error| StoreError::Broken(format!("wadi_prepared.page: {error}")))?;
+        let batch = judge::decode(head, &self.staged()?, self.catalog)
+            .map_err(|error| StoreError::Broken(format!("wadi_stage: {error}")))?;
+        page::passed(self.db, self.catalog, self.gateway, &page, notices_to)?;
+        let mut work = Work::new(self.db, self.catalog, self.now_s)?;
+        let outcomes = commit::commit(&mut work, (self.gateway, round), batch, &verdicts)?;
+        self.db
+            .prepare_cached(
+                "UPDATE wadi_gateway SET rounds = rounds + 1, round = ?2,
+                     cursor_urgent = ?3, cursor_routine = ?4 WHERE number = ?1",
+            )?
+            .execute(params![
+                self.gateway,
+                Bits(round),
+                Bits(page.to[0]),
+                Bits(page.to[1])
+            ])?;
+        let schema = page
+            .schema
+            .as_ref()
+            .map_or(head.schema, |schema| schema.version);
+        let more = page::has_more(self.db, self.catalog, self.gateway, page.to, schema)?;
+        Ok((commit::stretches(&outcomes), more))
+    }
+
+    /// Store the machine, and what the message tells of the gateway.
+    fn note(&mut self, up: &Up, machine: &HubRound) -> Result<(), StoreError> {
+        self.db
+            .prepare_cached("UPDATE wadi_gateway SET machine = ?2, heard_s = ?3 WHERE number = ?1")?
+            .execute(params![self.gateway, pack(machine), Bits(self.now_s)])?;
+        if let UpBody::Prepare(head) = &up.body {
+            self.db
+                .prepare_cached("UPDATE wadi_gateway SET schema = ?2 WHERE number = ?1")?
+                .execute(params![self.gateway, head.schema])?;
+        }
+        Ok(())
+    }
+
+    /// The staged changeset, its parts in order.
+    fn staged(&self) -> Result<Vec<u8>, StoreError> {
+        let mut query = self
+            .db
+            .prepare_cached("SELECT bytes FROM wadi_stage WHERE gateway = ?1 ORDER BY part")?;
+        let parts = query.query_map([self.gateway], |row| row.get::<_, Vec<u8>>(0))?;
+        Ok(parts.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// The prepared page; empty where none is.
+    fn page(&self) -> Result<Vec<u8>, StoreError> {
+        let mut query = self
+            .db
+            .prepare_cached("SELECT page FROM wadi_prepared WHERE gateway = ?1")?;
+        Ok(query
+            .query_row([self.gateway], |row| row.get(0))
+            .optional()?
+            .unwrap_or_default())
+    }
+}
+
+/// The state of a gateway's rounds; none if it is not enrolled.
+fn machine(db: &Connection, gateway: GatewayId) -> Result<Option<HubRound>, StoreError> {
+    let mut query = db.prepare_cached("SELECT machine FROM wadi_gateway WHERE number = ?1")?;
+    let bytes = query
+        .query_row([gateway.0], |row| row.get::<_, Vec<u8>>(0))
+        .optional()?;
+    bytes
+        .map(|bytes| unpack(&bytes, "wadi_gateway.machine"))
+        .transpose()
+}

@@ -1,0 +1,73 @@
+//! The hub's own line of runs.
+//!
+//! A version names a run; which of our sequences it stands for is decided
+//! here, once, at arrival. A run that this line does not hold stands for
+//! nothing: that claims less, which can only cost a conflict.
+use rusqlite::{Connection, OptionalExtension, params};
+use wadi_protocol::id::{RowVersion, RunId};
+use wadi_protocol::schema::LANES;
+
+use super::sql::{Bits, number_at};
+use super::{Store, StoreError, head, random_bits};
+
+impl Store {
+    /// Draw a run: every start that will number changes does.
+    pub fn begin_run(&mut self, now_s: u64) -> Result<RunId, StoreError> {
+        self.run = self.write(|tx, _| begin_run(tx, now_s))?;
+        Ok(self.run)
+    }
+
+    /// Whether this hub continues what a gateway knows: its run is ours (or none yet)
+    /// and its cursors lie within it.
+    pub fn continues(&self, run: RunId, cursors: [u64; LANES]) -> Result<bool, StoreError> {
+        if run == RunId::NONE {
+            return Ok(cursors == [0; LANES]);
+        }
+        let end = end_of(&self.db, run)?;
+        Ok(end.is_some_and(|end| cursors.iter().all(|&cursor| cursor <= end)))
+    }
+}
+
+/// Draw a run that continues the last one.
+pub(super) fn begin_run(db: &Connection, now_s: u64) -> Result<RunId, StoreError> {
+    let run = RunId::from_random(random_bits()?);
+    let parent = current_run(db)?;
+    db.execute(
+        "INSERT INTO wadi_hub_run (run, parent, start, started_s) VALUES (?1, ?2, ?3, ?4)",
+        params![Bits(run.0), Bits(parent.0), Bits(head(db)?), Bits(now_s)],
+    )?;
+    Ok(run)
+}
+
+/// The last run drawn; none before the first.
+pub(super) fn current_run(db: &Connection) -> Result<RunId, StoreError> {
+    let mut query =
+        db.prepare_cached("SELECT run FROM wadi_hub_run ORDER BY number DESC LIMIT 1")?;
+    let run = query.query_row([], |row| number_at(row, 0)).optional()?;
+    Ok(RunId(run.unwrap_or_default()))
+}
+
+/// The last sequence that belongs to a run of our line.
+fn end_of(db: &Connection, run: RunId) -> Result<Option<u64>, StoreError> {
+    let mut query = db.prepare_cached(
+        "SELECT (SELECT next.start FROM wadi_hub_run next
+                 WHERE next.number > this.number ORDER BY next.number LIMIT 1)
+         FROM wadi_hub_run this WHERE this.run = ?1",
+    )?;
+    let next = query
+        .query_row([Bits(run.0)], |row| row.get::<_, Option<Bits>>(0))
+        .optional()?;
+    Ok(match next {
+        None => None,
+        Some(Some(Bits(start))) => Some(start),
+        Some(None) => Some(head(db)?),
+    })
+}
+
+/// The sequence of ours that a version stands for.
+pub(super) fn expand(db: &Connection, version: RowVersion) -> Result<u64, StoreError> {
+    if version.seq == 0 || version.hub == RunId::NONE {
+        return Ok(0);
+    }
+    Ok(end_of(db, version.hub)?.map_or(0, |end| version.seq.min(end)))
+}

@@ -1,0 +1,9 @@
+//! The hub's store against a tiny model of gateways: real files, real messages.
+#![allow(missing_docs)]
+mod commits;
+mod conflicts;
+mod deletes;
+mod model;
+mod order;
+mod scopes;
+mod world;

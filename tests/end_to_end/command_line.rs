@@ -1,0 +1,188 @@
+//! What people meet first: errors that say what was wrong, where, and what to do.
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use wadi_harness::binaries;
+use wadi_harness::handheld::{Handheld, Link, UNAVAILABLE};
+use wadi_harness::ports;
+use wadi_harness::process::{Outcome, run};
+
+use crate::world::World;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Exit code: wrong usage.
+const USAGE: Option<i32> = Some(2);
+/// Exit code: bad configuration.
+const CONFIG: Option<i32> = Some(78);
+/// Words that only a programmer reads.
+const JARGON: [&str; 5] = ["panicked", "RUST_BACKTRACE", "Error {", "Some(", "unwrap"];
+
+fn call(program: &str, words: &[&str]) -> Outcome {
+    let mut command = binaries::command(program).unwrap();
+    let outcome = run(command.args(words), "", DEADLINE).unwrap();
+    for jargon in JARGON {
+        assert!(
+            !outcome.text().contains(jargon),
+            "{program} {words:?}: {outcome:?}"
+        );
+    }
+    outcome
+}
+
+fn with_config(program: &str, folder: &Path, text: &str, words: &[&str]) -> Outcome {
+    let file = folder.join("settings.toml");
+    std::fs::write(&file, text).unwrap();
+    call(
+        program,
+        &[&["--config", file.to_str().unwrap()], words].concat(),
+    )
+}
+
+#[test]
+fn help_and_usage() {
+    for program in ["wadi-gateway", "wadi-hub", "wadi-handheld"] {
+        let help = call(program, &["--help"]);
+        assert_eq!(help.code, Some(0), "{help:?}");
+        assert!(help.stdout.contains("Usage"), "{help:?}");
+        assert_eq!(call(program, &["--version"]).code, Some(0));
+        let unknown = call(program, &["--frobnicate"]);
+        assert_eq!(unknown.code, USAGE, "{unknown:?}");
+        assert!(unknown.stderr.contains("--frobnicate"), "{unknown:?}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_names_file_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = "site = \"north\"\ngateway = 1\ndatabase = \"g.db\"\n";
+    let cases = [
+        (
+            "wadi-gateway",
+            format!("{gateway}colour = \"red\"\n"),
+            "colour",
+        ),
+        (
+            "wadi-gateway",
+            format!("{gateway}[broker]\nhots = \"x\"\n"),
+            "hots",
+        ),
+        (
+            "wadi-gateway",
+            format!("{gateway}[broker]\nport = \"many\"\n"),
+            "port",
+        ),
+        (
+            "wadi-gateway",
+            "site = \"north\"\ndatabase = \"g.db\"\n".into(),
+            "gateway",
+        ),
+        (
+            "wadi-hub",
+            "database = \"hub.db\"\nbrocker = 1\n".into(),
+            "brocker",
+        ),
+        (
+            "wadi-hub",
+            "database = \"hub.db\"\n[embedded]\nlisten = \"nowhere\"\n".into(),
+            "listen",
+        ),
+    ];
+    for (program, text, key) in cases {
+        let outcome = with_config(program, folder.path(), &text, &["status"]);
+        assert_eq!(outcome.code, CONFIG, "{text}: {outcome:?}");
+        assert!(
+            outcome.stderr.contains(key),
+            "{key} is not named: {outcome:?}"
+        );
+        assert!(
+            outcome.stderr.contains("settings.toml"),
+            "the file is not named: {outcome:?}"
+        );
+    }
+    let missing = call(
+        "wadi-gateway",
+        &["--config", "/nowhere/gateway.toml", "status"],
+    );
+    assert_eq!(missing.code, CONFIG);
+    assert!(
+        missing.stderr.contains("/nowhere/gateway.toml"),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn a_schema_with_faults_is_refused_with_each_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("schema.toml");
+    let schema = "name = \"x\"\n[tables.a.fields]\nid = { type = \"text\" }\nb = { type = \"reference\", table = \"nowhere\", on_delete = \"restrict\" }\n";
+    std::fs::write(&file, schema).unwrap();
+    let words = ["schema", "check", file.to_str().unwrap()];
+    let outcome = with_config("wadi-hub", folder.path(), "database = \"hub.db\"\n", &words);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    for fault in ["id", "nowhere"] {
+        assert!(
+            outcome.text().contains(fault),
+            "{fault} is not told: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_handheld_with_nobody_to_talk_to_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let handheld = Handheld::new(folder.path(), "anna");
+    handheld
+        .put(&json!({"op": "insert", "table": "visit", "fields": {"patient": "p"}}))
+        .unwrap();
+    let port = ports::free();
+    let outcome = handheld.sync(&Link::Tcp(port)).unwrap();
+    assert_eq!(outcome.code, Some(UNAVAILABLE), "{outcome:?}");
+    assert!(outcome.stderr.contains(&port.to_string()), "{outcome:?}");
+    let outcome = handheld.sync(&Link::Serial("/dev/nowhere".into())).unwrap();
+    assert_eq!(outcome.code, Some(UNAVAILABLE), "{outcome:?}");
+    assert!(outcome.stderr.contains("/dev/nowhere"), "{outcome:?}");
+    let bad = handheld
+        .command(&["put", "{\"op\":\"insert\"}"], "")
+        .unwrap();
+    assert_eq!(bad.code, Some(1), "{bad:?}");
+    assert!(bad.stderr.contains("table"), "{bad:?}");
+}
+
+#[test]
+fn an_operator_who_asks_for_what_is_not_there_is_told() {
+    let schema = "name = \"x\"\n[tables.visit.fields]\npatient = { type = \"text\" }\n";
+    let mut world = World::start(schema, 1, false, 61).unwrap();
+    let nowhere = "8dd32ccf-ea43-49e0-8514-58eeb8336913";
+    for words in [
+        &["history", "visit", nowhere][..],
+        &["history", "vist", nowhere],
+        &["history", "visit", "seven"],
+        &["review", "show", "7"],
+        &["review", "settle", "7", "--pick", "1"],
+        &["quarantine", "show", "1.2.3"],
+    ] {
+        let outcome = world.hub.operator.command(words).unwrap();
+        assert_eq!(outcome.code, Some(1), "{words:?}: {outcome:?}");
+        assert!(!outcome.stderr.trim().is_empty(), "{words:?}: {outcome:?}");
+    }
+    let neither = world
+        .hub
+        .operator
+        .command(&["review", "settle", "7"])
+        .unwrap();
+    assert_eq!(neither.code, USAGE, "{neither:?}");
+    assert!(
+        world
+            .hub
+            .operator
+            .list(&["review", "list"])
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        world.hub.operator.list(&["gateway", "list"]).unwrap().len(),
+        1
+    );
+    world.stop().unwrap();
+}

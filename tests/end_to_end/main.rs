@@ -1,0 +1,15 @@
+//! The whole path on built binaries as processes: handhelds on ptys and TCP,
+//! gateways, a real mosquitto, a hub; compared with an independent model.
+//!
+//! One file a situation. Tests share nothing but the binaries, so they run side by
+//! side; each folder is kept when its test fails.
+mod chaos;
+mod command_line;
+mod ledger;
+mod merging;
+mod poison;
+mod quiet;
+mod references;
+mod review;
+mod sql;
+mod world;

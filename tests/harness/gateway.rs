@@ -1,0 +1,132 @@
+//! A gateway: its configuration, its process, and its commands.
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::process::{Outcome, Process, run};
+use crate::{binaries, broker, ports};
+
+/// A command must be done after this.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    config: PathBuf,
+    database: PathBuf,
+    log: PathBuf,
+    port: u16,
+    process: Option<Process>,
+}
+
+/// What a gateway is laid out with.
+#[derive(Clone, Debug)]
+pub struct Settings<'a> {
+    /// Its number at the hub; also the name of its files.
+    pub number: u32,
+    /// Its site.
+    pub site: &'a str,
+    /// The port of its broker, or of a relay before it.
+    pub broker_port: u16,
+    /// Its serial ports.
+    pub serial: Vec<&'a Path>,
+    /// Seconds between rounds that only ask for news.
+    pub interval_s: u64,
+}
+
+impl Gateway {
+    /// Lay one out in `folder`; it does not run yet. Times are short, since tests are.
+    pub fn lay_out(folder: &Path, settings: &Settings<'_>) -> Result<Gateway> {
+        std::fs::create_dir_all(folder)?;
+        let name = format!("gateway-{}", settings.number);
+        let port = ports::free();
+        let mut text = format!(
+            "site = \"{}\"\ngateway = {}\ndatabase = \"{name}.db\"\n\n[broker]\nhost = \"127.0.0.1\"\nport = {}\n\n\
+             [lan]\nlisten = \"127.0.0.1:{port}\"\n\n\
+             [sync]\ninterval_s = {}\nretry_min_ms = 50\nretry_max_ms = 500\ndeadline_ms = 1000\n",
+            settings.site, settings.number, settings.broker_port, settings.interval_s
+        );
+        for path in &settings.serial {
+            text += &format!(
+                "\n[[serial]]\npath = \"{}\"\nbaud = 115200\n",
+                path.display()
+            );
+        }
+        let config = folder.join(format!("{name}.toml"));
+        std::fs::write(&config, text)?;
+        let database = folder.join(format!("{name}.db"));
+        let log = folder.join(format!("{name}.log"));
+        Ok(Gateway {
+            config,
+            database,
+            log,
+            port,
+            process: None,
+        })
+    }
+
+    /// Its database.
+    pub fn database(&self) -> &Path {
+        &self.database
+    }
+
+    /// The port that handhelds connect to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Run.
+    pub fn start(&mut self) -> Result<()> {
+        let mut command = binaries::command("wadi-gateway")?;
+        command.arg("--config").arg(&self.config).arg("run");
+        let mut process = Process::start("wadi-gateway", &mut command, &self.log)?;
+        broker::listening(self.port, "the gateway", || process.check())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// SIGTERM: it must end by itself, with success.
+    pub fn stop(&mut self) -> Result<()> {
+        if let Some(process) = self.process.take() {
+            let tail = process.tail();
+            let status = process.stop()?;
+            anyhow::ensure!(
+                status.success(),
+                "wadi-gateway stopped with {status}\n{tail}"
+            );
+        }
+        Ok(())
+    }
+
+    /// An error if it ended by itself.
+    pub fn check(&mut self) -> Result<()> {
+        self.process.as_mut().map_or(Ok(()), Process::check)
+    }
+
+    /// Run a command to its end.
+    pub fn command(&self, words: &[&str]) -> Result<Outcome> {
+        let mut command = binaries::command("wadi-gateway")?;
+        command.arg("--config").arg(&self.config).args(words);
+        run(&mut command, "", COMMAND_DEADLINE)
+    }
+
+    /// What a command with `--json` says.
+    pub fn json(&self, words: &[&str]) -> Result<Value> {
+        let text = self.command(&[words, &["--json"]].concat())?.ok()?;
+        serde_json::from_str(&text).with_context(|| format!("wadi-gateway {words:?}: {text}"))
+    }
+
+    /// The end of its log.
+    pub fn tail(&self) -> String {
+        crate::process::tail(&self.log)
+    }
+}
