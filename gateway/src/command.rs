@@ -41,7 +41,11 @@ pub fn status(
     let pending: u64 = status.pending.iter().map(|(_, count)| count).sum();
     match status.oldest_pending_s {
         Some(when) => {
-            writeln!(out, "pending         {pending} changes, the oldest taken {}", ago(now_s, when))?;
+            writeln!(
+                out,
+                "pending         {pending} changes, the oldest taken {}",
+                ago(now_s, when)
+            )?;
             for (table, count) in &status.pending {
                 writeln!(out, "                {count:>8} {table}")?;
             }
@@ -49,7 +53,11 @@ pub fn status(
         None => writeln!(out, "pending         nothing: all is durable at the hub")?,
     }
     writeln!(out, "shown           {} rows", status.rows)?;
-    writeln!(out, "round           {} ({}), {} committed", status.round, status.phase, status.rounds)?;
+    writeln!(
+        out,
+        "round           {} ({}), {} committed",
+        status.round, status.phase, status.rounds
+    )?;
     writeln!(out, "schema          version {}", status.schema)?;
     Ok(())
 }
@@ -60,7 +68,10 @@ fn problems(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "PROBLEM         {refused}")?;
     }
     if status.schema == 0 {
-        writeln!(out, "PROBLEM         no schema yet: it comes with the first sync; nothing is shown until then")?;
+        writeln!(
+            out,
+            "PROBLEM         no schema yet: it comes with the first sync; nothing is shown until then"
+        )?;
     }
     for quarantined in &status.quarantined {
         writeln!(out, "QUARANTINED     {}: {}", quarantined.dot, quarantined.reason)?;
@@ -72,10 +83,12 @@ fn problems(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             status.lock_waits
         )?;
     }
+    // Without a schema nothing can be shown, and nothing is wrong with it.
+    let unfit = if status.schema == 0 { 0 } else { status.unlaid };
     for (count, what) in [
         (status.parked, "changes wait at the hub for a row that they reference"),
         (status.held, "changes are kept here at the hub's request"),
-        (status.unlaid, "changes do not fit the schema and are not shown; the hub will put them aside"),
+        (unfit, "changes do not fit the schema and are not shown; the hub will put them aside"),
         (status.review_rows, "rows wait for a person at the hub"),
     ] {
         if count > 0 {

@@ -104,10 +104,10 @@ impl Config {
     pub fn read(file: &Path) -> Result<Config, ConfigError> {
         let bad = |reason: String| ConfigError { file: file.display().to_string(), reason };
         let mut config: Config = config::Config::builder()
+            .add_source(config::File::from(file).format(config::FileFormat::Toml).required(true))
             .add_source(
-                config::File::from(file).format(config::FileFormat::Toml).required(true),
+                config::Environment::with_prefix("WADI").separator("__").prefix_separator("_"),
             )
-            .add_source(config::Environment::with_prefix("WADI").separator("__").prefix_separator("_"))
             .build()
             .and_then(config::Config::try_deserialize)
             .map_err(|error| bad(error.to_string()))?;
@@ -128,7 +128,8 @@ impl Config {
             return Err("broker.keep_alive_s: at least 5 seconds are needed".into());
         }
         let sync = &self.sync;
-        if sync.retry_min_ms == 0 || sync.retry_max_ms < sync.retry_min_ms || sync.deadline_ms == 0 {
+        if sync.retry_min_ms == 0 || sync.retry_max_ms < sync.retry_min_ms || sync.deadline_ms == 0
+        {
             return Err(
                 "sync: retry_min_ms and deadline_ms must be above 0, and retry_max_ms not below retry_min_ms"
                     .into(),

@@ -17,26 +17,35 @@ use tracing::warn;
 /// How long one `sync` may take before its caller is told to look at the link.
 pub const SYNC_PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of a question or an answer.
-const LINE_BYTES_MAX: u64 = 256;
+const LINE_BYTES_MAX: u64 = 1024;
 
 /// The worker's side: what is asked for, and what is done.
 pub struct Desk {
     /// Counts the requests to sync.
     pub wanted: watch::Receiver<u64>,
-    /// The last request that was met.
-    pub met: watch::Sender<u64>,
+    /// The last request that was met, or could not be.
+    pub met: watch::Sender<Met>,
+}
+
+/// How a request to sync ended.
+#[derive(Clone, Debug, Default)]
+pub struct Met {
+    /// Its number; those before it ended too.
+    pub request: u64,
+    /// Why it failed, if it did.
+    pub failed: Option<String>,
 }
 
 /// The socket's side.
 pub struct Counter {
     wanted: watch::Sender<u64>,
-    met: watch::Receiver<u64>,
+    met: watch::Receiver<Met>,
 }
 
 /// Both sides.
 pub fn desk() -> (Desk, Counter) {
     let (wanted, wanted_heard) = watch::channel(0);
-    let (met, met_heard) = watch::channel(0);
+    let (met, met_heard) = watch::channel(Met::default());
     (Desk { wanted: wanted_heard, met }, Counter { wanted, met: met_heard })
 }
 
@@ -52,15 +61,17 @@ pub async fn serve(database: &Path, counter: Counter) {
     let path = path(database);
     // The lock on the database is ours: a socket that lies there is a dead one's.
     let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path)
-        .and_then(|listener| {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-            Ok(listener)
-        });
+    let listener = UnixListener::bind(&path).and_then(|listener| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    });
     let listener = match listener {
         Ok(listener) => listener,
         Err(error) => {
-            warn!("control socket {}: {error}; `wadi-gateway sync` will not reach this gateway", path.display());
+            warn!(
+                "control socket {}: {error}; `wadi-gateway sync` will not reach this gateway",
+                path.display()
+            );
             return std::future::pending().await;
         }
     };
@@ -93,14 +104,17 @@ async fn answer(stream: UnixStream, counter: &Counter) -> std::io::Result<()> {
         number = *wanted;
     });
     let mut met = counter.met.clone();
-    let done = tokio::time::timeout(SYNC_PATIENCE, met.wait_for(|met| *met >= number));
+    let ended = met.wait_for(|met| met.request >= number);
     // The guard of the watched value must not live across the next await.
-    let done = done.await.is_ok_and(|met| met.is_ok());
-    let said: &[u8] = match done {
-        true => b"ok\n",
-        false => b"failed: no answer from the hub; see `wadi-gateway status` and the log\n",
+    let ended = match tokio::time::timeout(SYNC_PATIENCE, ended).await {
+        Ok(Ok(met)) => met.failed.clone(),
+        _ => Some("the hub gives no answer; see `wadi-gateway status` and the log".into()),
     };
-    writer.write_all(said).await
+    let said = match ended {
+        None => "ok\n".to_string(),
+        Some(why) => format!("failed: {}\n", why.replace('\n', " ")),
+    };
+    writer.write_all(said.as_bytes()).await
 }
 
 /// Ask the gateway that runs on a database to sync; none if no gateway answers there.

@@ -102,16 +102,8 @@ async fn turn_away(mut stream: TcpStream, _place: OwnedSemaphorePermit) {
                     return Ok(());
                 };
                 let reason = format!("{SESSIONS_MAX} handhelds are being served");
-                let body = AnswerBody::Busy {
-                    reason,
-                    retry_ms: RETRY_MS,
-                };
-                return stream
-                    .write_all(&frame_of(Answer {
-                        number: ask.number,
-                        body,
-                    }))
-                    .await;
+                let body = AnswerBody::Busy { reason, retry_ms: RETRY_MS };
+                return stream.write_all(&frame_of(Answer { number: ask.number, body })).await;
             }
             if length == 0 {
                 return io::Result::Ok(());

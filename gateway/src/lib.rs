@@ -3,7 +3,9 @@
 //! Imports point down: `main` and [`config`] wire things up; the sync worker
 //! and the link sessions own clocks and sockets; store, MQTT, serial and LAN
 //! are edges that know the protocol and never each other.
+pub mod command;
 pub mod config;
+pub mod control;
 pub mod handheld;
 pub mod lan;
 pub mod logging;
@@ -11,6 +13,4 @@ pub mod mqtt;
 pub mod serial;
 pub mod session;
 pub mod store;
-pub mod command;
-pub mod control;
 pub mod sync;

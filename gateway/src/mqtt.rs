@@ -24,9 +24,16 @@ const PACKET_OVERHEAD_BYTES: u32 = 512;
 pub struct LinkError(String);
 
 impl LinkError {
+    /// The hub said no.
+    pub fn refused(why: &wadi_protocol::wire::message::Refused) -> LinkError {
+        LinkError(why.to_string())
+    }
+
     /// The hub gave no answer to so many questions.
     pub fn silent(questions: u32) -> LinkError {
-        LinkError(format!("the broker is there, but the hub gave no answer to {questions} questions"))
+        LinkError(format!(
+            "the broker is there, but the hub gave no answer to {questions} questions"
+        ))
     }
 }
 
@@ -101,10 +108,7 @@ async fn subscribe(
     events: &mut EventLoop,
     topic: &str,
 ) -> Result<(), LinkError> {
-    client
-        .subscribe(topic, QoS::AtMostOnce)
-        .await
-        .map_err(|error| LinkError(error.to_string()))?;
+    client.subscribe(topic, QoS::AtMostOnce).await.map_err(|error| LinkError(error.to_string()))?;
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::SubAck(ack))) => {

@@ -80,9 +80,5 @@ async fn reopen_for_ever(path: &Path, baud: u32, handle: &Handle) {
 fn patience(baud: u32) -> Patience {
     let longest_us = 2 * 10_000_000 * FRAME_BYTES_MAX as u64 / u64::from(baud.max(1));
     let write = Duration::from_secs(2) + Duration::from_micros(longest_us);
-    Patience {
-        frame: None,
-        write,
-        outlives_write: true,
-    }
+    Patience { frame: None, write, outlives_write: true }
 }

@@ -74,10 +74,7 @@ pub async fn serve(
     };
     let closed = session.run(&mut link, patience).await;
     session.log_noise(true);
-    Report {
-        closed,
-        answered: session.answered,
-    }
+    Report { closed, answered: session.answered }
 }
 
 struct Session<'a> {
@@ -135,10 +132,9 @@ impl Session<'_> {
     async fn hear(&mut self, body: &[u8]) -> Option<Vec<u8>> {
         let answer = match self.station.hear(body) {
             Reaction::Answer(answer) => answer,
-            Reaction::Store(number, question) => Answer {
-                number,
-                body: self.ask_store(question).await,
-            },
+            Reaction::Store(number, question) => {
+                Answer { number, body: self.ask_store(question).await }
+            }
             Reaction::Stale(number) => {
                 tracing::debug!(peer = self.peer, number, "a stale question");
                 return None;
@@ -156,11 +152,7 @@ impl Session<'_> {
 
     async fn ask_store(&self, question: Question) -> AnswerBody {
         match question {
-            Question::Welcome {
-                device,
-                label,
-                feed,
-            } => {
+            Question::Welcome { device, label, feed } => {
                 let welcome = self.handle.welcome(device, feed).await;
                 tracing::info!(peer = self.peer, %device, label, continues = welcome.continues, "hello");
                 AnswerBody::Welcome {
@@ -176,9 +168,7 @@ impl Session<'_> {
                 let schema = self.handle.schema_bytes().await;
                 let from = (offset as usize).min(schema.len());
                 let to = (from + SCHEMA_PIECE_BYTES_MAX).min(schema.len());
-                AnswerBody::Schema {
-                    bytes: schema[from..to].to_vec(),
-                }
+                AnswerBody::Schema { bytes: schema[from..to].to_vec() }
             }
             Question::Intake(batch) => match self.handle.intake(batch).await {
                 Ok(()) => AnswerBody::Taken,
@@ -187,9 +177,7 @@ impl Session<'_> {
                 }
                 Err(IntakeError::Refused { reason }) => AnswerBody::Refused { reason },
             },
-            Question::Fates(spans) => AnswerBody::Fates {
-                fates: self.handle.fates(spans).await,
-            },
+            Question::Fates(spans) => AnswerBody::Fates { fates: self.handle.fates(spans).await },
             Question::Feed { device, feed } => {
                 AnswerBody::Page(self.handle.feed(device, feed).await)
             }
@@ -223,10 +211,7 @@ impl Session<'_> {
 
     fn log_noise(&mut self, last: bool) {
         let noise = self.accumulator.noise();
-        let due = last
-            || self
-                .noise_logged
-                .is_none_or(|at| at.elapsed() >= NOISE_LOG_INTERVAL);
+        let due = last || self.noise_logged.is_none_or(|at| at.elapsed() >= NOISE_LOG_INTERVAL);
         if noise.frames > self.noise_known && due {
             tracing::warn!(
                 peer = self.peer,

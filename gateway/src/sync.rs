@@ -13,7 +13,7 @@ use wadi_protocol::backoff;
 use wadi_protocol::wire::message::{self, Down, DownBody};
 
 use crate::config::Config;
-use crate::control::Desk;
+use crate::control::{Desk, Met};
 use crate::mqtt::{Link, LinkError, Target};
 use crate::store::thread::{Handle, OwnedInput, RoundAnswer};
 
@@ -48,6 +48,10 @@ struct Waits {
     again: bool,
     /// The request to sync that the round now open meets.
     meets: u64,
+    /// Refusals in a row.
+    refusals: u32,
+    /// Nothing begins by itself before this time: somebody has to act first.
+    calm_until: Option<Instant>,
 }
 
 impl Worker {
@@ -91,6 +95,8 @@ impl Worker {
                     }
                     wait_ms = backoff::next_ms(wait_ms, self.retry_ms.0, self.retry_ms.1, random());
                     info!(phase = "link", wait_ms, "no link to the hub: {error}");
+                    let request = *self.desk.wanted.borrow();
+                    self.desk.met.send_replace(Met { request, failed: Some(error.to_string()) });
                 }
             }
             tokio::select! {
@@ -129,6 +135,8 @@ impl Worker {
             gather: None,
             again: false,
             meets: *self.desk.wanted.borrow_and_update(),
+            refusals: 0,
+            calm_until: None,
         };
         // An open round is asked about; else one begins, if only to hear the news.
         let answer = self.handle.round(OwnedInput::Retry).await;
@@ -141,12 +149,16 @@ impl Worker {
                     if let Some(answer) = self.hear(&heard, &mut waits).await {
                         *progressed = true;
                         let done = answer.idle && !answer.pending && !answer.more;
+                        let refused = self.note_refusal(&answer, &mut waits);
                         self.send(link, answer, &mut waits).await?;
-                        if done {
-                            self.desk.met.send_replace(waits.meets);
+                        let failed = refused.as_ref().map(ToString::to_string);
+                        if done || failed.is_some() {
+                            self.desk.met.send_replace(Met { request: waits.meets, failed });
                         }
-                        if done && until.is_some() {
-                            return Ok(());
+                        match refused {
+                            Some(refused) if until.is_some() => return Err(refused),
+                            None if done && until.is_some() => return Ok(()),
+                            _ => {}
                         }
                     }
                 }
@@ -162,7 +174,8 @@ impl Worker {
                     waits.gather = Some(Instant::now());
                 }
                 _ = activity.changed() => {
-                    waits.gather.get_or_insert(Instant::now() + GATHER);
+                    let soon = Instant::now() + GATHER;
+                    waits.gather.get_or_insert(waits.calm_until.map_or(soon, |calm| calm.max(soon)));
                 }
                 () = at(waits.gather) => self.begin(link, &mut waits).await?,
                 () = sleep_until(waits.interval) => self.begin(link, &mut waits).await?,
@@ -223,15 +236,31 @@ impl Worker {
             waits.again = false;
             waits.gather = Some(Instant::now());
         }
-        let patience = self.deadline * (1 << waits.unanswered);
+        let patience = match answer.refused {
+            Some(_) => self.calm(waits.refusals),
+            None => self.deadline * (1 << waits.unanswered),
+        };
         waits.ask_again = (!answer.idle).then(|| Instant::now() + patience);
-        if let Some(refused) = &answer.refused {
-            warn!(phase = "round", "the hub refuses: {refused}");
-            // Nothing to be gained by asking often: somebody has to act.
-            waits.ask_again = waits.ask_again.map(|_| Instant::now() + self.deadline * 6);
-            waits.unanswered = 0;
-        }
         Ok(())
+    }
+
+    /// After a refusal there is nothing to be gained by asking often.
+    fn note_refusal(&self, answer: &RoundAnswer, waits: &mut Waits) -> Option<LinkError> {
+        let Some(refused) = &answer.refused else {
+            (waits.refusals, waits.calm_until) = (0, None);
+            return None;
+        };
+        waits.refusals = waits.refusals.saturating_add(1);
+        let calm = self.calm(waits.refusals);
+        waits.calm_until = Some(Instant::now() + calm);
+        warn!(phase = "round", calm_s = calm.as_secs(), "the hub refuses: {refused}");
+        Some(LinkError::refused(refused))
+    }
+
+    /// How long to wait after so many refusals in a row.
+    fn calm(&self, refusals: u32) -> Duration {
+        let most = Duration::from_millis(self.retry_ms.1).max(self.deadline * 6);
+        (self.deadline * 6 * (1 << refusals.saturating_sub(1).min(8))).min(most)
     }
 }
 

@@ -17,6 +17,9 @@ use wadi_gateway::session::{Patience, serve};
 use wadi_gateway::store::thread::{Handle, OwnedInput, start};
 use wadi_gateway::{lan, store as village};
 use wadi_protocol::id::{GatewayId, Hash, RunId};
+use wadi_protocol::link::frame::Accumulator;
+use wadi_protocol::link::message::{Answer, AnswerBody, FeedPage};
+use wadi_protocol::link::station::{Question, Reaction, Station, frame_of};
 use wadi_protocol::round::hub::page_head;
 use wadi_protocol::schema::{
     DeletePolicy, Field, History, Kind, Lane, Merge, Mode, OnDelete, Schema, Scope, Table,
@@ -50,10 +53,7 @@ fn field(number: u16, name: &str, kind: Kind, merge: Merge) -> Field {
 }
 
 fn schema() -> Schema {
-    let place = Kind::Reference {
-        table: 1,
-        on_delete: OnDelete::Cascade,
-    };
+    let place = Kind::Reference { table: 1, on_delete: OnDelete::Cascade };
     let places = vec![
         field(1, "name", Kind::Text, Merge::LastWrite),
         field(2, "stock", Kind::Integer, Merge::Sum),
@@ -75,11 +75,7 @@ fn schema() -> Schema {
         history: History::Full,
         retention_days: None,
     });
-    Schema {
-        name: "test".into(),
-        version: 1,
-        tables: tables.to_vec(),
-    }
+    Schema { name: "test".into(), version: 1, tables: tables.to_vec() }
 }
 
 /// A village: the gateway's store on its thread, and who listens for handhelds.
@@ -97,19 +93,10 @@ impl Village {
         // As a round would have brought it.
         let db = Connection::open(folder.path().join("gateway.db")).unwrap();
         let body = postcard::to_allocvec(&schema()).unwrap();
-        db.execute(
-            "INSERT INTO wadi_schema (version, body) VALUES (1, ?)",
-            (body,),
-        )
-        .unwrap();
+        db.execute("INSERT INTO wadi_schema (version, body) VALUES (1, ?)", (body,)).unwrap();
         drop(db);
         let handle = launch(folder.path(), 2);
-        Village {
-            folder,
-            handle,
-            chain: Hash::default(),
-            seq: 0,
-        }
+        Village { folder, handle, chain: Hash::default(), seq: 0 }
     }
 
     fn count(&self, sql: &str) -> i64 {
@@ -126,29 +113,18 @@ impl Village {
 
     async fn round(&mut self) {
         let answer = self.handle.round(OwnedInput::Begin).await;
-        let ups: Vec<Up> = answer
-            .messages
-            .iter()
-            .map(|bytes| message::decode(bytes).unwrap())
-            .collect();
-        let UpBody::Prepare(head) = &ups[0].body else {
-            panic!("{ups:?}")
-        };
+        let ups: Vec<Up> =
+            answer.messages.iter().map(|bytes| message::decode(bytes).unwrap()).collect();
+        let UpBody::Prepare(head) = &ups[0].body else { panic!("{ups:?}") };
         let mut body = head.first.clone();
         for up in &ups[1..] {
-            let UpBody::Part(part) = &up.body else {
-                panic!("{up:?}")
-            };
+            let UpBody::Part(part) = &up.body else { panic!("{up:?}") };
             body.extend(&part.bytes);
         }
         let count = batch::decode(&body).unwrap().changes.len() as u64;
         let first = self.seq + 1;
         self.seq += count;
-        let page = downlink::encode(&Page {
-            to: [0, self.seq],
-            clock_s: NOW_S,
-            ..Page::default()
-        });
+        let page = downlink::encode(&Page { to: [0, self.seq], clock_s: NOW_S, ..Page::default() });
         let described = page_head(&page);
         let prepared = Prepared {
             content: head.content,
@@ -158,25 +134,12 @@ impl Village {
             first: part(&page, 0).to_vec(),
         };
         let (known, round) = (ups[0].hub, ups[0].round);
-        let say = |body| {
-            OwnedInput::Heard(Down {
-                hub: HUB,
-                known,
-                round,
-                body,
-            })
-        };
+        let say = |body| OwnedInput::Heard(Down { hub: HUB, known, round, body });
         self.handle.round(say(DownBody::Prepared(prepared))).await;
         let outcomes = vec![(count as u32, Outcome::Applied { seq: first })];
         self.chain = chain(self.chain, head.content, &outcomes);
         let (content, chain) = (head.content, self.chain);
-        let committed = Committed {
-            content,
-            outcomes,
-            chain,
-            paged: true,
-            more: false,
-        };
+        let committed = Committed { content, outcomes, chain, paged: true, more: false };
         let answer = self.handle.round(say(DownBody::Committed(committed))).await;
         assert!(answer.idle, "{answer:?}");
     }
@@ -222,26 +185,16 @@ impl Handheld {
     fn put(&mut self, line: &str) -> String {
         let records = parse(line).expect(line);
         let device = self.store.device().label.clone();
-        let entered = self
-            .store
-            .write(NOW_S, |work| enter(work, &records, &device))
-            .unwrap();
+        let entered = self.store.write(NOW_S, |work| enter(work, &records, &device)).unwrap();
         let entered = entered.expect(line);
-        entered
-            .rows
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(" ")
+        entered.rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 
     fn put_many(&mut self, count: usize) {
         let device = self.store.device().label.clone();
         let mut work = self.store.begin(NOW_S).unwrap();
         for at in 0..count {
-            enter(&mut work, &parse(&insert(at)).unwrap(), &device)
-                .unwrap()
-                .unwrap();
+            enter(&mut work, &parse(&insert(at)).unwrap(), &device).unwrap().unwrap();
         }
         work.commit().unwrap();
     }
@@ -253,20 +206,14 @@ impl Handheld {
     fn text(&self, sql: &str) -> String {
         let db = Connection::open(self.path()).unwrap();
         let mut statement = db.prepare(sql).unwrap();
-        let rows = statement
-            .query_map((), |row| row.get::<_, Option<String>>(0))
-            .unwrap();
-        let texts: Vec<String> = rows
-            .map(|row| row.unwrap().unwrap_or("null".into()))
-            .collect();
+        let rows = statement.query_map((), |row| row.get::<_, Option<String>>(0)).unwrap();
+        let texts: Vec<String> = rows.map(|row| row.unwrap().unwrap_or("null".into())).collect();
         texts.join("|")
     }
 
     async fn try_sync(&mut self, place: Place) -> (Synced, Result<(), SyncError>) {
         let mut quiet = |_: &Synced| {};
-        Sync::new(&mut self.store, place, false, now_s, &mut quiet)
-            .run()
-            .await
+        Sync::new(&mut self.store, place, false, now_s, &mut quiet).run().await
     }
 
     async fn sync(&mut self, place: Place) -> Synced {
@@ -277,16 +224,9 @@ impl Handheld {
 }
 
 fn open(path: &Path, label: &str) -> Store {
-    let origin = Origin {
-        machine: "machine".into(),
-        boot: "boot".into(),
-    };
-    let opening = Opening {
-        path: path.to_owned(),
-        label: Some(label.into()),
-        create: true,
-        origin,
-    };
+    let origin = Origin { machine: "machine".into(), boot: "boot".into() };
+    let opening =
+        Opening { path: path.to_owned(), label: Some(label.into()), create: true, origin };
     Store::open(&opening).unwrap().0
 }
 
@@ -318,10 +258,7 @@ async fn changes_reach_the_gateway_and_come_back_durable() {
     let first = tab.put(&insert(1000));
     tab.put_many(299);
     let synced = tab.sync(place.clone()).await;
-    assert_eq!(
-        (synced.offered, synced.durable, synced.pulled),
-        (300, 0, 300)
-    );
+    assert_eq!((synced.offered, synced.durable, synced.pulled), (300, 0, 300));
     assert_eq!(tab.custody("taken"), 300);
     assert_eq!(village.count("SELECT count(*) FROM place"), 300);
     assert_eq!(tab.text("SELECT count(*) || '' FROM place"), "300");
@@ -330,11 +267,7 @@ async fn changes_reach_the_gateway_and_come_back_durable() {
     let synced = tab.sync(place.clone()).await;
     assert_eq!((synced.offered, synced.durable), (0, 300));
     assert_eq!(tab.custody("durable"), 300);
-    assert_eq!(
-        tab.text("SELECT count(*) || '' FROM wadi_change"),
-        "0",
-        "bodies are dropped"
-    );
+    assert_eq!(tab.text("SELECT count(*) || '' FROM wadi_change"), "0", "bodies are dropped");
 
     let mut other = Handheld::new("tab-2");
     assert_eq!(other.sync(place.clone()).await.pulled, 300);
@@ -360,23 +293,14 @@ async fn a_pty_at_115200_baud_carries_a_thousand_changes_through_noise() {
     let (gateway_end, line_a) = SerialStream::pair().unwrap();
     let (line_b, handheld_end) = SerialStream::pair().unwrap();
     let path = PathBuf::from(handheld_end.name().expect("a pty has a name"));
-    let patience = Patience {
-        frame: None,
-        write: Duration::from_secs(20),
-        outlives_write: true,
-    };
+    let patience = Patience { frame: None, write: Duration::from_secs(20), outlives_write: true };
     let handle = village.handle.clone();
     tokio::spawn(async move { serve(gateway_end, &handle, patience, "pty").await });
     tokio::spawn(garbled_line(line_a, line_b, 60));
 
     let mut tab = Handheld::new("tab-1");
     tab.put_many(1000);
-    let synced = tab
-        .sync(Place::Serial {
-            path,
-            baud: 115_200,
-        })
-        .await;
+    let synced = tab.sync(Place::Serial { path, baud: 115_200 }).await;
     assert_eq!(synced.offered, 1000);
     assert_eq!(village.count("SELECT count(*) FROM place"), 1000);
     assert_eq!(village.count("SELECT sum(stock) FROM place"), 499_500);
@@ -406,11 +330,7 @@ async fn garbled_line(mut a: SerialStream, mut b: SerialStream, one_in: u64) {
             2 => bytes.extend([0x55, 0, 0xaa, 0xff, 7]),
             _ => {}
         }
-        let written = if to_b {
-            b.write_all(&bytes).await
-        } else {
-            a.write_all(&bytes).await
-        };
+        let written = if to_b { b.write_all(&bytes).await } else { a.write_all(&bytes).await };
         if written.is_err() {
             return;
         }
@@ -421,9 +341,7 @@ async fn garbled_line(mut a: SerialStream, mut b: SerialStream, one_in: u64) {
 async fn tcp_cut_in_mid_frame_again_and_again_loses_and_doubles_nothing() {
     let village = Village::new();
     let (place, _stop) = listen(&village).await;
-    let Place::Tcp(target) = place else {
-        unreachable!()
-    };
+    let Place::Tcp(target) = place else { unreachable!() };
     let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let through = Place::Tcp(proxy.local_addr().unwrap().to_string());
     tokio::spawn(async move {
@@ -442,10 +360,7 @@ async fn tcp_cut_in_mid_frame_again_and_again_loses_and_doubles_nothing() {
     }
     assert_eq!(tab.custody("pending"), 0);
     assert_eq!(village.count("SELECT count(*) FROM wadi_change"), 1500);
-    assert_eq!(
-        village.count("SELECT sum(stock) FROM place"),
-        1500 * 1499 / 2
-    );
+    assert_eq!(village.count("SELECT sum(stock) FROM place"), 1500 * 1499 / 2);
     assert_eq!(tab.text("SELECT count(*) || '' FROM place"), "1500");
 }
 
@@ -488,10 +403,7 @@ async fn another_gateway_is_offered_what_is_not_durable_and_the_replica_begins_a
     let synced = tab.sync(at_other.clone()).await;
     assert_eq!((synced.offered, synced.pulled), (1, 2));
     assert_eq!(other.count("SELECT count(*) FROM place"), 2);
-    assert_eq!(
-        tab.text("SELECT name FROM place ORDER BY name"),
-        "place 7|place 9"
-    );
+    assert_eq!(tab.text("SELECT name FROM place ORDER BY name"), "place 7|place 9");
     let stock = format!("SELECT stock || '' FROM place WHERE id = '{row}'");
     assert_eq!(tab.text(&stock), "7");
     assert_eq!(tab.sync(at_other).await.offered, 0);
@@ -507,8 +419,7 @@ async fn a_copied_file_never_reuses_a_number() {
     let folder = tempfile::tempdir().unwrap();
     let copied = folder.path().join("handheld.db");
     let db = Connection::open(tab.path()).unwrap();
-    db.execute("VACUUM INTO ?", (copied.to_str().unwrap(),))
-        .unwrap();
+    db.execute("VACUUM INTO ?", (copied.to_str().unwrap(),)).unwrap();
     drop(db);
     let store = open(&copied, "tab-1");
     let mut copy = Handheld { folder, store };
@@ -533,13 +444,62 @@ async fn a_poison_record_goes_along_and_stops_nobody() {
     tab.put(r#"{"op":"insert","table":"place","fields":{"name":5,"heigth":1}}"#);
     tab.put(&insert(1));
     let long = "x".repeat(60_000);
-    tab.put(&format!(
-        r#"{{"op":"insert","table":"place","fields":{{"name":"{long}"}}}}"#
-    ));
+    tab.put(&format!(r#"{{"op":"insert","table":"place","fields":{{"name":"{long}"}}}}"#));
     let synced = tab.sync(place).await;
     assert_eq!(synced.offered, 4);
     assert_eq!(village.count("SELECT count(*) FROM wadi_change"), 4);
     assert_eq!(tab.text("SELECT name FROM place"), "place 1");
+}
+
+/// A gateway that refuses every offer with a certain change in it.
+async fn fussy_gateway(listener: TcpListener) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let (mut station, mut accumulator) = (Station::new(), Accumulator::new());
+        let mut buffer = [0; 4096];
+        while let Ok(length) = stream.read(&mut buffer).await
+            && length > 0
+        {
+            let mut input = &buffer[..length];
+            while let Some(body) = accumulator.next_body(&mut input) {
+                let Reaction::Store(number, question) = station.hear(&body) else { panic!() };
+                let fussy = |batch: &batch::Batch| format!("{batch:?}").contains("poison");
+                let run = RunId(5);
+                let body = match question {
+                    Question::Welcome { .. } => AnswerBody::Welcome {
+                        site: "fussy".into(),
+                        run,
+                        schema: 0,
+                        schema_bytes: 0,
+                        continues: true,
+                        clock_s: NOW_S,
+                    },
+                    Question::Intake(batch) if fussy(&batch) => {
+                        AnswerBody::Refused { reason: "poison".into() }
+                    }
+                    Question::Intake(_) => AnswerBody::Taken,
+                    Question::Fates(_) => AnswerBody::Fates { fates: vec![] },
+                    Question::Feed { .. } => AnswerBody::Page(FeedPage::default()),
+                    Question::Schema { .. } => AnswerBody::Schema { bytes: vec![] },
+                };
+                stream.write_all(&frame_of(Answer { number, body })).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_is_refused_stays_and_the_others_go() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = Place::Tcp(listener.local_addr().unwrap().to_string());
+    tokio::spawn(fussy_gateway(listener));
+    let mut tab = Handheld::new("tab-1");
+    tab.put_many(20);
+    tab.put(r#"{"op":"insert","table":"place","fields":{"name":"poison"}}"#);
+    tab.put_many(200);
+    let synced = tab.sync(place).await;
+    assert_eq!((synced.offered, synced.refused), (220, 1));
+    assert_eq!((tab.custody("taken"), tab.custody("pending")), (220, 1));
+    assert_eq!(tab.store.status().unwrap().undecided[0].reason, "poison");
 }
 
 #[tokio::test]
@@ -555,9 +515,7 @@ async fn nobody_there_is_no_link() {
 async fn the_thirty_third_handheld_is_told_that_the_gateway_is_busy_and_comes_back() {
     let village = Village::new();
     let (place, _stop) = listen(&village).await;
-    let Place::Tcp(address) = place.clone() else {
-        unreachable!()
-    };
+    let Place::Tcp(address) = place.clone() else { unreachable!() };
     let mut idle = Vec::new();
     for _ in 0..lan::SESSIONS_MAX {
         idle.push(TcpStream::connect(&address).await.unwrap());

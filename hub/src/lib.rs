@@ -5,9 +5,9 @@
 //! are edges that know the protocol and never each other; [`command`] is one
 //! function for each thing an operator can ask.
 pub mod broker;
+pub mod command;
 pub mod config;
 pub mod logging;
 pub mod mqtt;
-pub mod command;
 pub mod serve;
 pub mod store;

@@ -29,7 +29,7 @@ struct Arguments {
 enum Command {
     /// Serve the gateways until stopped.
     Serve,
-    /// Every site with its age and backlog; problems first.
+    /// Every site with its age, and what waits for whom.
     Status {
         /// As JSON.
         #[arg(long)]
@@ -134,6 +134,16 @@ enum QuarantineCommand {
     },
 }
 
+impl Command {
+    /// Whether a hub may begin with it.
+    fn may_create(&self) -> bool {
+        matches!(
+            self,
+            Command::Serve | Command::Schema(_) | Command::Gateway(GatewayCommand::Add { .. })
+        )
+    }
+}
+
 fn main() -> ExitCode {
     logging::start();
     match run(Arguments::parse()) {
@@ -151,8 +161,14 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     if matches!(arguments.command, Command::Serve) {
         return start(&config);
     }
-    let mut store = Store::open(&config.database)
-        .with_context(|| config.database.display().to_string())?;
+    // A mistyped path must not look like a hub that knows nothing.
+    anyhow::ensure!(
+        arguments.command.may_create() || config.database.exists(),
+        "{}: there is no such database; `schema publish`, `gateway add` and `serve` create one",
+        config.database.display()
+    );
+    let mut store =
+        Store::open(&config.database).with_context(|| config.database.display().to_string())?;
     let mut out = std::io::stdout().lock();
     ask(&mut store, arguments.command, &mut out)
 }
@@ -192,8 +208,8 @@ fn ask(store: &mut Store, command: Command, out: &mut dyn std::io::Write) -> Res
 }
 
 fn start(config: &Config) -> Result<ExitCode> {
-    let mut store = Store::open(&config.database)
-        .with_context(|| config.database.display().to_string())?;
+    let mut store =
+        Store::open(&config.database).with_context(|| config.database.display().to_string())?;
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     store.begin_run(now_s)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -102,10 +102,7 @@ async fn subscribe(
     events: &mut EventLoop,
     topic: &str,
 ) -> Result<(), LinkError> {
-    client
-        .subscribe(topic, QoS::AtMostOnce)
-        .await
-        .map_err(|error| LinkError(error.to_string()))?;
+    client.subscribe(topic, QoS::AtMostOnce).await.map_err(|error| LinkError(error.to_string()))?;
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::SubAck(ack))) => {

@@ -155,7 +155,9 @@ impl Change {
     /// The sequences of the group (or of the change alone), first and last.
     pub fn group_span(&self) -> (u64, u64) {
         match self.group {
-            Some(group) => (group.first, group.first + u64::from(group.len.max(1)) - 1),
+            Some(group) => {
+                (group.first, group.first.saturating_add(u64::from(group.len.max(1)) - 1))
+            }
             None => (self.dot.seq, self.dot.seq),
         }
     }

@@ -176,8 +176,9 @@ impl FromStr for RowId {
 
     /// The canonical form, 8-4-4-4-12 hexadecimal digits of either case.
     fn from_str(text: &str) -> Result<RowId, BadId> {
-        const BAD: BadId =
-            BadId("a UUID such as 8dd32ccf-ea43-49e0-8514-58eeb8336913 (leave the id out to have one made)");
+        const BAD: BadId = BadId(
+            "a UUID such as 8dd32ccf-ea43-49e0-8514-58eeb8336913 (leave the id out to have one made)",
+        );
         let text = text.as_bytes();
         if text.len() != 36 {
             return Err(BAD);
@@ -234,7 +235,9 @@ mod tests {
 
     #[test]
     fn row_ids_that_are_not_uuids_are_refused() {
-        for text in ["", "7", "8dd32ccf-ea43-49e0-8514-58eeb833691", "8dd32ccfXea43-49e0-8514-58eeb8336913"] {
+        for text in
+            ["", "7", "8dd32ccf-ea43-49e0-8514-58eeb833691", "8dd32ccfXea43-49e0-8514-58eeb8336913"]
+        {
             assert!(text.parse::<RowId>().is_err(), "{text}");
         }
     }

@@ -32,19 +32,12 @@ pub fn admit<K: Ord>(items: &[Item<K>], known: impl Fn(&K) -> bool) -> Vec<bool>
     let mut companions: Vec<Vec<usize>> = vec![Vec::new(); items.len()];
     let mut refused = Vec::new();
     for (at, item) in items.iter().enumerate() {
-        let new = |key: &K| Key {
-            known: known(key),
-            givers: 0,
-            needed_by: Vec::new(),
-        };
+        let new = |key: &K| Key { known: known(key), givers: 0, needed_by: Vec::new() };
         for key in &item.gives {
             keys.entry(key).or_insert_with(|| new(key)).givers += 1;
         }
         for key in &item.needs {
-            keys.entry(key)
-                .or_insert_with(|| new(key))
-                .needed_by
-                .push(at);
+            keys.entry(key).or_insert_with(|| new(key)).needed_by.push(at);
         }
         for &other in &item.with {
             match companions.get_mut(other) {
@@ -64,9 +57,7 @@ pub fn admit<K: Ord>(items: &[Item<K>], known: impl Fn(&K) -> bool) -> Vec<bool>
         }
         refused.extend(&companions[at]);
         for key in &items[at].gives {
-            let key = keys
-                .get_mut(key)
-                .expect("every key given was entered above");
+            let key = keys.get_mut(key).expect("every key given was entered above");
             key.givers -= 1;
             if key.givers == 0 && !key.known {
                 refused.extend(&key.needed_by);
@@ -86,17 +77,10 @@ pub fn components(len: usize, before: &[(usize, usize)]) -> Vec<Vec<usize>> {
         members[component].push(at);
     }
     let inside = before.iter().filter(|&&(a, b)| a < len && b < len);
-    let outer = Edges::new(
-        strong.count,
-        inside.map(|&(a, b)| (strong.of[a], strong.of[b])),
-    );
+    let outer = Edges::new(strong.count, inside.map(|&(a, b)| (strong.of[a], strong.of[b])));
     let mut waits = vec![0usize; strong.count];
     for from in 0..strong.count {
-        outer
-            .from(from)
-            .iter()
-            .filter(|&&to| to != from)
-            .for_each(|&to| waits[to] += 1);
+        outer.from(from).iter().filter(|&&to| to != from).for_each(|&to| waits[to] += 1);
     }
     let ready = (0..strong.count).filter(|&at| waits[at] == 0);
     let mut ready: BTreeSet<(usize, usize)> = ready.map(|at| (members[at][0], at)).collect();
@@ -162,10 +146,7 @@ impl Strong {
     pub(crate) fn new(edges: &Edges) -> Strong {
         const NONE: usize = usize::MAX;
         let len = edges.len();
-        let mut strong = Strong {
-            of: vec![NONE; len],
-            count: 0,
-        };
+        let mut strong = Strong { of: vec![NONE; len], count: 0 };
         let mut found = vec![NONE; len];
         let mut low = vec![NONE; len];
         let mut next = 0;

@@ -34,9 +34,7 @@ fn written(entries: &Entries) -> String {
 }
 
 fn check(file: &str, entries: &Entries) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
     let now = written(entries);
     if std::env::var_os("WADI_BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -44,10 +42,7 @@ fn check(file: &str, entries: &Entries) {
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
     for (then, now) in golden.lines().zip(now.lines()) {
-        assert_eq!(
-            then, now,
-            "{file} differs: bump the version of the format, then WADI_BLESS=1"
-        );
+        assert_eq!(then, now, "{file} differs: bump the version of the format, then WADI_BLESS=1");
     }
     assert_eq!(
         golden.len(),
@@ -59,10 +54,8 @@ fn check(file: &str, entries: &Entries) {
 #[test]
 fn batch_bytes() {
     let day = sample::day();
-    let alone = batch::Batch {
-        runs: day.runs[1..2].to_vec(),
-        changes: day.changes[12..13].to_vec(),
-    };
+    let alone =
+        batch::Batch { runs: day.runs[1..2].to_vec(), changes: day.changes[12..13].to_vec() };
     let empty = batch::Batch::default();
     let bytes = |batch| {
         let bytes = batch::encode(batch);
@@ -81,10 +74,7 @@ fn batch_bytes() {
 
 #[test]
 fn page_bytes() {
-    let pages = [
-        ("page", sample::page()),
-        ("page_of_nothing", downlink::Page::default()),
-    ];
+    let pages = [("page", sample::page()), ("page_of_nothing", downlink::Page::default())];
     let entries = pages.map(|(name, page)| {
         let bytes = downlink::encode(&page);
         assert_eq!(downlink::decode(&bytes), Ok(page));
@@ -138,11 +128,7 @@ fn schema_bytes() {
 fn derived_bytes() {
     let content = batch::content_hash(&sample::day());
     let chain = message::chain(sample::hash("parent"), content, &sample::outcomes());
-    let row = |counter| {
-        RowId::derive(sample::HANDHELD, sample::RUN, counter)
-            .0
-            .to_vec()
-    };
+    let row = |counter| RowId::derive(sample::HANDHELD, sample::RUN, counter).0.to_vec();
     check(
         "derived.hex",
         &vec![

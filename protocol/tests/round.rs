@@ -244,6 +244,22 @@ fn an_aborted_round_stays_aborted() {
 }
 
 #[test]
+fn why_a_round_was_aborted_stays_known() {
+    let mut world = World::new(6);
+    world.calm = true;
+    world.begin();
+    let refused = Refused::Undecodable { reason: "no schema".into() };
+    let answer = |body| Down { hub: HUB, known: RunId::NONE, round: 1, body };
+    world.gateway_step(Input::Heard(&answer(DownBody::Refused(refused.clone()))));
+    assert!(matches!(world.gateway.phase, Phase::Aborting { .. }));
+    world.gateway_step(Input::Heard(&answer(DownBody::Aborted { floor: 2 })));
+    assert!(world.gateway.is_idle());
+    assert_eq!(world.gateway.refused, Some(refused), "or the worker would begin again at once");
+    world.finish_round();
+    assert_eq!(world.gateway.refused, None);
+}
+
+#[test]
 fn a_restored_gateway_is_recognised_by_its_parent() {
     let mut world = World::new(4);
     world.calm = true;

@@ -80,10 +80,7 @@ fn fields() -> impl Strategy<Value = Vec<(FieldRef, Delta)>> {
     ];
     let usual = (any::<i64>(), text(), row()).prop_map(|(number, text, row)| {
         let values = [Value::Int(number), Value::Text(text), Value::Row(row)];
-        (1u16..)
-            .map(FieldRef::Number)
-            .zip(values.map(Delta::Set))
-            .collect()
+        (1u16..).map(FieldRef::Number).zip(values.map(Delta::Set)).collect()
     });
     prop_oneof![usual, vec((named, delta()), 0..6)]
 }
@@ -106,25 +103,12 @@ fn change() -> impl Strategy<Value = Change> {
         1 => text().prop_map(TableRef::Name),
     ];
     let group = option::of((number(), any::<u16>()).prop_map(|(first, len)| Group { first, len }));
-    let op = prop_oneof![
-        Just(Op::Insert),
-        Just(Op::Update),
-        Just(Op::Delete),
-        Just(Op::Settle)
-    ];
+    let op = prop_oneof![Just(Op::Insert), Just(Op::Update), Just(Op::Delete), Just(Op::Settle)];
     let closure =
         (any::<u16>(), row(), seen()).prop_map(|(table, row, seen)| SeenRow { table, row, seen });
     let closure = prop_oneof![3 => Just(Vec::new()), 1 => vec(closure, 0..4)];
     let small = || prop_oneof![Just(0u32), any::<u32>()];
-    let when = (
-        dot(),
-        stamp(),
-        number(),
-        option::weighted(0.2, stamp()),
-        small(),
-        small(),
-        group,
-    );
+    let when = (dot(), stamp(), number(), option::weighted(0.2, stamp()), small(), small(), group);
     (when, table, row(), op, fields(), seen(), closure).prop_map(
         |(
             (dot, stamp, entered_s, contained, schema, rights, group),
@@ -155,14 +139,8 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 fn any_batch() -> impl Strategy<Value = Batch> {
-    let info = (device(), run(), option::of((run(), number())), text()).prop_map(
-        |(device, run, parent, label)| RunInfo {
-            device,
-            run,
-            parent,
-            label,
-        },
-    );
+    let info = (device(), run(), option::of((run(), number())), text())
+        .prop_map(|(device, run, parent, label)| RunInfo { device, run, parent, label });
     (vec(info, 0..4), vec(change(), 0..12)).prop_map(|(runs, changes)| Batch { runs, changes })
 }
 
@@ -177,11 +155,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn page() -> impl Strategy<Value = Page> {
-    let state = prop_oneof![
-        Just(RowState::Live),
-        Just(RowState::Dead),
-        Just(RowState::Left)
-    ];
+    let state = prop_oneof![Just(RowState::Live), Just(RowState::Dead), Just(RowState::Left)];
     let followed = vec((dot(), vec(any::<u16>(), 0..3)), 0..3);
     let fields = vec((any::<u16>(), value()), 0..4);
     let row = (
@@ -194,18 +168,9 @@ fn page() -> impl Strategy<Value = Page> {
         vec(any::<u16>(), 0..3),
         followed,
     );
-    let row = row.prop_map(
-        |(table, row, version, state, fields, whole, review, followed)| PageRow {
-            table,
-            row,
-            version,
-            state,
-            fields,
-            whole,
-            review,
-            followed,
-        },
-    );
+    let row = row.prop_map(|(table, row, version, state, fields, whole, review, followed)| {
+        PageRow { table, row, version, state, fields, whole, review, followed }
+    });
     let notice = (dot(), outcome(), text()).prop_map(|(dot, outcome, reason)| Notice {
         dot,
         outcome,
@@ -216,26 +181,17 @@ fn page() -> impl Strategy<Value = Page> {
     let schema = any::<bool>().prop_map(|there| there.then(sample::schema));
     let to = [any::<u64>(), any::<u64>()];
     let verdicts = vec((any::<u32>(), text()), 0..3);
-    (
-        schema,
-        verdicts,
-        vec(notice, 0..3),
-        to,
-        vec(row, 0..4),
-        vec(known, 0..3),
-        number(),
+    (schema, verdicts, vec(notice, 0..3), to, vec(row, 0..4), vec(known, 0..3), number()).prop_map(
+        |(schema, verdicts, notices, to, rows, known, clock_s)| Page {
+            schema,
+            verdicts,
+            notices,
+            to,
+            rows,
+            known,
+            clock_s,
+        },
     )
-        .prop_map(
-            |(schema, verdicts, notices, to, rows, known, clock_s)| Page {
-                schema,
-                verdicts,
-                notices,
-                to,
-                rows,
-                known,
-                clock_s,
-            },
-        )
 }
 
 fn spoilt(bytes: &[u8], at: usize, with: u8, cut: usize) -> Vec<u8> {
@@ -324,10 +280,7 @@ fn the_day_comes_back_and_every_byte_of_it_may_be_spoilt() {
         assert!(batch::decode(&bytes[..at]).is_err(), "cut to {at} bytes");
     }
     let longer = [bytes.as_slice(), &[0]].concat();
-    assert_eq!(
-        batch::decode(&longer),
-        Err(BatchError::Malformed("bytes follow it"))
-    );
+    assert_eq!(batch::decode(&longer), Err(BatchError::Malformed("bytes follow it")));
 }
 
 #[test]
@@ -350,10 +303,7 @@ fn repetitive(changes: usize, fields: usize) -> Batch {
         change.table = TableRef::Name("t".repeat(10_000));
         change
     };
-    Batch {
-        runs: vec![],
-        changes: (1..=changes as u64).map(change).collect(),
-    }
+    Batch { runs: vec![], changes: (1..=changes as u64).map(change).collect() }
 }
 
 #[test]
@@ -370,26 +320,14 @@ fn a_small_batch_does_not_become_a_huge_one() {
     assert!(bytes.len() < CHANGESET_BYTES_MAX / 2);
     assert!(matches!(
         batch::decode(&bytes),
-        Err(BatchError::Limit {
-            what: "bytes in memory",
-            ..
-        })
+        Err(BatchError::Limit { what: "bytes in memory", .. })
     ));
     let bytes = batch::encode(&repetitive(3000, 1));
-    assert_eq!(
-        batch::decode(&bytes),
-        Err(BatchError::Limit {
-            what: "changes",
-            max: 2048
-        })
-    );
+    assert_eq!(batch::decode(&bytes), Err(BatchError::Limit { what: "changes", max: 2048 }));
     let bytes = batch::encode(&repetitive(1, 513));
     assert_eq!(
         batch::decode(&bytes),
-        Err(BatchError::Limit {
-            what: "fields in a change",
-            max: 512
-        })
+        Err(BatchError::Limit { what: "fields in a change", max: 512 })
     );
 }
 
@@ -398,19 +336,11 @@ fn a_small_batch_does_not_become_a_huge_one() {
 fn the_largest_group_decodes() {
     let text = "y".repeat(119);
     let fields: Vec<_> = (1..=512u16)
-        .map(|number| {
-            (
-                FieldRef::Number(number),
-                Delta::Set(Value::Text(text.clone())),
-            )
-        })
+        .map(|number| (FieldRef::Number(number), Delta::Set(Value::Text(text.clone()))))
         .collect();
     let changes =
         (1..=256).map(|seq| sample::change(seq, Op::Update, 1, sample::row(1), fields.clone()));
-    let group = Batch {
-        runs: vec![],
-        changes: changes.collect(),
-    };
+    let group = Batch { runs: vec![], changes: changes.collect() };
     let plain = postcard::to_allocvec(&group.changes[0]).unwrap();
     assert!((CHANGE_BYTES_HARD_MAX * 9 / 10..CHANGE_BYTES_HARD_MAX).contains(&plain.len()));
     assert!(batch::decode(&batch::encode(&group)) == Ok(group));

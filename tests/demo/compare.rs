@@ -17,9 +17,7 @@ pub struct Verdict {
 impl Verdict {
     /// Whether nothing differs.
     pub fn equal(&self) -> bool {
-        self.pairs
-            .iter()
-            .all(|(_, differences)| differences.is_empty())
+        self.pairs.iter().all(|(_, differences)| differences.is_empty())
     }
 }
 
@@ -30,26 +28,12 @@ pub fn all(stage: &Stage) -> Result<Verdict> {
     for (name, database) in stage.databases() {
         read.push((name, Tables::read(database, &stage.plan)?));
     }
-    let counts = |table: &str| {
-        read.iter()
-            .map(|(_, tables)| tables.rows(table).count())
-            .collect()
-    };
-    let rows = stage
-        .plan
-        .tables
-        .keys()
-        .map(|table| (table.clone(), counts(table)))
-        .collect();
+    let counts = |table: &str| read.iter().map(|(_, tables)| tables.rows(table).count()).collect();
+    let rows = stage.plan.tables.keys().map(|table| (table.clone(), counts(table))).collect();
     let hub = &read[0].1;
     let mut pairs: Vec<(String, Vec<String>)> = read[1..]
         .iter()
-        .map(|(name, tables)| {
-            (
-                name.clone(),
-                hub.differences_within(tables, &stage.plan.partial),
-            )
-        })
+        .map(|(name, tables)| (name.clone(), hub.differences_within(tables, &stage.plan.partial)))
         .collect();
     let records = played(stage);
     if is_foretold(stage, &records) {
@@ -61,15 +45,11 @@ pub fn all(stage: &Stage) -> Result<Verdict> {
 
 /// All records in the order of the streams.
 fn played(stage: &Stage) -> Vec<Record> {
-    let base = stage
-        .crews
-        .iter()
-        .flat_map(|crew| crew.base.iter().cloned());
+    let base = stage.crews.iter().flat_map(|crew| crew.base.iter().cloned());
     let mut trickle: Vec<&(usize, Record)> =
         stage.crews.iter().flat_map(|crew| &crew.trickle).collect();
     trickle.sort_by_key(|(place, _)| *place);
-    base.chain(trickle.into_iter().map(|(_, record)| record.clone()))
-        .collect()
+    base.chain(trickle.into_iter().map(|(_, record)| record.clone())).collect()
 }
 
 /// A plain replay gives the same tables if each row has one writer, no strategy
@@ -86,11 +66,6 @@ fn is_foretold(stage: &Stage, records: &[Record]) -> bool {
                 .as_str()
                 .is_some_and(|table| !stage.plan.referenced.contains(table))
     });
-    let plain = stage
-        .plan
-        .tables
-        .values()
-        .flatten()
-        .all(|field| field.foretold);
+    let plain = stage.plan.tables.values().flatten().all(|field| field.foretold);
     one_writer && unreferenced && plain && Model::of(&stage.plan, records).is_ok()
 }

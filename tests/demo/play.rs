@@ -23,63 +23,60 @@ pub fn all(stage: &mut Stage, progress: &Progress) -> Result<()> {
     for gateway in &stage.gateways {
         until_there(gateway.database(), &stage.plan, SETTLE_DEADLINE_MIN)?;
     }
-    each_crew(&stage.crews, |crew| {
-        crew.handheld.learn(&crew.link, SETTLE_DEADLINE_MIN)
-    })?;
+    each_crew(&everybody(stage), |crew| crew.handheld.learn(&crew.link, SETTLE_DEADLINE_MIN))?;
     progress.phase("base");
-    each_crew(&stage.crews, |crew| {
-        take_in(
-            crew,
-            crew.base.iter().map(|record| record.line.as_str()),
-            progress,
-        )
+    each_crew(&everybody(stage), |crew| {
+        take_in(crew, crew.base.iter().map(|record| record.line.as_str()), progress)
     })?;
     settle(stage, progress)?;
-    // The handhelds see what the others brought.
-    each_crew(&stage.crews, sync)?;
     progress.phase("trickle");
-    let slice = stage.changes.div_ceil(SLICES).max(1);
-    for first in (0..stage.changes).step_by(slice) {
-        each_crew(&stage.crews, |crew| {
-            let inside = crew
-                .trickle
-                .iter()
-                .filter(|(place, _)| (first..first + slice).contains(place));
-            take_in(
-                crew,
-                inside.map(|(_, record)| record.line.as_str()),
-                progress,
-            )
-        })?;
-        stage.check()?;
-    }
+    // The handhelds see what the others brought, then record what comes next. The serial
+    // line carries the base for as long as the others take for all that follows.
+    let (serial, others): (Vec<&Crew>, Vec<&Crew>) =
+        stage.crews.iter().partition(|crew| crew.serial);
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| visits(&serial, stage.changes, progress));
+        let fast = visits(&others, stage.changes, progress);
+        fast.and(slow.join().expect("no worker panics"))
+    })?;
+    stage.check()?;
     progress.phase("settling");
     settle(stage, progress)?;
-    each_crew(&stage.crews, sync)?;
-    each_crew(&stage.crews, |crew| {
+    each_crew(&everybody(stage), sync)?;
+    each_crew(&everybody(stage), |crew| {
         let figures = HandheldFigures::ask(&crew.handheld)?;
         let database = crew.handheld.database().display();
-        ensure!(
-            figures.open == 0,
-            "{database} still waits for {} changes",
-            figures.open
-        );
+        ensure!(figures.open == 0, "{database} still waits for {} changes", figures.open);
         Ok(())
     })
 }
 
+fn everybody(stage: &Stage) -> Vec<&Crew> {
+    stage.crews.iter().collect()
+}
+
+/// The trickle slice by slice: nobody begins the next before all have brought theirs.
+fn visits(crews: &[&Crew], changes: usize, progress: &Progress) -> Result<()> {
+    each_crew(crews, sync)?;
+    let slice = changes.div_ceil(SLICES).max(1);
+    for first in (0..changes).step_by(slice) {
+        each_crew(crews, |crew| {
+            let now = first..first + slice;
+            let inside = crew.trickle.iter().filter(|(place, _)| now.contains(place));
+            take_in(crew, inside.map(|(_, record)| record.line.as_str()), progress)
+        })?;
+    }
+    Ok(())
+}
+
 /// Run something for every handheld side by side; the first error, if any.
-fn each_crew(crews: &[Crew], work: impl Fn(&Crew) -> Result<()> + Sync) -> Result<()> {
+fn each_crew(crews: &[&Crew], work: impl Fn(&Crew) -> Result<()> + Sync) -> Result<()> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = crews
-            .iter()
-            .map(|crew| scope.spawn(|| work(crew)))
-            .collect();
+        let work = &work;
+        let threads: Vec<_> = crews.iter().map(|crew| scope.spawn(move || work(crew))).collect();
         // All are joined before the first error ends the play.
-        let results: Vec<Result<()>> = threads
-            .into_iter()
-            .map(|thread| thread.join().expect("no worker panics"))
-            .collect();
+        let results: Vec<Result<()>> =
+            threads.into_iter().map(|thread| thread.join().expect("no worker panics")).collect();
         results.into_iter().collect()
     })
 }
@@ -95,10 +92,7 @@ fn take_in<'a>(
         return Ok(());
     }
     let text = lines.join("\n") + "\n";
-    crew.handheld
-        .import_text(&text)?
-        .ok()
-        .context("the import failed")?;
+    crew.handheld.import_text(&text)?.ok().context("the import failed")?;
     progress.collected(lines.len(), text.len());
     sync(crew)
 }
@@ -124,22 +118,18 @@ fn sync(crew: &Crew) -> Result<()> {
 fn settle(stage: &mut Stage, progress: &Progress) -> Result<()> {
     let deadline =
         SETTLE_DEADLINE_MIN + Duration::from_millis(10 * progress.collected_count() as u64);
-    until(
-        "everything to be durable and known everywhere",
-        deadline,
-        || {
-            stage.check()?;
-            let figures = HubFigures::ask(&stage.hub.operator)?;
-            let waiting = progress.collected_count() as i64 - figures.accounted();
-            if waiting != 0 {
-                return Ok(Look::NotYet(format!("{waiting} changes on their way")));
+    until("everything to be durable and known everywhere", deadline, || {
+        stage.check()?;
+        let figures = HubFigures::ask(&stage.hub.operator)?;
+        let waiting = progress.collected_count() as i64 - figures.accounted();
+        if waiting != 0 {
+            return Ok(Look::NotYet(format!("{waiting} changes on their way")));
+        }
+        for (at, gateway) in stage.gateways.iter().enumerate() {
+            if let Some(why) = behind(gateway, at, &figures)? {
+                return Ok(Look::NotYet(format!("gateway-{}: {why}", at + 1)));
             }
-            for (at, gateway) in stage.gateways.iter().enumerate() {
-                if let Some(why) = behind(gateway, at, &figures)? {
-                    return Ok(Look::NotYet(format!("gateway-{}: {why}", at + 1)));
-                }
-            }
-            Ok(Look::Found(()))
-        },
-    )
+        }
+        Ok(Look::Found(()))
+    })
 }

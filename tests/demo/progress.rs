@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use wadi_harness::figures::HubFigures;
 use wadi_harness::hub::Operator;
-use wadi_harness::relay::Meter;
+use wadi_harness::trouble::Meter;
 
 use crate::stage::Stage;
 
@@ -32,6 +32,7 @@ struct Counts {
     ended: AtomicBool,
     operator: Operator,
     uplinks: Vec<Meter>,
+    line: Meter,
     began: Instant,
 }
 
@@ -55,6 +56,7 @@ impl Progress {
             ended: AtomicBool::new(false),
             operator: stage.hub.operator.clone(),
             uplinks: stage.uplinks.iter().map(|uplink| uplink.meter()).collect(),
+            line: stage.line.meter(),
             began: Instant::now(),
         });
         let their_counts = counts.clone();
@@ -70,9 +72,7 @@ impl Progress {
     /// Records went into a handheld.
     pub fn collected(&self, records: usize, json_bytes: usize) {
         self.counts.collected.fetch_add(records, Ordering::Relaxed);
-        self.counts
-            .json_bytes
-            .fetch_add(json_bytes, Ordering::Relaxed);
+        self.counts.json_bytes.fetch_add(json_bytes, Ordering::Relaxed);
     }
 
     /// How many went in so far.
@@ -103,13 +103,14 @@ impl Counts {
         let figures = &totals.figures;
         let pending = (totals.collected as i64 - figures.accounted()).max(0);
         format!(
-            "{:>4} s  {:<8}  collected {:>6}  pending {:>5}  durable {:>6}  conflicts {}  link {} (as JSON {})",
+            "{:>4} s  {:<8}  collected {:>6}  pending {:>5}  durable {:>6}  conflicts {}  serial {}  MQTT {} (as JSON {})",
             self.began.elapsed().as_secs(),
             self.phase.lock().expect("no holder panics"),
             totals.collected,
             pending,
             figures.durable,
             figures.conflicts,
+            bytes(self.line.bytes()),
             bytes(totals.link_bytes),
             // Each record goes up to the hub once, and down to the other gateway once.
             bytes(2 * totals.json_bytes as u64),
@@ -131,11 +132,7 @@ fn show(counts: &Counts) {
         std::thread::sleep(REFRESH);
     }
     let start = if terminal { "\r" } else { "" };
-    println!(
-        "{start}{}{}",
-        counts.line(),
-        if terminal { "\x1b[K" } else { "" }
-    );
+    println!("{start}{}{}", counts.line(), if terminal { "\x1b[K" } else { "" });
 }
 
 /// Bytes as people read them.

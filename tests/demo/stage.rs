@@ -22,7 +22,7 @@ pub const GATEWAYS: usize = 2;
 /// A connection between a handheld and its gateway is cut after this many bytes.
 const LAN_CUT_BYTES: std::ops::Range<u64> = 60_000..300_000;
 /// The serial line loses a frame or two after this many bytes.
-const LINE_CUT_BYTES: std::ops::Range<u64> = 30_000..90_000;
+const LINE_CUT_BYTES: std::ops::Range<u64> = 60_000..200_000;
 /// A connection between a gateway and the broker is cut after this many bytes.
 const UPLINK_CUT_BYTES: std::ops::Range<u64> = 30_000..150_000;
 
@@ -60,18 +60,12 @@ impl Stage {
         let folder = &options.workload;
         let schema_file = folder.join("schema.toml");
         let schema = std::fs::read_to_string(&schema_file).with_context(|| {
-            format!(
-                "--workload {}: no schema.toml can be read there",
-                folder.display()
-            )
+            format!("--workload {}: no schema.toml can be read there", folder.display())
         })?;
         let plan = Plan::read(&schema).with_context(|| schema_file.display().to_string())?;
         let base = records::read(folder, "base")?.unwrap_or_default();
         let mut trickle = records::read(folder, "trickle")?.with_context(|| {
-            format!(
-                "--workload {}: no trickle.jsonl or trickle.jsonl.gz there",
-                folder.display()
-            )
+            format!("--workload {}: no trickle.jsonl or trickle.jsonl.gz there", folder.display())
         })?;
         trickle.truncate(options.changes);
         clear(out)?;
@@ -93,11 +87,7 @@ impl Stage {
                 number: at as u32 + 1,
                 site,
                 broker_port: uplink.port(),
-                serial: if at == 0 {
-                    vec![line.gateway_port()]
-                } else {
-                    Vec::new()
-                },
+                serial: if at == 0 { vec![line.gateway_port()] } else { Vec::new() },
                 interval_s: 5,
             };
             let mut gateway = Gateway::lay_out(out, &settings)?;
@@ -110,22 +100,8 @@ impl Stage {
         }
         let changes = trickle.len();
         let crews = share_out(out, base, trickle, &lans, &line);
-        ensure!(
-            !crews.is_empty(),
-            "--workload {}: the streams are empty",
-            folder.display()
-        );
-        Ok(Stage {
-            hub,
-            gateways,
-            uplinks,
-            lans,
-            line,
-            crews,
-            plan,
-            changes,
-            _ports: ports,
-        })
+        ensure!(!crews.is_empty(), "--workload {}: the streams are empty", folder.display());
+        Ok(Stage { hub, gateways, uplinks, lans, line, crews, plan, changes, _ports: ports })
     }
 
     /// Hub and gateways by name, with their databases.
@@ -133,9 +109,7 @@ impl Stage {
         let gateways = self.gateways.iter().enumerate();
         let gateways =
             gateways.map(|(at, gateway)| (format!("gateway-{}", at + 1), gateway.database()));
-        std::iter::once(("hub".to_string(), self.hub.database()))
-            .chain(gateways)
-            .collect()
+        std::iter::once(("hub".to_string(), self.hub.database())).chain(gateways).collect()
     }
 
     /// Nothing ended by itself.
@@ -151,12 +125,7 @@ impl Stage {
         }
         self.hub.stop()?;
         let handhelds = self.crews.iter().map(|crew| crew.handheld.database());
-        for database in self
-            .databases()
-            .into_iter()
-            .map(|(_, path)| path)
-            .chain(handhelds)
-        {
+        for database in self.databases().into_iter().map(|(_, path)| path).chain(handhelds) {
             tables::make_whole(database)?;
         }
         Ok(())
@@ -168,17 +137,10 @@ fn clear(out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| format!("--out {}", out.display()))?;
     for entry in std::fs::read_dir(out)? {
         let path = entry?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let ours = ["hub.", "gateway-", "handheld-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix));
-        let kind = [".db", ".db-wal", ".db-shm", ".toml", ".log", ".jsonl"]
-            .iter()
-            .any(|end| name.ends_with(end));
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let ours = ["hub.", "gateway-", "handheld-"].iter().any(|prefix| name.starts_with(prefix));
+        let kind =
+            [".db", ".db-", ".toml", ".log", ".jsonl"].iter().any(|part| name.contains(part));
         if ours && kind {
             std::fs::remove_file(&path)?;
         }
@@ -186,8 +148,8 @@ fn clear(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Handhelds for the devices, shared out between the gateways; the one with the least
-/// to carry goes onto the serial line.
+/// Handhelds for the devices, shared out between the gateways; the one with the fewest
+/// changes to play goes onto the serial line.
 fn share_out(
     out: &Path,
     base: Vec<Record>,
@@ -195,9 +157,12 @@ fn share_out(
     lans: &[Relay],
     line: &Line,
 ) -> Vec<Crew> {
-    let mut devices: BTreeMap<String, usize> = BTreeMap::new();
-    for record in base.iter().chain(&trickle) {
-        *devices.entry(record.device.clone()).or_default() += 1;
+    // Those that only have a base come first: the serial line should carry something live.
+    let mut devices: BTreeMap<String, usize> =
+        base.iter().map(|record| (record.device.clone(), usize::MAX)).collect();
+    for record in &trickle {
+        let count = devices.entry(record.device.clone()).or_default();
+        *count = if *count == usize::MAX { 1 } else { *count + 1 };
     }
     let mut by_load: Vec<(String, usize)> = devices.into_iter().collect();
     by_load.sort_by(|one, two| (two.1, &two.0).cmp(&(one.1, &one.0)));
@@ -205,12 +170,7 @@ fn share_out(
     let shared = by_load.len() > HANDHELDS_MAX;
     let mut crews: Vec<Crew> = (0..count)
         .map(|at| {
-            let name = if shared {
-                format!("{:02}", at + 1)
-            } else {
-                file_name(&by_load[at].0)
-            };
-            // The last has the least to carry.
+            let name = if shared { format!("{:02}", at + 1) } else { file_name(&by_load[at].0) };
             let serial = at + 1 == count;
             let gateway = if serial { 0 } else { at % GATEWAYS };
             let link = match serial {
@@ -218,20 +178,11 @@ fn share_out(
                 false => Link::Tcp(lans[gateway].port()),
             };
             let handheld = Handheld::new(out, &name);
-            Crew {
-                handheld,
-                base: Vec::new(),
-                trickle: Vec::new(),
-                serial,
-                link,
-            }
+            Crew { handheld, base: Vec::new(), trickle: Vec::new(), serial, link }
         })
         .collect();
-    let crew_of: BTreeMap<String, usize> = by_load
-        .into_iter()
-        .enumerate()
-        .map(|(at, (device, _))| (device, at % count))
-        .collect();
+    let crew_of: BTreeMap<String, usize> =
+        by_load.into_iter().enumerate().map(|(at, (device, _))| (device, at % count)).collect();
     for record in base {
         crews[crew_of[&record.device]].base.push(record);
     }
@@ -244,11 +195,7 @@ fn share_out(
 /// A device's name as part of a file's.
 fn file_name(device: &str) -> String {
     let plain = |letter: char| {
-        if letter.is_ascii_alphanumeric() {
-            letter
-        } else {
-            '-'
-        }
+        if letter.is_ascii_alphanumeric() { letter } else { '-' }
     };
     device.chars().map(plain).take(48).collect()
 }

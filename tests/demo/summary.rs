@@ -13,15 +13,9 @@ use crate::stage::Stage;
 
 /// Print it.
 pub fn print(stage: &Stage, totals: &Totals, verdict: &Verdict, took: Duration, out: &Path) {
-    println!(
-        "\n{:<24}{:>10}{:>12}{:>12}",
-        "rows", "hub", "gateway-1", "gateway-2"
-    );
+    println!("\n{:<24}{:>10}{:>12}{:>12}", "rows", "hub", "gateway-1", "gateway-2");
     for (table, counts) in &verdict.rows {
-        println!(
-            "{table:<24}{:>10}{:>12}{:>12}",
-            counts[0], counts[1], counts[2]
-        );
+        println!("{table:<24}{:>10}{:>12}{:>12}", counts[0], counts[1], counts[2]);
     }
     let figures = &totals.figures;
     println!(
@@ -57,36 +51,22 @@ pub fn print(stage: &Stage, totals: &Totals, verdict: &Verdict, took: Duration, 
 }
 
 fn cuts(relays: &[Relay]) -> u64 {
-    relays
-        .iter()
-        .map(|relay| relay.trouble().cuts.load(Ordering::Relaxed))
-        .sum()
+    relays.iter().map(|relay| relay.trouble().cuts.load(Ordering::Relaxed)).sum()
 }
 
 /// Where the databases are, and what to ask them.
 fn try_these(stage: &Stage, verdict: &Verdict, out: &Path) {
     println!("\nThe databases:");
     let handhelds = stage.crews.iter().map(|crew| crew.handheld.database());
-    for path in stage
-        .databases()
-        .into_iter()
-        .map(|(_, path)| path)
-        .chain(handhelds)
-    {
+    for path in stage.databases().into_iter().map(|(_, path)| path).chain(handhelds) {
         println!("  {}", path.display());
     }
     let largest = verdict.rows.iter().max_by_key(|(_, counts)| counts[0]);
     let Some((table, _)) = largest else { return };
     let (hub, gateway) = (out.join("hub.db"), out.join("gateway-2.db"));
     println!("\nTry:");
-    println!(
-        "  sqlite3 -header {} 'SELECT * FROM {table}_view LIMIT 5'",
-        hub.display()
-    );
-    println!(
-        "  sqlite3 {} 'SELECT count(*) FROM {table}'",
-        gateway.display()
-    );
+    println!("  sqlite3 -header {} 'SELECT * FROM {table}_view LIMIT 5'", hub.display());
+    println!("  sqlite3 {} 'SELECT count(*) FROM {table}'", gateway.display());
     let config = out.join("hub.toml");
     println!("  wadi-hub --config {} status", config.display());
     let last = stage

@@ -29,7 +29,7 @@ const SLICE: usize = 90;
 /// SIGKILLs of gateways, hub, broker and handhelds that must have happened.
 const KILLS_MIN: u32 = 40;
 /// After this long the links are mended, whoever still has records.
-const TROUBLE_MAX: Duration = Duration::from_secs(150);
+const TROUBLE_MAX: Duration = Duration::from_secs(100);
 /// The device whose handheld stays on the serial line.
 const SERIAL_DEVICE: &str = "agri-1";
 
@@ -52,13 +52,9 @@ fn five_thousand_changes_survive_kills_cuts_and_a_shuffling_broker() {
     let schema = records::sample_schema().unwrap() + TALLY_TABLE;
     let records = with_tallies(records::sample(CHANGES).unwrap(), &mut random);
     let mut world = World::start(&schema, 2, true, seed).unwrap();
-    let lans: Vec<Relay> = (0..2)
-        .map(|at| Relay::tcp(world.gateways[at].port(), random.bits()).unwrap())
-        .collect();
-    let links = Links {
-        lan: [lans[0].port(), lans[1].port()],
-        serial: world.serial(),
-    };
+    let lans: Vec<Relay> =
+        (0..2).map(|at| Relay::tcp(world.gateways[at].port(), random.bits()).unwrap()).collect();
+    let links = Links { lan: [lans[0].port(), lans[1].port()], serial: world.serial() };
     let devices: Vec<(Handheld, Vec<Record>)> = by_device(&records)
         .into_iter()
         .map(|(device, records)| (world.handheld(&device), records))
@@ -159,20 +155,14 @@ fn collect(
     kills: &AtomicU32,
     breaking: &AtomicBool,
 ) -> Result<()> {
-    let serial = handheld
-        .database()
-        .ends_with(format!("handheld-{SERIAL_DEVICE}.db"));
+    let serial = handheld.database().ends_with(format!("handheld-{SERIAL_DEVICE}.db"));
     let link = |random: &mut Random| match serial {
         true => links.serial.clone(),
         // It stays at its home mostly, and roams at times.
         false => Link::Tcp(links.lan[usize::from(random.chance(250))]),
     };
     // Whoever still has records when the trouble ends brings them over sound links.
-    let home = if serial {
-        links.serial.clone()
-    } else {
-        Link::Tcp(links.lan[0])
-    };
+    let home = if serial { links.serial.clone() } else { Link::Tcp(links.lan[0]) };
     for slice in records.chunks(SLICE) {
         handheld.import(slice)?;
         if !breaking.load(Ordering::Relaxed) {
@@ -255,9 +245,7 @@ fn heal(world: &mut World, lans: &[Relay]) -> Result<()> {
 fn tell(world: &World, lans: &[Relay], kills: u32) {
     let sum = |counter: fn(&wadi_harness::trouble::Trouble) -> &std::sync::atomic::AtomicU64| {
         let relays = lans.iter().chain(&world.uplinks).chain([&world.hub_link]);
-        relays
-            .map(|relay| counter(relay.trouble()).load(Ordering::Relaxed))
-            .sum::<u64>()
+        relays.map(|relay| counter(relay.trouble()).load(Ordering::Relaxed)).sum::<u64>()
     };
     let line = world.line.as_ref().expect("a line").trouble();
     eprintln!(

@@ -22,10 +22,7 @@ fn call(program: &str, words: &[&str]) -> Outcome {
     let mut command = binaries::command(program).unwrap();
     let outcome = run(command.args(words), "", DEADLINE).unwrap();
     for jargon in JARGON {
-        assert!(
-            !outcome.text().contains(jargon),
-            "{program} {words:?}: {outcome:?}"
-        );
+        assert!(!outcome.text().contains(jargon), "{program} {words:?}: {outcome:?}");
     }
     outcome
 }
@@ -33,10 +30,7 @@ fn call(program: &str, words: &[&str]) -> Outcome {
 fn with_config(program: &str, folder: &Path, text: &str, words: &[&str]) -> Outcome {
     let file = folder.join("settings.toml");
     std::fs::write(&file, text).unwrap();
-    call(
-        program,
-        &[&["--config", file.to_str().unwrap()], words].concat(),
-    )
+    call(program, &[&["--config", file.to_str().unwrap()], words].concat())
 }
 
 #[test]
@@ -57,58 +51,22 @@ fn a_bad_configuration_names_file_and_key() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = "site = \"north\"\ngateway = 1\ndatabase = \"g.db\"\n";
     let cases = [
-        (
-            "wadi-gateway",
-            format!("{gateway}colour = \"red\"\n"),
-            "colour",
-        ),
-        (
-            "wadi-gateway",
-            format!("{gateway}[broker]\nhots = \"x\"\n"),
-            "hots",
-        ),
-        (
-            "wadi-gateway",
-            format!("{gateway}[broker]\nport = \"many\"\n"),
-            "port",
-        ),
-        (
-            "wadi-gateway",
-            "site = \"north\"\ndatabase = \"g.db\"\n".into(),
-            "gateway",
-        ),
-        (
-            "wadi-hub",
-            "database = \"hub.db\"\nbrocker = 1\n".into(),
-            "brocker",
-        ),
-        (
-            "wadi-hub",
-            "database = \"hub.db\"\n[embedded]\nlisten = \"nowhere\"\n".into(),
-            "listen",
-        ),
+        ("wadi-gateway", format!("{gateway}colour = \"red\"\n"), "colour"),
+        ("wadi-gateway", format!("{gateway}[broker]\nhots = \"x\"\n"), "hots"),
+        ("wadi-gateway", format!("{gateway}[broker]\nport = \"many\"\n"), "port"),
+        ("wadi-gateway", "site = \"north\"\ndatabase = \"g.db\"\n".into(), "gateway"),
+        ("wadi-hub", "database = \"hub.db\"\nbrocker = 1\n".into(), "brocker"),
+        ("wadi-hub", "database = \"hub.db\"\n[embedded]\nlisten = \"nowhere\"\n".into(), "listen"),
     ];
     for (program, text, key) in cases {
         let outcome = with_config(program, folder.path(), &text, &["status"]);
         assert_eq!(outcome.code, CONFIG, "{text}: {outcome:?}");
-        assert!(
-            outcome.stderr.contains(key),
-            "{key} is not named: {outcome:?}"
-        );
-        assert!(
-            outcome.stderr.contains("settings.toml"),
-            "the file is not named: {outcome:?}"
-        );
+        assert!(outcome.stderr.contains(key), "{key} is not named: {outcome:?}");
+        assert!(outcome.stderr.contains("settings.toml"), "the file is not named: {outcome:?}");
     }
-    let missing = call(
-        "wadi-gateway",
-        &["--config", "/nowhere/gateway.toml", "status"],
-    );
+    let missing = call("wadi-gateway", &["--config", "/nowhere/gateway.toml", "status"]);
     assert_eq!(missing.code, CONFIG);
-    assert!(
-        missing.stderr.contains("/nowhere/gateway.toml"),
-        "{missing:?}"
-    );
+    assert!(missing.stderr.contains("/nowhere/gateway.toml"), "{missing:?}");
 }
 
 #[test]
@@ -121,10 +79,7 @@ fn a_schema_with_faults_is_refused_with_each_of_them() {
     let outcome = with_config("wadi-hub", folder.path(), "database = \"hub.db\"\n", &words);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     for fault in ["id", "nowhere"] {
-        assert!(
-            outcome.text().contains(fault),
-            "{fault} is not told: {outcome:?}"
-        );
+        assert!(outcome.text().contains(fault), "{fault} is not told: {outcome:?}");
     }
 }
 
@@ -132,9 +87,7 @@ fn a_schema_with_faults_is_refused_with_each_of_them() {
 fn a_handheld_with_nobody_to_talk_to_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let handheld = Handheld::new(folder.path(), "anna");
-    handheld
-        .put(&json!({"op": "insert", "table": "visit", "fields": {"patient": "p"}}))
-        .unwrap();
+    handheld.put(&json!({"op": "insert", "table": "visit", "fields": {"patient": "p"}})).unwrap();
     let port = ports::free();
     let outcome = handheld.sync(&Link::Tcp(port)).unwrap();
     assert_eq!(outcome.code, Some(UNAVAILABLE), "{outcome:?}");
@@ -142,9 +95,7 @@ fn a_handheld_with_nobody_to_talk_to_says_so() {
     let outcome = handheld.sync(&Link::Serial("/dev/nowhere".into())).unwrap();
     assert_eq!(outcome.code, Some(UNAVAILABLE), "{outcome:?}");
     assert!(outcome.stderr.contains("/dev/nowhere"), "{outcome:?}");
-    let bad = handheld
-        .command(&["put", "{\"op\":\"insert\"}"], "")
-        .unwrap();
+    let bad = handheld.command(&["put", "{\"op\":\"insert\"}"], "").unwrap();
     assert_eq!(bad.code, Some(1), "{bad:?}");
     assert!(bad.stderr.contains("table"), "{bad:?}");
 }
@@ -166,23 +117,9 @@ fn an_operator_who_asks_for_what_is_not_there_is_told() {
         assert_eq!(outcome.code, Some(1), "{words:?}: {outcome:?}");
         assert!(!outcome.stderr.trim().is_empty(), "{words:?}: {outcome:?}");
     }
-    let neither = world
-        .hub
-        .operator
-        .command(&["review", "settle", "7"])
-        .unwrap();
+    let neither = world.hub.operator.command(&["review", "settle", "7"]).unwrap();
     assert_eq!(neither.code, USAGE, "{neither:?}");
-    assert!(
-        world
-            .hub
-            .operator
-            .list(&["review", "list"])
-            .unwrap()
-            .is_empty()
-    );
-    assert_eq!(
-        world.hub.operator.list(&["gateway", "list"]).unwrap().len(),
-        1
-    );
+    assert!(world.hub.operator.list(&["review", "list"]).unwrap().is_empty());
+    assert_eq!(world.hub.operator.list(&["gateway", "list"]).unwrap().len(), 1);
     world.stop().unwrap();
 }

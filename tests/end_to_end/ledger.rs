@@ -19,11 +19,7 @@ pub fn settled(
         until("the handheld to hear that all is durable", PATIENCE, || {
             handheld.sync_well(link, PATIENCE)?;
             let figures = HandheldFigures::ask(handheld)?;
-            let wanted = HandheldFigures {
-                open: 0,
-                held_back: 0,
-                durable: records.len() as i64,
-            };
+            let wanted = HandheldFigures { open: 0, held_back: 0, durable: records.len() as i64 };
             Ok(Look::when(figures == wanted, || format!("{figures:?}")))
         })?;
     }
@@ -41,10 +37,7 @@ pub fn settled(
     for gateway in &world.gateways {
         let total = gateway.json(&["ledger"])?["total"].clone();
         let committed = number(&total, "committed")?;
-        ensure!(
-            number(&total, "changes")? == committed,
-            "not all is at the hub: {total}"
-        );
+        ensure!(number(&total, "changes")? == committed, "not all is at the hub: {total}");
         brought += committed;
     }
     // A handheld that roamed may have offered a change at two gateways.

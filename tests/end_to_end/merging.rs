@@ -44,11 +44,7 @@ impl Pair {
         let insert =
             json!({"op": "insert", "table": "item", "id": row, "ts": START_MS, "fields": fields});
         world.enter(&handhelds[0], 0, &insert)?;
-        let pair = Pair {
-            world,
-            handhelds,
-            row,
-        };
+        let pair = Pair { world, handhelds, row };
         pair.until("name", text("pump"))?;
         pair.until_shown("name", text("pump"))?;
         Ok(pair)
@@ -78,13 +74,7 @@ impl Pair {
     /// Wait until both handhelds show this.
     pub fn until_shown(&self, column: &str, wanted: Option<Cell>) -> Result<()> {
         for (at, handheld) in self.handhelds.iter().enumerate() {
-            until_shown(
-                handheld,
-                &self.world.lan(at),
-                ("item", &self.row),
-                column,
-                &wanted,
-            )?;
+            until_shown(handheld, &self.world.lan(at), ("item", &self.row), column, &wanted)?;
         }
         Ok(())
     }
@@ -93,10 +83,7 @@ impl Pair {
 #[test]
 fn edits_of_different_fields_both_survive() {
     let mut pair = Pair::start(11).unwrap();
-    let edits = [
-        (60, json!({"name": "hand pump"})),
-        (120, json!({"place": "well"})),
-    ];
+    let edits = [(60, json!({"name": "hand pump"})), (120, json!({"place": "well"}))];
     pair.edit_apart(edits).unwrap();
     pair.until("name", text("hand pump")).unwrap();
     pair.until("place", text("well")).unwrap();
@@ -109,27 +96,15 @@ fn edits_of_different_fields_both_survive() {
 #[test]
 fn the_greater_stamp_wins_a_field_and_history_shows_the_other() {
     let mut pair = Pair::start(12).unwrap();
-    pair.edit_apart([
-        (500, json!({"name": "late name"})),
-        (400, json!({"name": "early name"})),
-    ])
-    .unwrap();
+    pair.edit_apart([(500, json!({"name": "late name"})), (400, json!({"name": "early name"}))])
+        .unwrap();
     // A field of its own tells that both edits have arrived.
-    pair.edit_apart([
-        (600, json!({"count": {"add": 1}})),
-        (601, json!({"count": {"add": 1}})),
-    ])
-    .unwrap();
+    pair.edit_apart([(600, json!({"count": {"add": 1}})), (601, json!({"count": {"add": 1}}))])
+        .unwrap();
     pair.until("count", number(12)).unwrap();
     pair.until("name", text("late name")).unwrap();
-    let history = pair
-        .world
-        .hub
-        .operator
-        .command(&["history", "item", &pair.row])
-        .unwrap()
-        .ok()
-        .unwrap();
+    let history =
+        pair.world.hub.operator.command(&["history", "item", &pair.row]).unwrap().ok().unwrap();
     for value in ["pump", "early name", "late name"] {
         assert!(history.contains(value), "{value} is not in\n{history}");
     }
@@ -148,8 +123,7 @@ fn sums_add_up() {
     pair.until("weight", number(3625)).unwrap();
     // A plain value means: from what I was shown to this. Both were shown 8.
     pair.until_shown("count", number(8)).unwrap();
-    pair.edit_apart([(30, json!({"count": 9})), (40, json!({"count": 6}))])
-        .unwrap();
+    pair.edit_apart([(30, json!({"count": 9})), (40, json!({"count": 6}))]).unwrap();
     pair.until("count", number(7)).unwrap();
     pair.until_shown("count", number(7)).unwrap();
     pair.world.stop().unwrap();
@@ -181,25 +155,10 @@ fn two_handhelds_of_one_village_see_each_other_while_it_is_offline() {
     let row = ("item", pair.row.as_str());
     until_shown(&carla, &pair.world.lan(0), row, "name", &text("pump")).unwrap();
     let edit = |ts: u64, fields: Value| json!({"op": "update", "table": "item", "id": pair.row, "ts": START_MS + ts, "fields": fields});
-    pair.world
-        .enter(
-            &pair.handhelds[0],
-            0,
-            &edit(50_000, json!({"place": "field"})),
-        )
-        .unwrap();
+    pair.world.enter(&pair.handhelds[0], 0, &edit(50_000, json!({"place": "field"}))).unwrap();
     until_shown(&carla, &pair.world.lan(0), row, "place", &text("field")).unwrap();
-    pair.world
-        .enter(&carla, 0, &edit(60_000, json!({"name": "diesel pump"})))
-        .unwrap();
-    until_shown(
-        &pair.handhelds[0],
-        &pair.world.lan(0),
-        row,
-        "name",
-        &text("diesel pump"),
-    )
-    .unwrap();
+    pair.world.enter(&carla, 0, &edit(60_000, json!({"name": "diesel pump"}))).unwrap();
+    until_shown(&pair.handhelds[0], &pair.world.lan(0), row, "name", &text("diesel pump")).unwrap();
     pair.world.online(0);
     pair.until("name", text("diesel pump")).unwrap();
     pair.until("place", text("field")).unwrap();

@@ -32,10 +32,7 @@ fn poison_is_quarantined_with_its_reason_and_the_others_commit_in_the_same_round
         record("visit", json!({"patient": "bad type", "age": "three"})),
         record("vist", json!({"patient": "unknown table"})),
         record("visit", json!({"patient": "out of range", "age": 131})),
-        record(
-            "visit",
-            json!({"patient": "oversize", "notes": "x".repeat(9_000)}),
-        ),
+        record("visit", json!({"patient": "oversize", "notes": "x".repeat(9_000)})),
     ];
     let mut all = good.clone();
     for (at, bad) in bad.iter().enumerate() {
@@ -57,26 +54,14 @@ fn poison_is_quarantined_with_its_reason_and_the_others_commit_in_the_same_round
     assert_eq!(rows(&world).unwrap(), good.len() as i64);
     let quarantined = world.hub.operator.list(&["quarantine", "list"]).unwrap();
     assert_eq!(quarantined.len(), bad.len(), "{quarantined:?}");
-    let list = world
-        .hub
-        .operator
-        .command(&["quarantine", "list"])
-        .unwrap()
-        .ok()
-        .unwrap();
+    let list = world.hub.operator.command(&["quarantine", "list"]).unwrap().ok().unwrap();
     for reason in ["age", "vist", "131"] {
         assert!(list.contains(reason), "{reason} is not in\n{list}");
     }
     let whole: String = quarantined
         .iter()
         .map(|line| {
-            world
-                .hub
-                .operator
-                .command(&["quarantine", "show", &line[0]])
-                .unwrap()
-                .ok()
-                .unwrap()
+            world.hub.operator.command(&["quarantine", "show", &line[0]]).unwrap().ok().unwrap()
         })
         .collect();
     for kept in ["three", "unknown table", "out of range", "xxxxxxxx"] {
@@ -85,9 +70,7 @@ fn poison_is_quarantined_with_its_reason_and_the_others_commit_in_the_same_round
     for record in &good {
         let patient = record.json["fields"]["patient"].as_str().unwrap();
         let id = record.json["id"].as_str().unwrap();
-        world
-            .until_cell(("visit", id), "patient", text(patient))
-            .unwrap();
+        world.until_cell(("visit", id), "patient", text(patient)).unwrap();
     }
     world.stop().unwrap();
 }
@@ -112,33 +95,11 @@ fn edits_of_a_quarantined_row_are_held_back_with_it() {
     ];
     anna.import(&records).unwrap();
     anna.sync_well(&world.lan(0), PATIENCE).unwrap();
-    world
-        .until_cell(("visit", &good), "patient", text("c"))
-        .unwrap();
-    world
-        .until_cell(
-            ("visit", &good),
-            "age",
-            Some(wadi_harness::plan::Cell::Integer(1)),
-        )
-        .unwrap();
-    assert_eq!(
-        world
-            .hub
-            .operator
-            .list(&["quarantine", "list"])
-            .unwrap()
-            .len(),
-        1
-    );
-    assert_eq!(
-        world.hub.operator.json(&["status"]).unwrap()["parked"].as_u64(),
-        Some(1)
-    );
-    assert_eq!(
-        count(world.hub.database(), "SELECT count(*) FROM visit").unwrap(),
-        1
-    );
+    world.until_cell(("visit", &good), "patient", text("c")).unwrap();
+    world.until_cell(("visit", &good), "age", Some(wadi_harness::plan::Cell::Integer(1))).unwrap();
+    assert_eq!(world.hub.operator.list(&["quarantine", "list"]).unwrap().len(), 1);
+    assert_eq!(world.hub.operator.json(&["status"]).unwrap()["parked"].as_u64(), Some(1));
+    assert_eq!(count(world.hub.database(), "SELECT count(*) FROM visit").unwrap(), 1);
     world.stop().unwrap();
 }
 
@@ -149,37 +110,13 @@ fn a_group_with_one_bad_change_is_quarantined_whole() {
     let mut random = Random::seeded(43);
     let anna = world.handheld("anna");
     let mut insert = |patient: &str, age: i64| json!({"op": "insert", "table": "visit", "id": random.uuid(), "fields": {"patient": patient, "age": age}});
-    let (first, second, alone) = (
-        insert("first", 3),
-        insert("second", 999),
-        insert("alone", 5),
-    );
-    let records = [
-        Record::of(json!({"group": [first, second]})),
-        Record::of(alone.clone()),
-    ];
+    let (first, second, alone) = (insert("first", 3), insert("second", 999), insert("alone", 5));
+    let records = [Record::of(json!({"group": [first, second]})), Record::of(alone.clone())];
     anna.import(&records).unwrap();
     anna.sync_well(&world.lan(0), PATIENCE).unwrap();
-    world
-        .until_cell(
-            ("visit", alone["id"].as_str().unwrap()),
-            "patient",
-            text("alone"),
-        )
-        .unwrap();
-    assert_eq!(
-        count(world.hub.database(), "SELECT count(*) FROM visit").unwrap(),
-        1
-    );
-    assert_eq!(
-        world
-            .hub
-            .operator
-            .list(&["quarantine", "list"])
-            .unwrap()
-            .len(),
-        2
-    );
+    world.until_cell(("visit", alone["id"].as_str().unwrap()), "patient", text("alone")).unwrap();
+    assert_eq!(count(world.hub.database(), "SELECT count(*) FROM visit").unwrap(), 1);
+    assert_eq!(world.hub.operator.list(&["quarantine", "list"]).unwrap().len(), 2);
     world.stop().unwrap();
 }
 
@@ -200,27 +137,14 @@ fn bad_lines_are_put_aside_with_their_number_and_the_others_go_in() {
     let file = world.folder().join("mixed.jsonl");
     let rejects = world.folder().join("rejects.jsonl");
     std::fs::write(&file, &text_lines).unwrap();
-    let words = [
-        "import",
-        file.to_str().unwrap(),
-        "--rejects",
-        rejects.to_str().unwrap(),
-    ];
+    let words = ["import", file.to_str().unwrap(), "--rejects", rejects.to_str().unwrap()];
     let outcome = anna.command(&words, "").unwrap();
     for line in ["1", "3", "4"] {
-        assert!(
-            outcome.stderr.contains(&format!("mixed.jsonl:{line}:")),
-            "{outcome:?}"
-        );
+        assert!(outcome.stderr.contains(&format!("mixed.jsonl:{line}:")), "{outcome:?}");
     }
     let aside = std::fs::read_to_string(&rejects).unwrap();
-    assert!(
-        aside.contains("upsert") && aside.contains("seven"),
-        "{aside}"
-    );
+    assert!(aside.contains("upsert") && aside.contains("seven"), "{aside}");
     anna.sync_well(&world.lan(0), PATIENCE).unwrap();
-    world
-        .until_cell(("visit", &good), "patient", text("good"))
-        .unwrap();
+    world.until_cell(("visit", &good), "patient", text("good")).unwrap();
     world.stop().unwrap();
 }

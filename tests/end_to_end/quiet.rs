@@ -27,9 +27,8 @@ fn five_thousand_changes_through_a_pty_and_tcp_equal_the_model_everywhere() {
             .iter()
             .any(|name| handheld.database().ends_with(format!("handheld-{name}.db")))
     };
-    let (serial, tcp): (Vec<_>, Vec<_>) = devices
-        .into_iter()
-        .partition(|(handheld, _)| is_serial(handheld));
+    let (serial, tcp): (Vec<_>, Vec<_>) =
+        devices.into_iter().partition(|(handheld, _)| is_serial(handheld));
     let (line, lan) = (world.serial(), world.lan(0));
     std::thread::scope(|scope| {
         // One line carries one handheld at a time; TCP carries them side by side.
@@ -42,12 +41,7 @@ fn five_thousand_changes_through_a_pty_and_tcp_equal_the_model_everywhere() {
     let expected = Model::of(&world.plan, &records).unwrap().tables();
     world.until_all_equal(&expected, PATIENCE).unwrap();
     ledger::settled(&world, &[&serial[..], &tcp[..]].concat(), &lan, CHANGES).unwrap();
-    a_replica_equals(
-        &world.plan,
-        &world.handheld("reader"),
-        &world.lan(1),
-        &expected,
-    );
+    a_replica_equals(&world.plan, &world.handheld("reader"), &world.lan(1), &expected);
     world.stop().unwrap();
 }
 

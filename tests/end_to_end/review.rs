@@ -29,26 +29,13 @@ fn none_open(pair: &Pair) {
 #[test]
 fn a_review_waits_and_one_command_settles_it_everywhere() {
     let mut pair = Pair::start(21).unwrap();
-    pair.edit_apart([
-        (60, json!({"verdict": "broken"})),
-        (90, json!({"verdict": "mended"})),
-    ])
-    .unwrap();
+    pair.edit_apart([(60, json!({"verdict": "broken"})), (90, json!({"verdict": "mended"}))])
+        .unwrap();
     let case = open_case(&pair);
     // Until somebody settles it, the greatest stamp is shown.
     pair.until("verdict", text("mended")).unwrap();
-    let shown = pair
-        .world
-        .hub
-        .operator
-        .command(&["review", "show", &case])
-        .unwrap()
-        .ok()
-        .unwrap();
-    assert!(
-        shown.contains("broken") && shown.contains("mended"),
-        "{shown}"
-    );
+    let shown = pair.world.hub.operator.command(&["review", "show", &case]).unwrap().ok().unwrap();
+    assert!(shown.contains("broken") && shown.contains("mended"), "{shown}");
     pair.world
         .hub
         .operator
@@ -72,33 +59,13 @@ fn a_review_waits_and_one_command_settles_it_everywhere() {
 #[test]
 fn a_candidate_is_picked_by_its_number() {
     let mut pair = Pair::start(22).unwrap();
-    pair.edit_apart([
-        (60, json!({"verdict": "broken"})),
-        (90, json!({"verdict": "mended"})),
-    ])
-    .unwrap();
-    let case = open_case(&pair);
-    let shown = pair
-        .world
-        .hub
-        .operator
-        .command(&["review", "show", &case])
-        .unwrap()
-        .ok()
+    pair.edit_apart([(60, json!({"verdict": "broken"})), (90, json!({"verdict": "mended"}))])
         .unwrap();
-    let line = shown
-        .lines()
-        .find(|line| line.contains("broken"))
-        .expect("the candidate is shown");
-    let digits: String = line
-        .trim_start()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
-    assert!(
-        !digits.is_empty(),
-        "candidates begin with their number:\n{shown}"
-    );
+    let case = open_case(&pair);
+    let shown = pair.world.hub.operator.command(&["review", "show", &case]).unwrap().ok().unwrap();
+    let line = shown.lines().find(|line| line.contains("broken")).expect("the candidate is shown");
+    let digits: String = line.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    assert!(!digits.is_empty(), "candidates begin with their number:\n{shown}");
     pair.world
         .hub
         .operator
@@ -110,12 +77,8 @@ fn a_candidate_is_picked_by_its_number() {
     pair.until("verdict", text("broken")).unwrap();
     pair.until_shown("verdict", text("broken")).unwrap();
     // A case is settled once.
-    let again = pair
-        .world
-        .hub
-        .operator
-        .command(&["review", "settle", &case, "--pick", &digits])
-        .unwrap();
+    let again =
+        pair.world.hub.operator.command(&["review", "settle", &case, "--pick", &digits]).unwrap();
     assert_ne!(again.code, Some(0), "{again:?}");
     pair.world.stop().unwrap();
 }

@@ -37,9 +37,7 @@ impl Writer {
         let mut command = match self {
             Writer::Shell => {
                 let mut command = Command::new("sqlite3");
-                command
-                    .args(["-bail", "-cmd", ".timeout 5000"])
-                    .arg(database);
+                command.args(["-bail", "-cmd", ".timeout 5000"]).arg(database);
                 command
             }
             Writer::Python => {
@@ -68,9 +66,7 @@ fn every_kind_of_write(writer: Writer, seed: u64) {
     let ids: Vec<String> = (0..4).map(|_| random.uuid()).collect();
     let database = world.gateways[0].database().to_path_buf();
     let cell = |at: usize, column: &str, wanted: Option<Cell>| {
-        world
-            .until_cell(("animal", &ids[at]), column, wanted)
-            .unwrap();
+        world.until_cell(("animal", &ids[at]), column, wanted).unwrap();
     };
     let inserts: Vec<String> = ids
         .iter()
@@ -83,10 +79,7 @@ fn every_kind_of_write(writer: Writer, seed: u64) {
     }
     writer.write(
         &database,
-        &format!(
-            "UPDATE animal SET name = 'Molly', doses = doses + 2 WHERE id = '{}';",
-            ids[0]
-        ),
+        &format!("UPDATE animal SET name = 'Molly', doses = doses + 2 WHERE id = '{}';", ids[0]),
     );
     cell(0, "name", text("Molly"));
     cell(0, "doses", number(3));
@@ -94,10 +87,7 @@ fn every_kind_of_write(writer: Writer, seed: u64) {
     // REPLACE deletes and inserts: what it leaves out becomes null.
     writer.write(
         &database,
-        &format!(
-            "REPLACE INTO animal (id, name, sold) VALUES ('{}', 'Rosa', 1);",
-            ids[1]
-        ),
+        &format!("REPLACE INTO animal (id, name, sold) VALUES ('{}', 'Rosa', 1);", ids[1]),
     );
     cell(1, "name", text("Rosa"));
     cell(1, "sold", number(1));
@@ -109,25 +99,14 @@ fn every_kind_of_write(writer: Writer, seed: u64) {
         )
     };
     let fresh = random.uuid();
-    writer.write(
-        &database,
-        &format!("{} {}", upsert(&ids[2], "Heidi"), upsert(&fresh, "Zora")),
-    );
+    writer.write(&database, &format!("{} {}", upsert(&ids[2], "Heidi"), upsert(&fresh, "Zora")));
     cell(2, "name", text("Heidi"));
     cell(2, "kind", text("cow"));
-    world
-        .until_cell(("animal", &fresh), "kind", text("goat"))
-        .unwrap();
-    writer.write(
-        &database,
-        &format!("DELETE FROM animal WHERE id = '{}';", ids[3]),
-    );
+    world.until_cell(("animal", &fresh), "kind", text("goat")).unwrap();
+    writer.write(&database, &format!("DELETE FROM animal WHERE id = '{}';", ids[3]));
     cell(3, "name", None);
     // With no id the database makes one.
-    writer.write(
-        &database,
-        "INSERT INTO animal (name, kind) VALUES ('Stray', 'goat');",
-    );
+    writer.write(&database, "INSERT INTO animal (name, kind) VALUES ('Stray', 'goat');");
     for database in world.databases() {
         until("the stray", PATIENCE, || {
             let strays = count(
@@ -173,9 +152,7 @@ fn rows_written_to_a_stopped_gateway_are_sent_when_it_runs_again() {
     world.online(0);
     world.gateways[0].start().unwrap();
     for id in [&while_up, &while_down] {
-        world
-            .until_cell(("animal", id), "name", text("Asta"))
-            .unwrap();
+        world.until_cell(("animal", id), "name", text("Asta")).unwrap();
     }
     world.stop().unwrap();
 }
@@ -188,18 +165,14 @@ fn an_id_cannot_be_changed() {
     let database = world.gateways[0].database().to_path_buf();
     let mut random = Random::seeded(54);
     let (id, other) = (random.uuid(), random.uuid());
-    Writer::Shell.write(
-        &database,
-        &format!("INSERT INTO animal (id, name) VALUES ('{id}', 'Berta');"),
-    );
+    Writer::Shell
+        .write(&database, &format!("INSERT INTO animal (id, name) VALUES ('{id}', 'Berta');"));
     let sql = format!("UPDATE animal SET id = '{other}' WHERE id = '{id}';");
     for writer in [Writer::Shell, Writer::Python] {
         let outcome = writer.run(&database, &sql);
         assert_ne!(outcome.code, Some(0));
         assert!(outcome.text().contains("id"), "{outcome:?}");
     }
-    world
-        .until_cell(("animal", &id), "name", text("Berta"))
-        .unwrap();
+    world.until_cell(("animal", &id), "name", text("Berta")).unwrap();
     world.stop().unwrap();
 }

@@ -43,20 +43,13 @@ impl World {
         let broker = Broker::start(path, true)?;
         let hub_link = Relay::mqtt(broker.port(), seed)?;
         let mut hub = Hub::lay_out(path, BrokerAt::Port(hub_link.port()), schema)?;
-        let line = if serial {
-            Some(Line::lay(path, "line", seed + 1)?)
-        } else {
-            None
-        };
+        let line = if serial { Some(Line::lay(path, "line", seed + 1)?) } else { None };
         let (mut uplinks, mut running) = (Vec::new(), Vec::new());
         for number in 1..=gateways {
             let site = format!("site-{number}");
             hub.add_gateway(&site)?;
             let uplink = Relay::mqtt(broker.port(), seed + 10 + u64::from(number))?;
-            let port = line
-                .as_ref()
-                .filter(|_| number == 1)
-                .map(Line::gateway_port);
+            let port = line.as_ref().filter(|_| number == 1).map(Line::gateway_port);
             let settings = Settings {
                 number,
                 site: &site,
@@ -73,16 +66,7 @@ impl World {
         }
         let plan = Plan::read(schema)?;
         let folder = Some(folder);
-        Ok(World {
-            hub,
-            gateways: running,
-            broker,
-            uplinks,
-            hub_link,
-            line,
-            plan,
-            folder,
-        })
+        Ok(World { hub, gateways: running, broker, uplinks, hub_link, line, plan, folder })
     }
 
     /// Its folder.
@@ -102,13 +86,7 @@ impl World {
 
     /// The serial line of the first gateway.
     pub fn serial(&self) -> Link {
-        Link::Serial(
-            self.line
-                .as_ref()
-                .expect("a world with a line")
-                .handheld_port()
-                .to_path_buf(),
-        )
+        Link::Serial(self.line.as_ref().expect("a world with a line").handheld_port().to_path_buf())
     }
 
     /// Cut a gateway off from the broker.
@@ -124,13 +102,8 @@ impl World {
 
     /// The databases of the hub and of every gateway.
     pub fn databases(&self) -> Vec<PathBuf> {
-        let gateways = self
-            .gateways
-            .iter()
-            .map(|gateway| gateway.database().to_path_buf());
-        std::iter::once(self.hub.database().to_path_buf())
-            .chain(gateways)
-            .collect()
+        let gateways = self.gateways.iter().map(|gateway| gateway.database().to_path_buf());
+        std::iter::once(self.hub.database().to_path_buf()).chain(gateways).collect()
     }
 
     /// Wait until hub and gateways hold exactly these tables.
@@ -184,12 +157,7 @@ pub fn until_cell(
     column: &str,
     wanted: &Option<Cell>,
 ) -> Result<()> {
-    let what = format!(
-        "{} {}.{column} = {wanted:?} in {}",
-        row.0,
-        row.1,
-        database.display()
-    );
+    let what = format!("{} {}.{column} = {wanted:?} in {}", row.0, row.1, database.display());
     until(&what, PATIENCE, || {
         let found = tables::value(database, row.0, row.1, column)?;
         Ok(Look::when(found == *wanted, || format!("{found:?}")))
@@ -204,16 +172,12 @@ pub fn until_shown(
     column: &str,
     wanted: &Option<Cell>,
 ) -> Result<()> {
-    until(
-        &format!("the handheld to show {wanted:?}"),
-        PATIENCE,
-        || {
-            let outcome = handheld.sync(link)?;
-            ensure!(outcome.code == Some(0), "{outcome:?}");
-            let found = handheld.value(row.0, row.1, column)?;
-            Ok(Look::when(found == *wanted, || format!("{found:?}")))
-        },
-    )
+    until(&format!("the handheld to show {wanted:?}"), PATIENCE, || {
+        let outcome = handheld.sync(link)?;
+        ensure!(outcome.code == Some(0), "{outcome:?}");
+        let found = handheld.value(row.0, row.1, column)?;
+        Ok(Look::when(found == *wanted, || format!("{found:?}")))
+    })
 }
 
 /// Text as a cell.

@@ -29,21 +29,11 @@ pub fn build() -> Result<PathBuf> {
         return Ok(folder.into());
     }
     let profile_folder = profile_folder()?;
-    let target = profile_folder
-        .parent()
-        .context("a target folder above the profile's")?;
+    let target = profile_folder.parent().context("a target folder above the profile's")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "wadi-gateway",
-            "--package",
-            "wadi-hub",
-            "--bins",
-        ])
+        .args(["build", "--quiet", "--package", "wadi-gateway", "--package", "wadi-hub", "--bins"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("CARGO_TARGET_DIR", target);
     // Cargo tells its children about the package that it runs; build scripts must not see that twice.
@@ -66,11 +56,7 @@ pub fn build() -> Result<PathBuf> {
 fn profile_folder() -> Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let folder = executable.parent().context("a folder")?;
-    let above = if folder.ends_with("deps") {
-        folder.parent().unwrap_or(folder)
-    } else {
-        folder
-    };
+    let above = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     Ok(Path::new(above).to_path_buf())
 }
 

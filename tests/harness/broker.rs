@@ -36,11 +36,7 @@ impl Broker {
             folder.display()
         );
         std::fs::write(folder.join("mosquitto.conf"), text)?;
-        let mut broker = Broker {
-            folder,
-            port,
-            process: None,
-        };
+        let mut broker = Broker { folder, port, process: None };
         broker.restart()?;
         Ok(broker)
     }
@@ -73,16 +69,11 @@ impl Broker {
             .context("mosquitto is not installed: run tests/run, or `apt-get install mosquitto`")?;
         let mut command = Command::new(program);
         command.arg("-c").arg(self.folder.join("mosquitto.conf"));
-        let mut process = Process::start(
-            "mosquitto",
-            &mut command,
-            &self.folder.join("mosquitto.log"),
-        )?;
+        let mut process =
+            Process::start("mosquitto", &mut command, &self.folder.join("mosquitto.log"))?;
         until("mosquitto to listen", START_DEADLINE, || {
             process.check()?;
-            Ok(wait::Look::when(ports::answers(self.port), || {
-                "no listener".into()
-            }))
+            Ok(wait::Look::when(ports::answers(self.port), || "no listener".into()))
         })?;
         self.process = Some(process);
         Ok(())
@@ -94,19 +85,13 @@ fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders =
         std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    folders
-        .map(|folder| folder.join("mosquitto"))
-        .find(|file| file.is_file())
+    folders.map(|folder| folder.join("mosquitto")).find(|file| file.is_file())
 }
 
 /// Wait until somebody listens on the port.
 pub fn listening(port: u16, what: &str, mut check: impl FnMut() -> Result<()>) -> Result<()> {
-    until(
-        &format!("{what} to listen on port {port}"),
-        START_DEADLINE,
-        || {
-            check()?;
-            Ok(Look::when(ports::answers(port), || "no listener".into()))
-        },
-    )
+    until(&format!("{what} to listen on port {port}"), START_DEADLINE, || {
+        check()?;
+        Ok(Look::when(ports::answers(port), || "no listener".into()))
+    })
 }

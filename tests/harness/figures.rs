@@ -30,10 +30,7 @@ impl HubFigures {
     /// Ask the hub.
     pub fn ask(operator: &Operator) -> Result<HubFigures> {
         let status = operator.json(&["status"])?;
-        let sites = status
-            .get("sites")
-            .and_then(Value::as_array)
-            .context("status has no sites")?;
+        let sites = status.get("sites").and_then(Value::as_array).context("status has no sites")?;
         Ok(HubFigures {
             durable: number(&status, "durable")?,
             parked: number(&status, "parked")?,
@@ -54,17 +51,13 @@ impl HubFigures {
 /// Why a gateway (from 0) has not caught up with the hub; none = it has.
 pub fn behind(gateway: &Gateway, at: usize, hub: &HubFigures) -> Result<Option<String>> {
     let status = gateway.json(&["status"])?;
-    let pending = status
-        .get("pending")
-        .and_then(Value::as_array)
-        .context("status has no pending")?;
+    let pending =
+        status.get("pending").and_then(Value::as_array).context("status has no pending")?;
     if !pending.is_empty() {
         return Ok(Some(format!("pending {pending:?}")));
     }
-    let cursors = status
-        .get("cursors")
-        .and_then(Value::as_array)
-        .context("status has no cursors")?;
+    let cursors =
+        status.get("cursors").and_then(Value::as_array).context("status has no cursors")?;
     let least = cursors.iter().filter_map(Value::as_i64).min().unwrap_or(0);
     if least >= hub.head || hub.behind.get(at) == Some(&false) {
         return Ok(None);

@@ -49,22 +49,13 @@ impl Gateway {
             settings.site, settings.number, settings.broker_port, settings.interval_s
         );
         for path in &settings.serial {
-            text += &format!(
-                "\n[[serial]]\npath = \"{}\"\nbaud = 115200\n",
-                path.display()
-            );
+            text += &format!("\n[[serial]]\npath = \"{}\"\nbaud = 115200\n", path.display());
         }
         let config = folder.join(format!("{name}.toml"));
         std::fs::write(&config, text)?;
         let database = folder.join(format!("{name}.db"));
         let log = folder.join(format!("{name}.log"));
-        Ok(Gateway {
-            config,
-            database,
-            log,
-            port,
-            process: None,
-        })
+        Ok(Gateway { config, database, log, port, process: None })
     }
 
     /// Its database.
@@ -99,10 +90,7 @@ impl Gateway {
         if let Some(process) = self.process.take() {
             let tail = process.tail();
             let status = process.stop()?;
-            anyhow::ensure!(
-                status.success(),
-                "wadi-gateway stopped with {status}\n{tail}"
-            );
+            anyhow::ensure!(status.success(), "wadi-gateway stopped with {status}\n{tail}");
         }
         Ok(())
     }

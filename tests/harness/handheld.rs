@@ -37,10 +37,7 @@ pub enum Link {
 impl Handheld {
     /// The handheld `name`, with its database in `folder`; made at its first command.
     pub fn new(folder: &Path, name: &str) -> Handheld {
-        Handheld {
-            database: folder.join(format!("handheld-{name}.db")),
-            name: name.into(),
-        }
+        Handheld { database: folder.join(format!("handheld-{name}.db")), name: name.into() }
     }
 
     /// Its database.
@@ -51,11 +48,7 @@ impl Handheld {
     /// A command, not run yet.
     pub fn compose(&self, words: &[&str]) -> Result<Command> {
         let mut command = binaries::command("wadi-handheld")?;
-        command
-            .arg("--db")
-            .arg(&self.database)
-            .args(["--device", &self.name])
-            .args(words);
+        command.arg("--db").arg(&self.database).args(["--device", &self.name]).args(words);
         Ok(command)
     }
 
@@ -110,11 +103,7 @@ impl Handheld {
         until(&format!("{} to sync", self.name), deadline, || {
             let outcome = run(&mut self.sync_command(words, link)?, "", COMMAND_DEADLINE)?;
             let again = matches!(outcome.code, Some(UNAVAILABLE | TRY_LATER));
-            ensure!(
-                outcome.code == Some(0) || again,
-                "{} did not sync: {outcome:?}",
-                self.name
-            );
+            ensure!(outcome.code == Some(0) || again, "{} did not sync: {outcome:?}", self.name);
             Ok(Look::when(!again, || outcome.text()))
         })
     }

@@ -74,10 +74,7 @@ impl Hub {
     /// Serve.
     pub fn start(&mut self) -> Result<()> {
         let mut command = binaries::command("wadi-hub")?;
-        command
-            .arg("--config")
-            .arg(&self.operator.config)
-            .arg("serve");
+        command.arg("--config").arg(&self.operator.config).arg("serve");
         let mut process = Process::start("wadi-hub", &mut command, &self.log)?;
         if let BrokerAt::Embedded(port) = self.broker {
             broker::listening(port, "the hub's broker", || process.check())?;
@@ -137,16 +134,7 @@ impl Operator {
     /// The lines of a list, without the header; columns are tab-separated.
     pub fn list(&self, words: &[&str]) -> Result<Vec<Vec<String>>> {
         let text = self.command(words)?.ok()?;
-        let columns = |line: &str| {
-            line.split('\t')
-                .map(|cell| cell.trim().to_string())
-                .collect()
-        };
-        Ok(text
-            .lines()
-            .skip(1)
-            .filter(|line| !line.trim().is_empty())
-            .map(columns)
-            .collect())
+        let columns = |line: &str| line.split('\t').map(|cell| cell.trim().to_string()).collect();
+        Ok(text.lines().skip(1).filter(|line| !line.trim().is_empty()).map(columns).collect())
     }
 }

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, ioctl_tiocnxcl, tcgetattr, tcsetattr};
 
-use crate::trouble::{Pace, Trouble};
+use crate::trouble::{Meter, Pace, Trouble};
 
 /// Bytes a second at 115200 baud, 8N1: ten bits a byte.
 pub const BYTES_S_AT_115200: u64 = 11_520;
@@ -25,6 +25,8 @@ pub const BYTES_S_AT_115200: u64 = 11_520;
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// A port that nobody reads overruns after this, and loses bytes as a UART does.
 const OVERRUN_AFTER: Duration = Duration::from_millis(200);
+/// A cut loses as many bytes: a piece of a frame or a few small ones.
+const LOSS_BYTES: std::ops::Range<u64> = 10..300;
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
 
@@ -40,18 +42,11 @@ pub struct Line {
 impl Line {
     /// A line whose ports are `folder`/`name`-gateway and `folder`/`name`-handheld.
     pub fn lay(folder: &Path, name: &str, seed: u64) -> Result<Line> {
-        let ports = [
-            folder.join(format!("{name}-gateway")),
-            folder.join(format!("{name}-handheld")),
-        ];
+        let ports =
+            [folder.join(format!("{name}-gateway")), folder.join(format!("{name}-handheld"))];
         let trouble = Arc::new(Trouble::none(seed));
         trouble.limit_rate(BYTES_S_AT_115200);
-        let mut line = Line {
-            trouble,
-            ended: Arc::default(),
-            pumps: Vec::new(),
-            ports,
-        };
+        let mut line = Line { trouble, ended: Arc::default(), pumps: Vec::new(), ports };
         line.connect()?;
         Ok(line)
     }
@@ -71,6 +66,11 @@ impl Line {
         &self.trouble
     }
 
+    /// A counter that may be read from another thread.
+    pub fn meter(&self) -> Meter {
+        Meter::of(&self.trouble)
+    }
+
     /// Pull the cable out: both ports hang up, and new ones appear under the same names.
     pub fn replug(&mut self) -> Result<()> {
         self.disconnect();
@@ -83,9 +83,7 @@ impl Line {
         let two = Arc::new(Port::open(&self.ports[1])?);
         for (from, to) in [(one.clone(), two.clone()), (two, one)] {
             let (trouble, ended) = (self.trouble.clone(), self.ended.clone());
-            self.pumps.push(std::thread::spawn(move || {
-                pump(&from, &to, &trouble, &ended)
-            }));
+            self.pumps.push(std::thread::spawn(move || pump(&from, &to, &trouble, &ended)));
         }
         Ok(())
     }
@@ -134,10 +132,7 @@ impl Port {
     /// Wait until it can be read (or written); false = not within the interval.
     fn ready(&self, flags: PollFlags) -> bool {
         let mut fds = [PollFd::new(&self.ours, flags)];
-        let timeout = Timespec {
-            tv_sec: 0,
-            tv_nsec: LOOK_INTERVAL.subsec_nanos().into(),
-        };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: LOOK_INTERVAL.subsec_nanos().into() };
         matches!(poll(&mut fds, Some(&timeout)), Ok(1..)) && fds[0].revents().intersects(flags)
     }
 
@@ -176,11 +171,7 @@ fn pump(from: &Port, to: &Port, trouble: &Trouble, ended: &AtomicBool) {
         let mut bytes = stretch.pass(trouble, &buffer[..len]);
         if let Some((at, bits)) = trouble.draw_noise(bytes.len()) {
             // Half of the noise turns bits, the other half adds a byte.
-            if bits & 1 == 0 {
-                bytes[at] ^= bits | 1
-            } else {
-                bytes.insert(at, bits)
-            }
+            if bits & 1 == 0 { bytes[at] ^= bits | 1 } else { bytes.insert(at, bits) }
         }
         to.write(&bytes);
     }
@@ -189,6 +180,7 @@ fn pump(from: &Port, to: &Port, trouble: &Trouble, ended: &AtomicBool) {
 /// How far the line still carries, or how much it still loses.
 #[derive(Default)]
 struct Stretch {
+    /// None: for ever.
     left: Option<u64>,
     losing: bool,
 }
@@ -197,17 +189,16 @@ impl Stretch {
     fn pass(&mut self, trouble: &Trouble, bytes: &[u8]) -> Vec<u8> {
         let mut passed = Vec::with_capacity(bytes.len());
         for &byte in bytes {
-            if self.left.is_none_or(|left| left == 0) {
-                self.left = trouble.draw_budget();
-                // Carries and loses in turn; a healed line carries.
-                self.losing = self.left.is_some() && !self.losing;
-                if self.losing {
+            match &mut self.left {
+                Some(0) if self.losing => (self.left, self.losing) = (trouble.draw_budget(), false),
+                Some(0) => {
                     trouble.cuts.fetch_add(1, Ordering::Relaxed);
+                    (self.left, self.losing) = (Some(trouble.draw_loss(LOSS_BYTES)), true);
                 }
+                Some(left) => *left -= 1,
+                // Trouble may begin at any time.
+                None => self.left = trouble.draw_budget(),
             }
-            // A lost stretch is a fortieth of a carried one: a frame, not the session.
-            let step = if self.losing { 40 } else { 1 };
-            self.left = self.left.map(|left| left.saturating_sub(step));
             if !self.losing {
                 passed.push(byte);
             }
@@ -224,11 +215,7 @@ mod tests {
     use super::*;
 
     fn open(port: &Path) -> File {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(port)
-            .unwrap()
+        OpenOptions::new().read(true).write(true).open(port).unwrap()
     }
 
     #[test]
@@ -244,11 +231,7 @@ mod tests {
         gateway.read_exact(&mut got).unwrap();
         writer.join().unwrap().unwrap();
         assert_eq!(got, bytes);
-        assert!(
-            start.elapsed() > Duration::from_millis(450),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() > Duration::from_millis(450), "{:?}", start.elapsed());
     }
 
     #[test]
@@ -259,16 +242,12 @@ mod tests {
         line.trouble().cut_after(Some(400..500));
         line.trouble().make_noise(1000);
         let (mut gateway, mut handheld) = (open(line.gateway_port()), open(line.handheld_port()));
-        for _ in 0..40 {
-            handheld.write_all(&[0; 100]).unwrap();
-        }
         let deadline = Duration::from_secs(20);
         crate::wait::until("cuts and noise", deadline, || {
+            handheld.write_all(&[0; 250]).unwrap();
             let (cuts, noises) = (&line.trouble().cuts, &line.trouble().noises);
             let done = cuts.load(Ordering::Relaxed) > 2 && noises.load(Ordering::Relaxed) > 2;
-            Ok(crate::wait::Look::when(done, || {
-                format!("{cuts:?} cuts, {noises:?} noises")
-            }))
+            Ok(crate::wait::Look::when(done, || format!("{cuts:?} cuts, {noises:?} noises")))
         })
         .unwrap();
         let mut buffer = [0; 4000];
@@ -282,10 +261,7 @@ mod tests {
         let mut line = Line::lay(folder.path(), "line", 3).unwrap();
         let mut old = open(line.gateway_port());
         line.replug().unwrap();
-        assert!(
-            matches!(old.read(&mut [0; 8]), Ok(0) | Err(_)),
-            "the old port hangs up"
-        );
+        assert!(matches!(old.read(&mut [0; 8]), Ok(0) | Err(_)), "the old port hangs up");
         let (mut gateway, mut handheld) = (open(line.gateway_port()), open(line.handheld_port()));
         handheld.write_all(b"again").unwrap();
         let mut got = [0; 5];

@@ -24,20 +24,14 @@ pub struct Model {
 impl Model {
     /// Empty tables of a plan.
     pub fn new(plan: &Plan) -> Model {
-        Model {
-            plan: plan.clone(),
-            rows: BTreeMap::new(),
-            deleted: BTreeSet::new(),
-        }
+        Model { plan: plan.clone(), rows: BTreeMap::new(), deleted: BTreeSet::new() }
     }
 
     /// The tables after these records.
     pub fn of(plan: &Plan, records: &[Record]) -> Result<Model> {
         let mut model = Model::new(plan);
         for record in records {
-            model
-                .apply(&record.json)
-                .with_context(|| record.line.clone())?;
+            model.apply(&record.json).with_context(|| record.line.clone())?;
         }
         Ok(model)
     }
@@ -45,18 +39,12 @@ impl Model {
     /// One record more.
     pub fn apply(&mut self, record: &Value) -> Result<()> {
         let word = |key: &str| {
-            record
-                .get(key)
-                .and_then(Value::as_str)
-                .with_context(|| format!("no {key}"))
+            record.get(key).and_then(Value::as_str).with_context(|| format!("no {key}"))
         };
         let row = (word("table")?.to_string(), word("id")?.to_lowercase());
         let ts = record.get("ts").and_then(Value::as_u64).unwrap_or(u64::MAX);
         let none = Map::new();
-        let fields = record
-            .get("fields")
-            .and_then(Value::as_object)
-            .unwrap_or(&none);
+        let fields = record.get("fields").and_then(Value::as_object).unwrap_or(&none);
         match word("op")? {
             "insert" => {
                 self.rows.entry(row.clone()).or_default();
@@ -80,18 +68,14 @@ impl Model {
         // An update may come before its insert: the row shows up with either.
         let cells = self.rows.entry(row.clone()).or_default();
         for (name, value) in fields {
-            let field = self
-                .plan
-                .field(&row.0, name)
-                .with_context(|| format!("no field {name}"))?;
+            let field =
+                self.plan.field(&row.0, name).with_context(|| format!("no field {name}"))?;
             if field.sums {
                 let Cell::Integer(delta) = field.cell(added(value))? else {
                     continue;
                 };
                 let sum = cells.entry(name.clone()).or_insert((ts, Cell::Integer(0)));
-                let Cell::Integer(total) = &mut sum.1 else {
-                    bail!("a sum is a number")
-                };
+                let Cell::Integer(total) = &mut sum.1 else { bail!("a sum is a number") };
                 *total += delta;
                 continue;
             }
@@ -123,10 +107,7 @@ impl Model {
 
     /// How many rows there must be.
     pub fn row_count(&self) -> usize {
-        self.rows
-            .keys()
-            .filter(|row| !self.deleted.contains(row))
-            .count()
+        self.rows.keys().filter(|row| !self.deleted.contains(row)).count()
     }
 }
 
@@ -151,10 +132,7 @@ mod tests {
     fn after(records: &[Value]) -> Vec<(String, Vec<Cell>)> {
         let records: Vec<Record> = records.iter().cloned().map(Record::of).collect();
         let tables = Model::of(&plan(), &records).unwrap().tables();
-        tables
-            .rows("t")
-            .map(|(id, row)| (id.clone(), row.clone()))
-            .collect()
+        tables.rows("t").map(|(id, row)| (id.clone(), row.clone())).collect()
     }
 
     #[test]
@@ -168,10 +146,7 @@ mod tests {
             "x".to_string(),
             vec![Cell::Integer(3), Cell::Text("two".into()), Cell::Integer(3)],
         )];
-        assert_eq!(
-            after(&[insert.clone(), update.clone(), older.clone()]),
-            expected
-        );
+        assert_eq!(after(&[insert.clone(), update.clone(), older.clone()]), expected);
         assert_eq!(after(&[older, insert, update]), expected);
     }
 

@@ -43,11 +43,7 @@ fn packet_len(bytes: &[u8]) -> Result<Option<usize>, NotMqtt> {
         remaining |= usize::from(byte & 0x7f) << (7 * at);
         if byte & 0x80 == 0 {
             let len = 2 + at + remaining;
-            return if len > PACKET_BYTES_MAX {
-                Err(NotMqtt)
-            } else {
-                Ok(Some(len))
-            };
+            return if len > PACKET_BYTES_MAX { Err(NotMqtt) } else { Ok(Some(len)) };
         }
     }
     Err(NotMqtt)
@@ -56,9 +52,7 @@ fn packet_len(bytes: &[u8]) -> Result<Option<usize>, NotMqtt> {
 /// Whether the packet is a publish of QoS 0: the only kind that a network may
 /// lose, double or reorder without breaking MQTT itself.
 pub fn is_loose(packet: &[u8]) -> bool {
-    packet
-        .first()
-        .is_some_and(|&first| first >> 4 == PUBLISH && first & 0b0110 == 0)
+    packet.first().is_some_and(|&first| first >> 4 == PUBLISH && first & 0b0110 == 0)
 }
 
 #[cfg(test)]
@@ -73,20 +67,15 @@ mod tests {
         let stream = [&ping[..], &publish, &ping].concat();
         for piece in [1, 2, 3, 50, 500] {
             let mut splitter = Splitter::default();
-            let packets: Vec<Vec<u8>> = stream
-                .chunks(piece)
-                .flat_map(|bytes| splitter.push(bytes).unwrap())
-                .collect();
+            let packets: Vec<Vec<u8>> =
+                stream.chunks(piece).flat_map(|bytes| splitter.push(bytes).unwrap()).collect();
             assert_eq!(packets, [ping.to_vec(), publish.clone(), ping.to_vec()]);
         }
     }
 
     #[test]
     fn a_stream_that_is_not_mqtt() {
-        assert_eq!(
-            Splitter::default().push(&[0x30, 0xff, 0xff, 0xff, 0xff]),
-            Err(NotMqtt)
-        );
+        assert_eq!(Splitter::default().push(&[0x30, 0xff, 0xff, 0xff, 0xff]), Err(NotMqtt));
     }
 
     #[test]

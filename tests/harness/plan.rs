@@ -67,10 +67,7 @@ impl Plan {
         let mut plan = Plan::default();
         for (name, table) in tables.context("the schema has no [tables]")? {
             let fields = table.get("fields").and_then(|fields| fields.as_table());
-            if table
-                .get("scope")
-                .is_some_and(|scope| scope.as_str() != Some("global"))
-            {
+            if table.get("scope").is_some_and(|scope| scope.as_str() != Some("global")) {
                 plan.partial.insert(name.clone());
             }
             let mut read = Vec::new();
@@ -89,28 +86,19 @@ impl Plan {
 
     /// A field of a table.
     pub fn field(&self, table: &str, field: &str) -> Option<&Field> {
-        self.tables
-            .get(table)?
-            .iter()
-            .find(|known| known.name == field)
+        self.tables.get(table)?.iter().find(|known| known.name == field)
     }
 }
 
 impl Field {
     fn read(name: &str, settings: &toml::Value) -> Result<Field> {
-        let word = |key| {
-            settings
-                .get(key)
-                .and_then(|value: &toml::Value| value.as_str())
-        };
+        let word = |key| settings.get(key).and_then(|value: &toml::Value| value.as_str());
         let merge = word("merge").unwrap_or("last-write");
         let kind = match word("type").context("no type")? {
             "integer" => Kind::Integer,
             "decimal" => {
                 let scale = settings.get("scale").and_then(|scale| scale.as_integer());
-                Kind::Decimal {
-                    scale: scale.context("no scale")? as u32,
-                }
+                Kind::Decimal { scale: scale.context("no scale")? as u32 }
             }
             "boolean" => Kind::Boolean,
             "set" => Kind::List,
@@ -118,12 +106,7 @@ impl Field {
             _ => Kind::Text,
         };
         let sums = merge == "sum";
-        Ok(Field {
-            name: name.into(),
-            kind,
-            sums,
-            foretold: sums || merge == "last-write",
-        })
+        Ok(Field { name: name.into(), kind, sums, foretold: sums || merge == "last-write" })
     }
 
     /// The cell that a JSON value becomes.
@@ -165,10 +148,7 @@ fn scaled(text: &str, scale: u32) -> Result<i64> {
         bail!("{text} has more than {scale} digits behind the point");
     }
     let all = format!("{whole}{part:0<width$}", width = scale as usize);
-    Ok(sign
-        * all
-            .parse::<i64>()
-            .with_context(|| format!("{text} is not a number in range"))?)
+    Ok(sign * all.parse::<i64>().with_context(|| format!("{text} is not a number in range"))?)
 }
 
 #[cfg(test)]
@@ -176,12 +156,7 @@ mod tests {
     use super::*;
 
     fn cell(kind: Kind, json: &str) -> Result<Cell> {
-        let field = Field {
-            name: "f".into(),
-            kind,
-            sums: false,
-            foretold: true,
-        };
+        let field = Field { name: "f".into(), kind, sums: false, foretold: true };
         field.cell(&serde_json::from_str(json).unwrap())
     }
 
@@ -208,10 +183,7 @@ mod tests {
             "name = \"x\"\n[tables.a.fields]\nn = { type = \"integer\", merge = \"sum\" }\nd = { type = \"decimal\", scale = 3 }\n",
         )
         .unwrap();
-        let names: Vec<&str> = plan.tables["a"]
-            .iter()
-            .map(|field| field.name.as_str())
-            .collect();
+        let names: Vec<&str> = plan.tables["a"].iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["d", "n"]);
         assert!(plan.field("a", "n").unwrap().sums);
     }

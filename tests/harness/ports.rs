@@ -23,10 +23,7 @@ pub fn free() -> u16 {
             return port;
         }
     }
-    panic!(
-        "no free loopback port between {PORT_FIRST} and {}",
-        PORT_FIRST + PORT_COUNT
-    );
+    panic!("no free loopback port between {PORT_FIRST} and {}", PORT_FIRST + PORT_COUNT);
 }
 
 /// Whether somebody listens on the port.

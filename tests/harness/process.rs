@@ -37,11 +37,7 @@ impl Process {
             .stderr(out)
             .spawn()
             .with_context(|| format!("{name} does not start: {command:?}"))?;
-        Ok(Process {
-            name: name.into(),
-            child,
-            log: log.into(),
-        })
+        Ok(Process { name: name.into(), child, log: log.into() })
     }
 
     /// Its process id.
@@ -103,13 +99,7 @@ impl Outcome {
         if self.code == Some(0) {
             return Ok(self.stdout);
         }
-        bail!(
-            "{} exited with {:?}\n{}{}",
-            self.command,
-            self.code,
-            self.stdout,
-            self.stderr
-        )
+        bail!("{} exited with {:?}\n{}{}", self.command, self.code, self.stdout, self.stderr)
     }
 
     /// Everything it wrote.
@@ -146,12 +136,7 @@ pub fn begin(command: &mut Command, input: &str) -> Result<Running> {
         .stderr(err.try_clone()?)
         .spawn()
         .with_context(|| format!("cannot run {command:?}"))?;
-    Ok(Running {
-        child,
-        out,
-        err,
-        command: shown(command),
-    })
+    Ok(Running { child, out, err, command: shown(command) })
 }
 
 impl Running {
@@ -218,25 +203,16 @@ fn slurp(file: &mut File) -> Result<String> {
 }
 
 fn shown(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(OsStr::new("?"));
+    let program = Path::new(command.get_program()).file_name().unwrap_or(OsStr::new("?"));
     let words = std::iter::once(program).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 /// The end of a log.
 pub fn tail(log: &Path) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let from = bytes.len().saturating_sub(TAIL_BYTES);
-    format!(
-        "[{}]\n{}",
-        log.display(),
-        String::from_utf8_lossy(&bytes[from..])
-    )
+    format!("[{}]\n{}", log.display(), String::from_utf8_lossy(&bytes[from..]))
 }
 
 #[cfg(test)]
@@ -246,18 +222,10 @@ mod tests {
     #[test]
     fn output_and_code_of_a_command() {
         let mut command = Command::new("sh");
-        let outcome = run(
-            command.args(["-c", "cat; echo no >&2; exit 3"]),
-            "in",
-            STOP_DEADLINE,
-        )
-        .unwrap();
+        let outcome =
+            run(command.args(["-c", "cat; echo no >&2; exit 3"]), "in", STOP_DEADLINE).unwrap();
         assert_eq!(
-            (
-                outcome.code,
-                outcome.stdout.as_str(),
-                outcome.stderr.as_str()
-            ),
+            (outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()),
             (Some(3), "in", "no\n")
         );
         assert!(outcome.ok().unwrap_err().to_string().contains("sh -c"));
@@ -265,12 +233,8 @@ mod tests {
 
     #[test]
     fn a_command_past_its_deadline_is_killed() {
-        let error = run(
-            Command::new("sleep").arg("60"),
-            "",
-            Duration::from_millis(20),
-        )
-        .unwrap_err();
+        let error =
+            run(Command::new("sleep").arg("60"), "", Duration::from_millis(20)).unwrap_err();
         assert!(error.to_string().contains("still ran"));
     }
 

@@ -59,13 +59,11 @@ impl Random {
 /// The seed of this test: from the environment if set there, else a new one; printed either way.
 pub fn seed(test: &str) -> u64 {
     let seed = match std::env::var(SEED_VARIABLE) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{SEED_VARIABLE}={text} is not a number")),
+        Ok(text) => {
+            text.parse().unwrap_or_else(|_| panic!("{SEED_VARIABLE}={text} is not a number"))
+        }
         Err(_) => {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             now.as_nanos() as u64 % 1_000_000_000
         }
     };

@@ -22,30 +22,14 @@ impl Record {
     /// A record from its line.
     pub fn parse(line: &str) -> Result<Record> {
         let json: Value = serde_json::from_str(line)?;
-        let device = json
-            .get("device")
-            .and_then(Value::as_str)
-            .unwrap_or("device")
-            .to_string();
-        Ok(Record {
-            json,
-            line: line.to_string(),
-            device,
-        })
+        let device = json.get("device").and_then(Value::as_str).unwrap_or("device").to_string();
+        Ok(Record { json, line: line.to_string(), device })
     }
 
     /// A record from JSON.
     pub fn of(json: Value) -> Record {
-        let device = json
-            .get("device")
-            .and_then(Value::as_str)
-            .unwrap_or("device")
-            .to_string();
-        Record {
-            line: json.to_string(),
-            json,
-            device,
-        }
+        let device = json.get("device").and_then(Value::as_str).unwrap_or("device").to_string();
+        Record { line: json.to_string(), json, device }
     }
 }
 
@@ -61,10 +45,7 @@ pub fn read(folder: &Path, name: &str) -> Result<Option<Vec<Record>>> {
     let (path, reader): (PathBuf, Box<dyn Read>) = if plain.is_file() {
         (plain.clone(), Box::new(File::open(plain)?))
     } else if zipped.is_file() {
-        (
-            zipped.clone(),
-            Box::new(flate2::read::MultiGzDecoder::new(File::open(zipped)?)),
-        )
+        (zipped.clone(), Box::new(flate2::read::MultiGzDecoder::new(File::open(zipped)?)))
     } else {
         return Ok(None);
     };
@@ -85,40 +66,28 @@ pub fn sample(count: usize) -> Result<Vec<Record>> {
     let folder = sample_folder();
     let mut records = read(&folder, "base")?.context("tests/data has a base")?;
     records.extend(read(&folder, "trickle")?.context("tests/data has a trickle")?);
-    assert!(
-        records.len() >= count,
-        "only {} records in tests/data",
-        records.len()
-    );
+    assert!(records.len() >= count, "only {} records in tests/data", records.len());
     records.truncate(count);
     Ok(records)
 }
 
 /// The repository's schema, as text.
 pub fn sample_schema() -> Result<String> {
-    Ok(std::fs::read_to_string(
-        sample_folder().join("schema.toml"),
-    )?)
+    Ok(std::fs::read_to_string(sample_folder().join("schema.toml"))?)
 }
 
 /// Records by device, each in the order of the stream.
 pub fn by_device(records: &[Record]) -> BTreeMap<String, Vec<Record>> {
     let mut devices: BTreeMap<String, Vec<Record>> = BTreeMap::new();
     for record in records {
-        devices
-            .entry(record.device.clone())
-            .or_default()
-            .push(record.clone());
+        devices.entry(record.device.clone()).or_default().push(record.clone());
     }
     devices
 }
 
 /// JSON lines.
 pub fn lines(records: &[Record]) -> String {
-    records
-        .iter()
-        .map(|record| format!("{}\n", record.line))
-        .collect()
+    records.iter().map(|record| format!("{}\n", record.line)).collect()
 }
 
 #[cfg(test)]
@@ -128,10 +97,7 @@ mod tests {
     #[test]
     fn the_sample_has_what_the_tests_need() {
         let records = sample(5_000).unwrap();
-        assert_eq!(
-            by_device(&records).values().map(Vec::len).sum::<usize>(),
-            5_000
-        );
+        assert_eq!(by_device(&records).values().map(Vec::len).sum::<usize>(), 5_000);
         assert_eq!(lines(&records).lines().count(), 5_000);
         crate::plan::Plan::read(&sample_schema().unwrap()).unwrap();
     }

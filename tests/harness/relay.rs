@@ -15,7 +15,7 @@ use anyhow::Result;
 
 use crate::mqtt::{Splitter, is_loose};
 use crate::ports;
-use crate::trouble::{Pace, Trouble};
+use crate::trouble::{Meter, Pace, Trouble};
 
 /// A thread looks up at least this often.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -66,12 +66,7 @@ impl Relay {
         let listener = std::thread::spawn(move || {
             listen(&socket, target, framing, &their_trouble, &their_shared);
         });
-        Ok(Relay {
-            port,
-            trouble,
-            shared,
-            listener: Some(listener),
-        })
+        Ok(Relay { port, trouble, shared, listener: Some(listener) })
     }
 
     /// The port that clients connect to.
@@ -86,23 +81,12 @@ impl Relay {
 
     /// A counter that may be read from another thread.
     pub fn meter(&self) -> Meter {
-        Meter(self.trouble.clone())
+        Meter::of(&self.trouble)
     }
 
     /// Cut every connection now, wherever it is.
     pub fn cut(&self) {
         self.shared.epoch.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Reads how much passed a relay.
-#[derive(Clone, Debug)]
-pub struct Meter(Arc<Trouble>);
-
-impl Meter {
-    /// Bytes that passed so far, both directions together.
-    pub fn bytes(&self) -> u64 {
-        self.0.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -138,9 +122,7 @@ fn listen(
             continue;
         };
         let connection = Arc::new(Connection {
-            budget: trouble
-                .draw_budget()
-                .map(|bytes| AtomicI64::new(bytes as i64)),
+            budget: trouble.draw_budget().map(|bytes| AtomicI64::new(bytes as i64)),
             epoch: shared.epoch.load(Ordering::Relaxed),
             closed: AtomicBool::new(false),
         });
@@ -223,9 +205,7 @@ impl Pump {
                 std::thread::sleep(LOOK_INTERVAL);
                 continue;
             }
-            let _ = self
-                .from
-                .set_read_timeout(Some(waiting.patience(Instant::now())));
+            let _ = self.from.set_read_timeout(Some(waiting.patience(Instant::now())));
             let take = self.trouble.chunk_bytes(READ_BYTES);
             let bytes = match self.from.read(&mut buffer[..take]) {
                 Ok(0) => return End::Closed,
@@ -247,9 +227,7 @@ impl Pump {
                     let Ok(packets) = splitter.push(bytes) else {
                         return End::Closed;
                     };
-                    packets
-                        .into_iter()
-                        .for_each(|packet| self.schedule(&mut waiting, packet));
+                    packets.into_iter().for_each(|packet| self.schedule(&mut waiting, packet));
                 }
             }
         }
@@ -274,11 +252,7 @@ impl Pump {
             len = len.min(left.max(0) as usize);
         }
         self.to.write_all(&bytes[..len]).map_err(|_| End::Closed)?;
-        if len < bytes.len() {
-            Err(End::Cut)
-        } else {
-            Ok(())
-        }
+        if len < bytes.len() { Err(End::Cut) } else { Ok(()) }
     }
 }
 
@@ -297,20 +271,13 @@ impl Waiting {
 
     fn due(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let later = self.packets.split_off(&(now + Duration::from_nanos(1), 0));
-        std::mem::replace(&mut self.packets, later)
-            .into_values()
-            .collect()
+        std::mem::replace(&mut self.packets, later).into_values().collect()
     }
 
     /// How long to wait for more bytes before something is due.
     fn patience(&self, now: Instant) -> Duration {
-        let next = self
-            .packets
-            .keys()
-            .next()
-            .map(|(due, _)| due.saturating_duration_since(now));
-        next.unwrap_or(LOOK_INTERVAL)
-            .clamp(Duration::from_millis(1), LOOK_INTERVAL)
+        let next = self.packets.keys().next().map(|(due, _)| due.saturating_duration_since(now));
+        next.unwrap_or(LOOK_INTERVAL).clamp(Duration::from_millis(1), LOOK_INTERVAL)
     }
 }
 

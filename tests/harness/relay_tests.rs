@@ -25,9 +25,7 @@ fn echo() -> u16 {
 
 fn send(port: u16, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(Shutdown::Write);
     let mut back = Vec::new();
@@ -44,9 +42,7 @@ fn send(port: u16, bytes: &[u8]) -> Vec<u8> {
 /// Sends without closing its half, and counts what comes back.
 fn ask(port: u16, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.write_all(bytes).unwrap();
     let mut back = vec![0; bytes.len()];
     match stream.read_exact(&mut back) {
@@ -70,10 +66,7 @@ fn a_connection_is_cut_within_its_budget() {
     let back = send(relay.port(), &[5; 10_000]);
     assert!(back.len() < 2000, "{}", back.len());
     until("the cut to be counted", DEADLINE, || {
-        Ok(Look::when(
-            relay.trouble().cuts.load(Ordering::Relaxed) > 0,
-            || "no cut".into(),
-        ))
+        Ok(Look::when(relay.trouble().cuts.load(Ordering::Relaxed) > 0, || "no cut".into()))
     })
     .unwrap();
     relay.trouble().heal();
@@ -86,11 +79,7 @@ fn the_rate_is_kept() {
     relay.trouble().limit_rate(20_000);
     let start = Instant::now();
     assert_eq!(ask(relay.port(), &[7; 10_000]).len(), 10_000);
-    assert!(
-        start.elapsed() >= Duration::from_millis(400),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() >= Duration::from_millis(400), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -99,14 +88,10 @@ fn a_silent_link_keeps_what_it_was_given() {
     relay.trouble().go_silent(true);
     let mut stream = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
     stream.write_all(b"hush").unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(150)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
     assert!(stream.read(&mut [0; 4]).is_err());
     relay.trouble().go_silent(false);
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut back = [0; 4];
     stream.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"hush");
@@ -126,23 +111,11 @@ fn publishes_through_a_real_broker_are_doubled_and_reordered() {
     let subscriber = begin(&mut subscriber, "").unwrap();
     // Retained, so that it is heard whenever the subscription begins.
     let mut publisher = Command::new("mosquitto_pub");
-    publisher.args([
-        "-V",
-        "5",
-        "-p",
-        &direct,
-        "-t",
-        "test/ready",
-        "-r",
-        "-m",
-        "ready",
-    ]);
+    publisher.args(["-V", "5", "-p", &direct, "-t", "test/ready", "-r", "-m", "ready"]);
     run(&mut publisher, "", DEADLINE).unwrap().ok().unwrap();
     let passed = || relay.trouble().bytes.load(Ordering::Relaxed);
-    until("the subscription", DEADLINE, || {
-        Ok(Look::when(passed() > 60, || passed().to_string()))
-    })
-    .unwrap();
+    until("the subscription", DEADLINE, || Ok(Look::when(passed() > 60, || passed().to_string())))
+        .unwrap();
     let lines: String = (0..count).map(|at| format!("{at}\n")).collect();
     let mut publisher = Command::new("mosquitto_pub");
     publisher.args(["-V", "5", "-p", &direct, "-t", "test/a", "-q", "0", "-l"]);
@@ -152,8 +125,5 @@ fn publishes_through_a_real_broker_are_doubled_and_reordered() {
     let distinct: std::collections::BTreeSet<u32> = heard.iter().copied().collect();
     assert_eq!(distinct.len(), count, "every one arrives");
     assert!(heard.len() > count, "none doubled: {heard:?}");
-    assert!(
-        heard.windows(2).any(|pair| pair[0] > pair[1]),
-        "none overtaken: {heard:?}"
-    );
+    assert!(heard.windows(2).any(|pair| pair[0] > pair[1]), "none overtaken: {heard:?}");
 }

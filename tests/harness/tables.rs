@@ -24,10 +24,7 @@ impl Tables {
     /// No rows.
     pub fn empty(plan: &Plan) -> Tables {
         let names = |fields: &Vec<crate::plan::Field>| {
-            fields
-                .iter()
-                .map(|field| field.name.clone())
-                .collect::<Vec<_>>()
+            fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>()
         };
         Tables {
             plan: plan
@@ -35,11 +32,7 @@ impl Tables {
                 .iter()
                 .map(|(table, fields)| (table.clone(), names(fields)))
                 .collect(),
-            tables: plan
-                .tables
-                .keys()
-                .map(|table| (table.clone(), BTreeMap::new()))
-                .collect(),
+            tables: plan.tables.keys().map(|table| (table.clone(), BTreeMap::new())).collect(),
         }
     }
 
@@ -51,9 +44,8 @@ impl Tables {
         for (table, fields) in &tables.plan.clone() {
             let columns: Vec<String> = fields.iter().map(|field| format!("\"{field}\"")).collect();
             let sql = format!("SELECT id, {} FROM \"{table}\"", columns.join(", "));
-            let mut statement = snapshot
-                .prepare(&sql)
-                .with_context(|| format!("{}: {sql}", database.display()))?;
+            let mut statement =
+                snapshot.prepare(&sql).with_context(|| format!("{}: {sql}", database.display()))?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let cells = (1..=fields.len()).map(|at| Ok(cell(row.get_ref(at)?)));
@@ -66,10 +58,7 @@ impl Tables {
 
     /// Put a row in.
     pub fn insert(&mut self, table: &str, id: &str, cells: Vec<Cell>) {
-        self.tables
-            .entry(table.into())
-            .or_default()
-            .insert(id.to_lowercase(), cells);
+        self.tables.entry(table.into()).or_default().insert(id.to_lowercase(), cells);
     }
 
     /// Rows of a table by id.
@@ -79,9 +68,7 @@ impl Tables {
 
     /// How many rows each table has.
     pub fn counts(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.tables
-            .iter()
-            .map(|(table, rows)| (table.as_str(), rows.len()))
+        self.tables.iter().map(|(table, rows)| (table.as_str(), rows.len()))
     }
 
     /// How many rows there are.
@@ -124,14 +111,12 @@ impl Tables {
 
 /// Wait until a database has the tables of the plan.
 pub fn until_there(database: &Path, plan: &Plan, deadline: Duration) -> Result<()> {
-    until(
-        &format!("{} to have the schema", database.display()),
-        deadline,
-        || match Tables::read(database, plan) {
+    until(&format!("{} to have the schema", database.display()), deadline, || {
+        match Tables::read(database, plan) {
             Ok(_) => Ok(Look::Found(())),
             Err(error) => Ok(Look::NotYet(format!("{error:#}"))),
-        },
-    )
+        }
+    })
 }
 
 /// Wait until a database holds exactly these tables.
@@ -141,29 +126,21 @@ pub fn until_equal(
     expected: &Tables,
     deadline: Duration,
 ) -> Result<()> {
-    until(
-        &format!("{} to equal the model", database.display()),
-        deadline,
-        || {
-            let found = match Tables::read(database, plan) {
-                Ok(found) => found,
-                // The schema has not arrived yet, or the file is being created.
-                Err(error) => return Ok(Look::NotYet(format!("{error:#}"))),
-            };
-            let differences = expected.differences(&found);
-            Ok(Look::when(differences.is_empty(), || summary(&differences)))
-        },
-    )
+    until(&format!("{} to equal the model", database.display()), deadline, || {
+        let found = match Tables::read(database, plan) {
+            Ok(found) => found,
+            // The schema has not arrived yet, or the file is being created.
+            Err(error) => return Ok(Look::NotYet(format!("{error:#}"))),
+        };
+        let differences = expected.differences(&found);
+        Ok(Look::when(differences.is_empty(), || summary(&differences)))
+    })
 }
 
 /// The first differences and how many there are.
 pub fn summary(differences: &[String]) -> String {
     let shown = &differences[..differences.len().min(DIFFERENCES_SHOWN)];
-    format!(
-        "{} differences\n  {}",
-        differences.len(),
-        shown.join("\n  ")
-    )
+    format!("{} differences\n  {}", differences.len(), shown.join("\n  "))
 }
 
 /// One cell asked of a running database; none = no such row (or table yet).
@@ -193,9 +170,7 @@ pub fn make_whole(database: &Path) -> Result<()> {
 /// A number asked of a database.
 pub fn count(database: &Path, sql: &str) -> Result<i64> {
     let connection = open(database)?;
-    connection
-        .query_row(sql, [], |row| row.get(0))
-        .with_context(|| sql.to_string())
+    connection.query_row(sql, [], |row| row.get(0)).with_context(|| sql.to_string())
 }
 
 /// Open as any analyst would: to read, patiently.
@@ -235,11 +210,7 @@ mod tests {
         let differences = expected.differences(&found);
         assert_eq!(
             differences,
-            [
-                "t x a: Integer(1) instead of Integer(2)",
-                "t z is missing",
-                "t y is one too many"
-            ]
+            ["t x a: Integer(1) instead of Integer(2)", "t z is missing", "t y is one too many"]
         );
         assert_eq!(value(&path, "t", "x", "a").unwrap(), Some(Cell::Integer(1)));
         assert_eq!(value(&path, "nowhere", "x", "a").unwrap(), None);

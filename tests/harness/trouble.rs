@@ -3,8 +3,8 @@
 //! Shared by the TCP relay, the MQTT proxy and the serial line. Counters tell what
 //! passed and what was done, so that a test can show that its faults happened.
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::random::Random;
@@ -75,7 +75,7 @@ impl Trouble {
     }
 
     /// After a number of bytes drawn from the range a connection is cut wherever it is
-    /// (on a serial line: as many bytes again are lost); none = never.
+    /// (a serial line loses some bytes and carries on); none = never.
     pub fn cut_after(&self, bytes: Option<Range<u64>>) {
         *self.cut_bytes.lock().expect("no holder panics") = bytes;
     }
@@ -94,10 +94,8 @@ impl Trouble {
         delay_ms: u64,
         loss_per_mille: u64,
     ) {
-        self.duplicate_per_mille
-            .store(duplicate_per_mille, Ordering::Relaxed);
-        self.delay_per_mille
-            .store(delay_per_mille, Ordering::Relaxed);
+        self.duplicate_per_mille.store(duplicate_per_mille, Ordering::Relaxed);
+        self.delay_per_mille.store(delay_per_mille, Ordering::Relaxed);
         self.delay_ms.store(delay_ms, Ordering::Relaxed);
         self.loss_per_mille.store(loss_per_mille, Ordering::Relaxed);
     }
@@ -125,6 +123,11 @@ impl Trouble {
         Some(self.random.lock().expect("no holder panics").within(range))
     }
 
+    /// How many bytes a cut of the line loses.
+    pub(crate) fn draw_loss(&self, bytes: Range<u64>) -> u64 {
+        self.random.lock().expect("no holder panics").within(bytes)
+    }
+
     /// Where noise strikes in a stretch of `len` bytes, and with what bits.
     pub(crate) fn draw_noise(&self, len: usize) -> Option<(usize, u8)> {
         let per_mille = self.noise_per_mille.load(Ordering::Relaxed);
@@ -136,10 +139,7 @@ impl Trouble {
             return None;
         }
         self.noises.fetch_add(1, Ordering::Relaxed);
-        Some((
-            random.within(0..len as u64) as usize,
-            random.within(0..256) as u8,
-        ))
+        Some((random.within(0..len as u64) as usize, random.within(0..256) as u8))
     }
 
     /// When the copies of a packet are delivered, from now: none, one or two.
@@ -173,6 +173,21 @@ impl Trouble {
     }
 }
 
+/// Reads how much passed a relay or a line, from any thread.
+#[derive(Clone, Debug)]
+pub struct Meter(Arc<Trouble>);
+
+impl Meter {
+    pub(crate) fn of(trouble: &Arc<Trouble>) -> Meter {
+        Meter(trouble.clone())
+    }
+
+    /// Bytes that passed so far, both directions together.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+}
+
 /// Keeps one direction to the rate.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -181,9 +196,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn new() -> Pace {
-        Pace {
-            free_at: Instant::now(),
-        }
+        Pace { free_at: Instant::now() }
     }
 
     /// `bytes` were taken: wait until the line is free again.

@@ -24,10 +24,7 @@ pub fn until<T>(
             Look::NotYet(seen) => seen,
         };
         if start.elapsed() > deadline {
-            bail!(
-                "waited {} s for {what}; last seen: {seen}",
-                deadline.as_secs()
-            );
+            bail!("waited {} s for {what}; last seen: {seen}", deadline.as_secs());
         }
         std::thread::sleep(interval);
         interval = (start.elapsed() / 10).clamp(LOOK_INTERVAL, LOOK_INTERVAL * 20);
@@ -45,11 +42,7 @@ pub enum Look<T> {
 impl Look<()> {
     /// Found if `there`, else what was seen.
     pub fn when(there: bool, seen: impl FnOnce() -> String) -> Look<()> {
-        if there {
-            Look::Found(())
-        } else {
-            Look::NotYet(seen())
-        }
+        if there { Look::Found(()) } else { Look::NotYet(seen()) }
     }
 }
 
@@ -62,21 +55,10 @@ mod tests {
         let mut count = 0;
         let found = until("three", Duration::from_secs(5), || {
             count += 1;
-            Ok(if count == 3 {
-                Look::Found(count)
-            } else {
-                Look::NotYet(count.to_string())
-            })
+            Ok(if count == 3 { Look::Found(count) } else { Look::NotYet(count.to_string()) })
         });
         assert_eq!(found.unwrap(), 3);
-        let error = until::<()>("never", Duration::ZERO, || {
-            Ok(Look::NotYet("nothing".into()))
-        });
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .contains("last seen: nothing")
-        );
+        let error = until::<()>("never", Duration::ZERO, || Ok(Look::NotYet("nothing".into())));
+        assert!(error.unwrap_err().to_string().contains("last seen: nothing"));
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use wadi_protocol::change::Op;
 use wadi_protocol::limits::NAME_BYTES_MAX;
@@ -17,7 +17,8 @@ use super::entry::enter;
 use super::import::{Import, ImportError, Note, import};
 use super::list::list;
 use super::record::{Record, parse};
-use super::store::{Opening, Origin, Status, Store, StoreError};
+use super::report;
+use super::store::{Opening, Origin, Store, StoreError};
 use super::sync::{Place, Sync, SyncError, Synced};
 
 const FAILED: u8 = 1;
@@ -85,14 +86,10 @@ pub enum Command {
 
 /// Where the gateway is.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("gateway").required(true).args(["serial", "tcp"])))]
 pub struct SyncArgs {
     /// The serial port.
-    #[arg(
-        long,
-        value_name = "PATH",
-        required_unless_present = "tcp",
-        conflicts_with = "tcp"
-    )]
+    #[arg(long, value_name = "PATH")]
     serial: Option<PathBuf>,
     /// Bits a second on the serial port.
     #[arg(long, value_name = "N", default_value_t = 115_200, value_parser = clap::value_parser!(u32).range(300..=4_000_000))]
@@ -114,10 +111,7 @@ struct Failed {
 
 impl Failed {
     fn new(code: u8, reason: impl ToString) -> Failed {
-        Failed {
-            code,
-            reason: reason.to_string(),
-        }
+        Failed { code, reason: reason.to_string() }
     }
 }
 
@@ -139,10 +133,8 @@ pub fn run(cli: &Cli) -> ExitCode {
 }
 
 fn execute(cli: &Cli) -> Result<ExitCode, Failed> {
-    let creates = matches!(
-        cli.command,
-        Command::Import { .. } | Command::Put { .. } | Command::Sync(_)
-    );
+    let creates =
+        matches!(cli.command, Command::Import { .. } | Command::Put { .. } | Command::Sync(_));
     let opening = Opening {
         path: cli.db.clone(),
         label: cli.device.clone(),
@@ -152,16 +144,9 @@ fn execute(cli: &Cli) -> Result<ExitCode, Failed> {
     let failed = |error: StoreError| at(&cli.db, error);
     let (mut store, created) = Store::open(&opening).map_err(failed)?;
     if created {
-        eprintln!(
-            "{}: new file of device {}",
-            cli.db.display(),
-            store.device().label
-        );
+        eprintln!("{}: new file of device {}", cli.db.display(), store.device().label);
     }
-    let device = cli
-        .device
-        .clone()
-        .unwrap_or_else(|| store.device().label.clone());
+    let device = cli.device.clone().unwrap_or_else(|| store.device().label.clone());
     match &cli.command {
         Command::Import { file, rejects } => {
             run_import(&mut store, file, rejects.as_deref(), device)
@@ -181,18 +166,13 @@ fn at(db: &Path, error: StoreError) -> Failed {
 fn device_name(name: &str) -> Result<String, String> {
     match name.len() {
         1..=NAME_BYTES_MAX => Ok(name.to_owned()),
-        length => Err(format!(
-            "a name of 1 to {NAME_BYTES_MAX} bytes is needed, not {length}"
-        )),
+        length => Err(format!("a name of 1 to {NAME_BYTES_MAX} bytes is needed, not {length}")),
     }
 }
 
 /// Seconds since 1970, by the system's clock.
 fn now_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A bar on a terminal, nothing elsewhere.
@@ -238,11 +218,7 @@ fn run_import(
     if store.schema().is_none() {
         eprintln!("no schema yet: records are taken as they are, and judged at the hub");
     }
-    let what = Import {
-        file: file.to_owned(),
-        rejects: rejects.clone(),
-        device,
-    };
+    let what = Import { file: file.to_owned(), rejects: rejects.clone(), device };
     let outcome = import(store, &what, now_s, tell);
     bar.finish_and_clear();
     let done = outcome.map_err(|error| match error {
@@ -256,10 +232,7 @@ fn run_import(
     if done.aside == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!(
-        "the lines put aside are in {}: mend them and import that file",
-        rejects.display()
-    );
+    eprintln!("the lines put aside are in {}: mend them and import that file", rejects.display());
     Ok(ExitCode::from(FAILED))
 }
 
@@ -311,9 +284,7 @@ fn put_records(store: &mut Store, records: &[Record], device: &str) -> Result<bo
 }
 
 fn delete(store: &mut Store, table: &str, id: &str, device: &str) -> Result<ExitCode, Failed> {
-    let row = id
-        .parse()
-        .map_err(|error| Failed::new(FAILED, format!("id {id:?}: {error}")))?;
+    let row = id.parse().map_err(|error| Failed::new(FAILED, format!("id {id:?}: {error}")))?;
     let record = Record {
         op: Op::Delete,
         table: table.to_owned(),
@@ -334,11 +305,7 @@ fn run_list(store: &Store, table: &str) -> Result<ExitCode, Failed> {
         ));
     };
     let Some(table) = schema.table_named(table) else {
-        let names: Vec<&str> = schema
-            .tables
-            .iter()
-            .map(|table| table.name.as_str())
-            .collect();
+        let names: Vec<&str> = schema.tables.iter().map(|table| table.name.as_str()).collect();
         return Err(Failed::new(
             FAILED,
             format!("there is no table {table}; there are: {}", names.join(", ")),
@@ -349,18 +316,13 @@ fn run_list(store: &Store, table: &str) -> Result<ExitCode, Failed> {
         Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             Ok(ExitCode::SUCCESS)
         }
-        outcome => outcome
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(|error| at(store.path(), error)),
+        outcome => outcome.map(|()| ExitCode::SUCCESS).map_err(|error| at(store.path(), error)),
     }
 }
 
 fn sync(store: &mut Store, args: &SyncArgs) -> Result<ExitCode, Failed> {
     let place = match (&args.serial, &args.tcp) {
-        (Some(path), _) => Place::Serial {
-            path: path.clone(),
-            baud: args.baud,
-        },
+        (Some(path), _) => Place::Serial { path: path.clone(), baud: args.baud },
         (None, Some(address)) => Place::Tcp(address.clone()),
         (None, None) => unreachable!("one of them is required"),
     };
@@ -369,18 +331,13 @@ fn sync(store: &mut Store, args: &SyncArgs) -> Result<ExitCode, Failed> {
     let bar = bar(waiting, "{wide_bar} {pos}/{len} offered, {msg}");
     let mut tell = |synced: &Synced| {
         bar.set_position(synced.offered);
-        bar.set_message(format!(
-            "{} durable, {} rows pulled",
-            synced.durable, synced.pulled
-        ));
+        bar.set_message(format!("{} durable, {} rows pulled", synced.durable, synced.pulled));
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sync = Sync::new(store, place, args.schema_only, now_s, &mut tell);
     let (synced, outcome) = runtime.block_on(sync.run());
     bar.finish_and_clear();
-    say(&synced);
+    report::synced(&synced);
     match outcome {
         Ok(()) if synced.refused > 0 => Ok(ExitCode::from(FAILED)),
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -391,112 +348,13 @@ fn sync(store: &mut Store, args: &SyncArgs) -> Result<ExitCode, Failed> {
     }
 }
 
-fn say(synced: &Synced) {
-    if let Some(version) = synced.schema {
-        println!("schema version {version} learnt");
-    }
-    println!(
-        "offered {}, durable {}, pulled {}, held back {}, refused {}",
-        synced.offered, synced.durable, synced.pulled, synced.held_back, synced.refused
-    );
-    if synced.refused > 0 {
-        eprintln!(
-            "the gateway refused changes, which stay here: {}",
-            synced.refusal
-        );
-    }
-    if synced.noise > 0 {
-        eprintln!(
-            "{} frames were garbled on the line and sent again",
-            synced.noise
-        );
-    }
-}
-
 fn status(store: &Store, json: bool) -> Result<ExitCode, Failed> {
     let status = store.status().map_err(|error| at(store.path(), error))?;
     let mut out = io::stdout().lock();
     if json {
-        writeln!(out, "{}", status_json(store, &status))?;
+        writeln!(out, "{}", report::status_json(store, &status))?;
     } else {
-        write_status(&mut out, store, &status)?;
+        report::status(&mut out, store, &status)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn status_json(store: &Store, status: &Status) -> serde_json::Value {
-    let undecided: Vec<_> = status
-        .undecided
-        .iter()
-        .map(|change| {
-            serde_json::json!({
-                "dot": change.dot, "table": change.table, "id": change.row,
-                "custody": change.custody, "reason": change.reason,
-            })
-        })
-        .collect();
-    let devices: Vec<_> = status
-        .devices
-        .iter()
-        .map(|(label, id, run, seq)| serde_json::json!({"label": label, "device": id, "run": run, "seq": seq}))
-        .collect();
-    serde_json::json!({
-        "device": store.device().label,
-        "schema": status.schema,
-        "site": status.site,
-        "last_sync_s": status.last_sync_s,
-        "feed": {"run": status.feed.run.to_string(), "seq": status.feed.seq},
-        "changes": status.changes,
-        "rows": status.rows,
-        "devices": devices,
-        "undecided": undecided,
-    })
-}
-
-fn write_status(out: &mut impl Write, store: &Store, status: &Status) -> io::Result<()> {
-    writeln!(out, "device       {}", store.device().label)?;
-    let synced = match status.last_sync_s {
-        Some(second) => jiff::Timestamp::from_second(second as i64)
-            .map_or_else(|_| second.to_string(), |time| time.to_string()),
-        None => "never".to_owned(),
-    };
-    writeln!(
-        out,
-        "last sync    {synced} at {}",
-        status.site.as_deref().unwrap_or("no site yet")
-    )?;
-    writeln!(
-        out,
-        "schema       {}",
-        if status.schema == 0 {
-            "none yet".into()
-        } else {
-            format!("version {}", status.schema)
-        }
-    )?;
-    let told = [
-        ("pending", "only in this file"),
-        ("taken", "at the gateway, not at the hub"),
-        ("parked", "at the hub, wait for what they need"),
-        ("quarantined", "at the hub, put aside"),
-        ("durable", "at the hub"),
-    ];
-    for (custody, meaning) in told {
-        writeln!(
-            out,
-            "{custody:<12} {:>8}  {meaning}",
-            status.changes.get(custody).unwrap_or(&0)
-        )?;
-    }
-    for (table, rows) in &status.rows {
-        writeln!(out, "rows         {rows:>8}  {table}")?;
-    }
-    for change in &status.undecided {
-        writeln!(
-            out,
-            "{}  {} {} {}: {}",
-            change.custody, change.dot, change.table, change.row, change.reason
-        )?;
-    }
-    Ok(())
 }

@@ -3,15 +3,11 @@
 //! What types becomes numbers and scaled values; what does not stays as the
 //! record had it, for the hub to judge. `fields` of a record hold new values, so
 //! a `sum` adds the difference to what is shown, and a `set` edits it.
-use std::collections::BTreeMap;
-
-use serde_json::value::RawValue;
 use wadi_protocol::change::{Change, Delta, FieldRef, Op, Seen, TableRef};
 use wadi_protocol::id::{DeviceId, Dot, RowId, RunId};
-use wadi_protocol::resolve::Image;
 use wadi_protocol::schema::interpret::interpret;
 use wadi_protocol::schema::judge::judge;
-use wadi_protocol::schema::{Field, Kind, Merge, Schema, Table};
+use wadi_protocol::schema::{Field, Merge, Schema, Table};
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 
@@ -65,9 +61,7 @@ pub fn enter(
 /// The change of a record, before it has a name.
 fn draft(work: &mut Work<'_>, record: &Record) -> Result<Result<Draft, String>, StoreError> {
     let schema = work.schema();
-    let table = schema
-        .as_ref()
-        .and_then(|schema| schema.table_named(&record.table));
+    let table = schema.as_ref().and_then(|schema| schema.table_named(&record.table));
     let shown = match (table, record.row) {
         (Some(table), Some(row)) if record.op == Op::Update && looks_back(table, record) => {
             work.shown(table, row)?
@@ -83,17 +77,8 @@ fn draft(work: &mut Work<'_>, record: &Record) -> Result<Result<Draft, String>, 
         let field = table.and_then(|table| table.field_named(name));
         let found = match (schema.as_deref(), table, field) {
             (Some(schema), Some(table), Some(field)) => {
-                let before = shown
-                    .as_ref()
-                    .and_then(|image| image.fields.get(&field.number));
-                typed_entry(
-                    schema,
-                    table,
-                    field,
-                    record.op,
-                    entry,
-                    before.unwrap_or(&Value::Null),
-                )
+                let before = shown.as_ref().and_then(|image| image.fields.get(&field.number));
+                typed_entry(schema, table, field, record.op, entry, before.unwrap_or(&Value::Null))
             }
             (schema, ..) => raw(name, entry, schema.is_some()).map(Some),
         };
@@ -129,10 +114,7 @@ fn looks_back(table: &Table, record: &Record) -> bool {
 fn raw(name: &str, entry: &Entry, schema_held: bool) -> Result<(FieldRef, Delta), String> {
     let delta = match entry {
         Entry::Value(value) => Delta::Set(value.clone()),
-        Entry::Edit { add, remove } => Delta::Edit {
-            add: add.clone(),
-            remove: remove.clone(),
-        },
+        Entry::Edit { add, remove } => Delta::Edit { add: add.clone(), remove: remove.clone() },
         Entry::Add(_) if schema_held => {
             return Err("it is not in the schema, so nothing can be added to it".into());
         }
@@ -159,10 +141,7 @@ fn typed_entry(
     let delta = match entry {
         Entry::Value(value) => Delta::Set(value.clone()),
         Entry::Add(number) => Delta::Set(Value::Number(number.clone())),
-        Entry::Edit { add, remove } => Delta::Edit {
-            add: add.clone(),
-            remove: remove.clone(),
-        },
+        Entry::Edit { add, remove } => Delta::Edit { add: add.clone(), remove: remove.clone() },
     };
     let Ok(typed) = interpret(schema, &probe(table, field, op, delta.clone())) else {
         return match entry {
@@ -187,39 +166,22 @@ fn typed_entry(
 fn difference(field: &Field, before: &Value, after: Value) -> Result<Option<Delta>, String> {
     Ok(match (field.merge, before, after) {
         (Merge::Sum, before, Value::Int(after)) => {
-            let before = if let Value::Int(before) = before {
-                *before
-            } else {
-                0
-            };
-            let added = after
-                .checked_sub(before)
-                .ok_or("the difference to what is shown is too large")?;
+            let before = if let Value::Int(before) = before { *before } else { 0 };
+            let added =
+                after.checked_sub(before).ok_or("the difference to what is shown is too large")?;
             (added != 0).then_some(Delta::Add(added))
         }
         (Merge::Set, before, Value::List(after)) => {
-            let before = if let Value::List(before) = before {
-                before.as_slice()
-            } else {
-                &[]
-            };
+            let before = if let Value::List(before) = before { before.as_slice() } else { &[] };
             let only = |these: &[String], not: &[String]| -> Vec<String> {
-                these
-                    .iter()
-                    .filter(|entry| !not.contains(entry))
-                    .cloned()
-                    .collect()
+                these.iter().filter(|entry| !not.contains(entry)).cloned().collect()
             };
             let (add, remove) = (only(&after, before), only(before, &after));
             (!add.is_empty() || !remove.is_empty()).then_some(Delta::Edit { add, remove })
         }
         // The list as shown, with one entry more at its end.
         (Merge::Append, before, Value::List(after)) => {
-            let before = if let Value::List(before) = before {
-                before.as_slice()
-            } else {
-                &[]
-            };
+            let before = if let Value::List(before) = before { before.as_slice() } else { &[] };
             match after.strip_prefix(before) {
                 Some([]) => None,
                 Some([entry]) => Some(Delta::Append(entry.clone())),
@@ -233,11 +195,7 @@ fn difference(field: &Field, before: &Value, after: Value) -> Result<Option<Delt
 /// A change that carries one field only, to have it typed.
 fn probe(table: &Table, field: &Field, op: Op, delta: Delta) -> Change {
     Change {
-        dot: Dot {
-            device: DeviceId(0),
-            run: RunId::NONE,
-            seq: 1,
-        },
+        dot: Dot { device: DeviceId(0), run: RunId::NONE, seq: 1 },
         stamp: Stamp::default(),
         entered_s: 0,
         contained: None,
@@ -250,69 +208,5 @@ fn probe(table: &Table, field: &Field, op: Op, delta: Delta) -> Change {
         fields: vec![(FieldRef::Number(field.number), delta)],
         seen: Seen::default(),
         closure: Vec::new(),
-    }
-}
-
-/// An image in the form of a record's `fields`, nulls left out.
-pub fn fields_json(table: &Table, image: &Image) -> BTreeMap<String, Box<RawValue>> {
-    let mut fields = BTreeMap::new();
-    for (number, value) in &image.fields {
-        if let Some(field) = table.field(*number) {
-            fields.insert(field.name.clone(), value_json(field, value));
-        }
-    }
-    fields
-}
-
-/// A value as people write it; decimals as numbers, to the digit.
-fn value_json(field: &Field, value: &Value) -> Box<RawValue> {
-    let json = match (&field.kind, value) {
-        (_, Value::Null) => "null".to_owned(),
-        (Kind::Decimal { scale }, Value::Int(number)) => decimal(*number, *scale),
-        (_, Value::Int(number)) => number.to_string(),
-        (_, Value::Bool(flag)) => flag.to_string(),
-        (_, Value::List(entries)) => serde_json::to_string(entries).expect("texts are JSON"),
-        (_, Value::Row(row)) => format!("\"{row}\""),
-        (_, Value::Text(text) | Value::Number(text)) => {
-            serde_json::to_string(text).expect("texts are JSON")
-        }
-    };
-    RawValue::from_string(json).expect("numbers, texts and lists of them are JSON")
-}
-
-/// A scaled integer with its point, trailing zeros left out.
-fn decimal(number: i64, scale: u8) -> String {
-    let digits = format!(
-        "{:0>width$}",
-        number.unsigned_abs(),
-        width = usize::from(scale) + 1
-    );
-    let (whole, part) = digits.split_at(digits.len() - usize::from(scale));
-    let part = part.trim_end_matches('0');
-    let sign = if number < 0 { "-" } else { "" };
-    if part.is_empty() {
-        format!("{sign}{whole}")
-    } else {
-        format!("{sign}{whole}.{part}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn decimals_are_written_to_the_digit() {
-        let cases = [
-            (40_777_245, 6, "40.777245"),
-            (-5, 2, "-0.05"),
-            (1200, 2, "12"),
-            (0, 3, "0"),
-            (7, 0, "7"),
-        ];
-        for (number, scale, text) in cases {
-            assert_eq!(decimal(number, scale), text);
-        }
-        assert_eq!(decimal(i64::MIN, 12), "-9223372.036854775808");
     }
 }

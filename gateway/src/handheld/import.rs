@@ -82,20 +82,12 @@ pub fn import(
     let at_file = |error| ImportError::File(what.file.clone(), error);
     let mut file = File::open(&what.file).map_err(at_file)?;
     let path = what.file.canonicalize().map_err(at_file)?;
-    if what
-        .rejects
-        .canonicalize()
-        .is_ok_and(|rejects| rejects == path)
-    {
+    if what.rejects.canonicalize().is_ok_and(|rejects| rejects == path) {
         return Err(ImportError::SameFile);
     }
     let path = path.to_string_lossy().into_owned();
     let mut done = Imported::default();
-    let mut place = ImportPlace {
-        bytes: 0,
-        lines: 0,
-        tail: Hash::default(),
-    };
+    let mut place = ImportPlace { bytes: 0, lines: 0, tail: Hash::default() };
     let unfinished = store.write(now_s(), |work| work.unfinished_import(&path))?;
     if let Some(far) = unfinished
         && tail(&mut file, far.bytes).map_err(at_file)? == Some(far.tail)
@@ -105,14 +97,8 @@ pub fn import(
         tell(Note::Resumed(far.lines));
     }
     file.seek(SeekFrom::Start(place.bytes)).map_err(at_file)?;
-    let mut lines = Lines {
-        reader: BufReader::with_capacity(64 * 1024, file),
-        line: Vec::new(),
-    };
-    let mut aside = Aside {
-        path: &what.rejects,
-        file: None,
-    };
+    let mut lines = Lines { reader: BufReader::with_capacity(64 * 1024, file), line: Vec::new() };
+    let mut aside = Aside { path: &what.rejects, file: None };
     loop {
         let mut work = store.begin(now_s())?;
         let mut ended = true;
@@ -128,9 +114,7 @@ pub fn import(
                 continue;
             }
             let records = if length as usize > LINE_BYTES_MAX {
-                Err(format!(
-                    "a line of {length} bytes, at most {LINE_BYTES_MAX} are allowed"
-                ))
+                Err(format!("a line of {length} bytes, at most {LINE_BYTES_MAX} are allowed"))
             } else {
                 std::str::from_utf8(line)
                     .map_err(|error| format!("not UTF-8: {error}"))
@@ -167,9 +151,7 @@ pub fn import(
         }
         let reader = lines.reader.get_mut();
         let position = reader.stream_position().map_err(at_file)?;
-        place.tail = tail(reader, place.bytes)
-            .map_err(at_file)?
-            .unwrap_or_default();
+        place.tail = tail(reader, place.bytes).map_err(at_file)?.unwrap_or_default();
         reader.seek(SeekFrom::Start(position)).map_err(at_file)?;
         work.note_import(&path, Some(&place))?;
         work.commit()?;
@@ -185,9 +167,7 @@ fn tail(file: &mut File, bytes: u64) -> io::Result<Option<Hash>> {
     let from = bytes.saturating_sub(TAIL_BYTES);
     file.seek(SeekFrom::Start(from))?;
     let mut tail = Vec::new();
-    Read::by_ref(file)
-        .take(bytes - from)
-        .read_to_end(&mut tail)?;
+    Read::by_ref(file).take(bytes - from).read_to_end(&mut tail)?;
     Ok(Some(Hash::of(&[&tail])))
 }
 
@@ -239,10 +219,7 @@ struct Aside<'a> {
 impl Aside<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.file.is_none() {
-            let file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(self.path)?;
+            let file = OpenOptions::new().create(true).append(true).open(self.path)?;
             self.file = Some(file);
         }
         self.file.as_mut().expect("just opened").write_all(bytes)
@@ -282,10 +259,7 @@ mod tests {
                 path: folder.path().join("phone.db"),
                 label: Some("phone".into()),
                 create: true,
-                origin: Origin {
-                    machine: String::new(),
-                    boot: String::new(),
-                },
+                origin: Origin { machine: String::new(), boot: String::new() },
             };
             let store = Store::open(&opening).unwrap().0;
             Desk { folder, store }
@@ -293,11 +267,7 @@ mod tests {
 
         fn what(&self) -> Import {
             let path = |name: &str| self.folder.path().join(name);
-            Import {
-                file: path("in.jsonl"),
-                rejects: path("out.jsonl"),
-                device: "phone".into(),
-            }
+            Import { file: path("in.jsonl"), rejects: path("out.jsonl"), device: "phone".into() }
         }
 
         fn write(&self, text: &[u8]) {
@@ -306,13 +276,7 @@ mod tests {
 
         fn import(&mut self, notes: &mut Vec<Note>) -> Imported {
             let what = self.what();
-            import(
-                &mut self.store,
-                &what,
-                || 1_800_000_000,
-                |note| notes.push(note),
-            )
-            .unwrap()
+            import(&mut self.store, &what, || 1_800_000_000, |note| notes.push(note)).unwrap()
         }
 
         fn pending(&self) -> u64 {
@@ -329,10 +293,8 @@ mod tests {
             r#"{{"op":"insert","table":"t","fields":{{"a":"{}"}}}}"#,
             "x".repeat(LINE_BYTES_MAX)
         );
-        let large = format!(
-            r#"{{"op":"insert","table":"t","fields":{{"a":"{}"}}}}"#,
-            "x".repeat(70_000)
-        );
+        let large =
+            format!(r#"{{"op":"insert","table":"t","fields":{{"a":"{}"}}}}"#, "x".repeat(70_000));
         let mut text = format!("{GOOD}\n{{bad\n\n{long}\n{large}\n").into_bytes();
         text.extend_from_slice(b"\xff\xfe\n");
         text.extend_from_slice(format!("{GOOD}\r\nlast").as_bytes());
@@ -342,13 +304,7 @@ mod tests {
         assert_eq!((done.changes, done.aside, desk.pending()), (2, 5, 2));
         let lines: Vec<u64> = notes
             .iter()
-            .filter_map(|note| {
-                if let Note::Aside(line, _) = note {
-                    Some(*line)
-                } else {
-                    None
-                }
-            })
+            .filter_map(|note| if let Note::Aside(line, _) = note { Some(*line) } else { None })
             .collect();
         assert_eq!(lines, [2, 4, 5, 6, 8]);
         let mut aside = format!("{{bad\n{long}\n{large}\n").into_bytes();
@@ -362,22 +318,13 @@ mod tests {
         desk.write(format!("{GOOD}\n").repeat(2_500).as_bytes());
         let what = desk.what();
         let cut = |note| assert!(!matches!(note, Note::Done(_)), "power cut");
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            import(&mut desk.store, &what, || 0, cut)
-        }));
+        let outcome = catch_unwind(AssertUnwindSafe(|| import(&mut desk.store, &what, || 0, cut)));
         assert!(outcome.is_err());
         assert_eq!(desk.pending(), 1_000);
         let mut notes = Vec::new();
         assert_eq!(desk.import(&mut notes).changes, 1_500);
-        assert_eq!(
-            (notes[0].clone(), desk.pending()),
-            (Note::Resumed(1_000), 2_500)
-        );
-        assert_eq!(
-            desk.import(&mut Vec::new()).changes,
-            2_500,
-            "a finished one is imported again"
-        );
+        assert_eq!((notes[0].clone(), desk.pending()), (Note::Resumed(1_000), 2_500));
+        assert_eq!(desk.import(&mut Vec::new()).changes, 2_500, "a finished one is imported again");
     }
 
     #[test]
@@ -386,15 +333,9 @@ mod tests {
         desk.write(format!("{GOOD}\n").repeat(1_500).as_bytes());
         let what = desk.what();
         let cut = |note| assert!(!matches!(note, Note::Done(_)), "power cut");
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            import(&mut desk.store, &what, || 0, cut)
-        }));
+        let outcome = catch_unwind(AssertUnwindSafe(|| import(&mut desk.store, &what, || 0, cut)));
         assert!(outcome.is_err());
-        desk.write(
-            format!("{}\n", GOOD.replace('1', "2"))
-                .repeat(1_500)
-                .as_bytes(),
-        );
+        desk.write(format!("{}\n", GOOD.replace('1', "2")).repeat(1_500).as_bytes());
         let mut notes = Vec::new();
         assert_eq!(desk.import(&mut notes).changes, 1_500);
         assert!(!notes.contains(&Note::Resumed(1_000)));
@@ -404,10 +345,7 @@ mod tests {
     fn lines_are_not_put_aside_into_the_file_they_come_from() {
         let mut desk = Desk::new();
         desk.write(b"bad");
-        let what = Import {
-            rejects: desk.what().file,
-            ..desk.what()
-        };
+        let what = Import { rejects: desk.what().file, ..desk.what() };
         let outcome = import(&mut desk.store, &what, || 0, |_| {});
         assert!(matches!(outcome, Err(ImportError::SameFile)));
     }

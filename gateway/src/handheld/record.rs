@@ -108,10 +108,7 @@ pub fn parse(line: &str) -> Result<Vec<Record>, String> {
         }
         records.push(record(form).map_err(numbered)?);
     }
-    if records
-        .iter()
-        .any(|record| record.device != records[0].device)
-    {
+    if records.iter().any(|record| record.device != records[0].device) {
         return Err("the records of a group are of one device".into());
     }
     Ok(records)
@@ -130,10 +127,8 @@ fn record(form: Form) -> Result<Record, String> {
     if let Some(device) = &form.device {
         name("device", device)?;
     }
-    let row = form
-        .id
-        .map(|id| id.parse().map_err(|error| format!("id {id:?}: {error}")))
-        .transpose()?;
+    let row =
+        form.id.map(|id| id.parse().map_err(|error| format!("id {id:?}: {error}"))).transpose()?;
     if row.is_none() && op != Op::Insert {
         return Err("\"id\" is missing: only an insert may leave it out".into());
     }
@@ -150,10 +145,7 @@ fn record(form: Form) -> Result<Record, String> {
         return Err("an update without fields changes nothing".into());
     }
     if fields.len() > CHANGE_FIELDS_MAX {
-        return Err(format!(
-            "{} fields, at most {CHANGE_FIELDS_MAX} are allowed",
-            fields.len()
-        ));
+        return Err(format!("{} fields, at most {CHANGE_FIELDS_MAX} are allowed", fields.len()));
     }
     let fields = fields.into_iter().map(|(field, raw)| {
         name("field", &field)?;
@@ -202,14 +194,10 @@ fn entry(json: &str) -> Result<Entry, String> {
             let Addition { add, remove } = serde_json::from_str(json).map_err(unfit)?;
             match (add.as_deref().map(RawValue::get), remove) {
                 (Some(number), None) if is_number(number) => Entry::Add(number.to_owned()),
-                (Some(added), remove) => Entry::Edit {
-                    add: list(added)?,
-                    remove: limited(remove.unwrap_or_default())?,
-                },
-                (None, Some(remove)) => Entry::Edit {
-                    add: Vec::new(),
-                    remove: limited(remove)?,
-                },
+                (Some(added), remove) => {
+                    Entry::Edit { add: list(added)?, remove: limited(remove.unwrap_or_default())? }
+                }
+                (None, Some(remove)) => Entry::Edit { add: Vec::new(), remove: limited(remove)? },
                 (None, None) => return Err(WANTED.to_owned()),
             }
         }
@@ -228,10 +216,7 @@ fn list(json: &str) -> Result<Vec<String>, String> {
 
 fn limited(list: Vec<String>) -> Result<Vec<String>, String> {
     if list.len() > ENTRIES_MAX {
-        return Err(format!(
-            "{} entries, at most {ENTRIES_MAX} are allowed",
-            list.len()
-        ));
+        return Err(format!("{} entries, at most {ENTRIES_MAX} are allowed", list.len()));
     }
     Ok(list)
 }
@@ -274,18 +259,9 @@ mod tests {
         assert_eq!(record.fields["n"], Entry::Add("-1.5".into()));
         assert_eq!(
             record.fields["s"],
-            Entry::Edit {
-                add: vec!["a".into()],
-                remove: vec!["b".into()]
-            }
+            Entry::Edit { add: vec!["a".into()], remove: vec!["b".into()] }
         );
-        assert_eq!(
-            record.fields["r"],
-            Entry::Edit {
-                add: vec![],
-                remove: vec!["c".into()]
-            }
-        );
+        assert_eq!(record.fields["r"], Entry::Edit { add: vec![], remove: vec!["c".into()] });
     }
 
     #[test]
@@ -317,18 +293,9 @@ mod tests {
             (r#"{"op":"delete","table":"t"}"#, "id"),
             (r#"{"op":"insert","table":"t","filds":{"a":1}}"#, "filds"),
             (r#"{"op":"insert","table":"t","ts":-1}"#, "ts"),
-            (
-                r#"{"op":"insert","table":"t","fields":{"a":{"b":1}}}"#,
-                "field a",
-            ),
-            (
-                r#"{"op":"insert","table":"t","fields":{"a":[1]}}"#,
-                "field a",
-            ),
-            (
-                r#"{"op":"insert","table":"t","fields":{"a":{}}}"#,
-                "field a",
-            ),
+            (r#"{"op":"insert","table":"t","fields":{"a":{"b":1}}}"#, "field a"),
+            (r#"{"op":"insert","table":"t","fields":{"a":[1]}}"#, "field a"),
+            (r#"{"op":"insert","table":"t","fields":{"a":{}}}"#, "field a"),
             (r#"{"op":"insert","table":"t","fields":{"":1}}"#, "field"),
         ];
         for (line, word) in bad {

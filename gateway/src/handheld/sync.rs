@@ -25,6 +25,8 @@ use crate::serial;
 const FRUITLESS_LINKS_MAX: u32 = 4;
 /// Before the second link, in milliseconds; it doubles from one to the next.
 const RELINK_MS: u64 = 250;
+/// Changes refused one by one before a sync ends: then it is not about them.
+const REFUSED_MAX: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
@@ -101,8 +103,6 @@ pub struct Sync<'a> {
     tell: &'a mut dyn FnMut(&Synced),
     synced: Synced,
     offer: Option<Offer>,
-    /// An offer was refused, which a gateway that was started anew does once.
-    doubt: bool,
     /// Groups to be offered one by one, to find the one that is refused.
     suspects: usize,
     skipped: BTreeSet<i64>,
@@ -132,7 +132,6 @@ impl<'a> Sync<'a> {
             tell,
             synced,
             offer: None,
-            doubt: false,
             suspects: 0,
             skipped: BTreeSet::new(),
             asked: None,
@@ -162,11 +161,7 @@ impl<'a> Sync<'a> {
                     Err(error) => (Ended::Cut(error), false),
                 },
             };
-            fruitless = if self.fruit() > before {
-                0
-            } else {
-                fruitless + 1
-            };
+            fruitless = if self.fruit() > before { 0 } else { fruitless + 1 };
             let patience = fruitless < FRUITLESS_LINKS_MAX;
             match outcome {
                 Ended::Done => return Ok(()),
@@ -187,56 +182,43 @@ impl<'a> Sync<'a> {
 
     /// What grows only when a link brings something.
     fn fruit(&self) -> (u64, u64, u64, usize) {
-        (
-            self.synced.offered,
-            self.synced.durable,
-            self.synced.pulled,
-            self.skipped.len(),
-        )
+        (self.synced.offered, self.synced.durable, self.synced.pulled, self.skipped.len())
     }
 
     /// Whether a failure may be got over by another link; if so, prepare it.
     fn failed(&mut self, failure: Failure, patience: bool) -> Result<(), SyncError> {
         match failure {
-            Failure::Silent {
-                phase: Phase::Hello,
-                tries,
-            } => {
+            Failure::Silent { phase: Phase::Hello, tries } => {
                 let why = format!("nobody answers ({tries} tries)");
                 Err(SyncError::NoLink(self.advice(&why)))
             }
-            Failure::Refused {
-                phase: Phase::Hello,
-                reason,
-            } => Err(SyncError::Refused(reason)),
-            Failure::Refused {
-                phase: Phase::Offers,
-                reason,
-            } => Ok(self.offer_refused(reason)?),
+            Failure::Refused { phase: Phase::Hello, reason } => Err(SyncError::Refused(reason)),
+            Failure::Refused { phase: Phase::Offers, reason } => self.offer_refused(reason),
             Failure::Busy { reason } => {
                 Err(SyncError::Later(format!("the gateway is busy ({reason})")))
             }
             Failure::Refused { reason, .. } if !patience => Err(SyncError::Refused(reason)),
             failure if !patience => Err(SyncError::Later(failure.to_string())),
-            Failure::Refused { .. } | Failure::Silent { .. } | Failure::Breach(_) => Ok(()),
+            Failure::Refused { .. }
+            | Failure::Silent { .. }
+            | Failure::Forgotten
+            | Failure::Breach(_) => Ok(()),
         }
     }
 
-    /// A gateway that was started anew has forgotten our hello, so a first refusal
-    /// only means another link. A second one has the groups of the offer offered one
-    /// by one; the one that is refused alone stays here, and the others go on.
-    fn offer_refused(&mut self, reason: String) -> Result<(), StoreError> {
+    /// The groups of a refused offer are offered one by one; the one that is
+    /// refused alone stays here, and the others go on.
+    fn offer_refused(&mut self, reason: String) -> Result<(), SyncError> {
         let Some(offer) = self.offer.take() else {
             return Ok(());
         };
-        if !self.doubt {
-            self.doubt = true;
-        } else if offer.groups > 1 {
+        if offer.groups > 1 {
             self.suspects = offer.groups;
+        } else if self.skipped.len() >= REFUSED_MAX {
+            return Err(SyncError::Refused(reason));
         } else {
             let now_s = (self.now_s)();
-            self.store
-                .write(now_s, |work| work.refused(&offer.places, &reason))?;
+            self.store.write(now_s, |work| work.refused(&offer.places, &reason))?;
             self.synced.refused += offer.places.len() as u64;
             self.synced.refusal = reason;
             self.skipped.extend(offer.places);
@@ -312,10 +294,7 @@ impl<'a> Sync<'a> {
                 Turn::Supply(phase) => {
                     let next = self.supply(phase)?;
                     if let Err(error) = collector.supply(next) {
-                        break Ended::Failed(Failure::Refused {
-                            phase,
-                            reason: error.to_string(),
-                        });
+                        break Ended::Failed(Failure::Refused { phase, reason: error.to_string() });
                     }
                 }
                 Turn::Done => {
@@ -338,8 +317,7 @@ impl<'a> Sync<'a> {
                 self.synced.site = welcome.site;
             }
             Heard::Schema(bytes) => {
-                self.store
-                    .write(now_s, |work| work.install_schema(&bytes))?;
+                self.store.write(now_s, |work| work.install_schema(&bytes))?;
                 self.synced.schema = self.store.schema().map(|schema| schema.version);
             }
             Heard::Taken => {
@@ -347,7 +325,6 @@ impl<'a> Sync<'a> {
                 self.store.write(now_s, |work| work.taken(&offer.places))?;
                 self.synced.offered += offer.places.len() as u64;
                 self.suspects = self.suspects.saturating_sub(1);
-                self.doubt = self.suspects > 0;
             }
             Heard::Fates(fates) => {
                 let (durable, unknown) = self.store.write(now_s, |work| work.fates(&fates))?;

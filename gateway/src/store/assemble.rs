@@ -20,13 +20,8 @@ const LOOKED_AT_BYTES_MAX: usize = 16 * CHANGESET_BYTES_TARGET;
 /// The pending changes that go next, as many groups as fit the target, one at
 /// least: local ids, the batch and its encoding. Nothing pending gives no bytes.
 pub(super) fn assemble(work: &Work<'_>) -> Result<(Vec<i64>, Batch, Vec<u8>), Problem> {
-    let Gathered {
-        groups, changes, ..
-    } = gather(work)?;
-    let mut batch = Batch {
-        changes,
-        ..Batch::default()
-    };
+    let Gathered { groups, changes, .. } = gather(work)?;
+    let mut batch = Batch { changes, ..Batch::default() };
     let mut take = groups.len();
     loop {
         let ids: Vec<i64> = groups[..take].concat();
@@ -114,11 +109,8 @@ fn gather(work: &Work<'_>) -> Result<Gathered, Problem> {
 
 /// The runs of a batch and those on their lines, sorted.
 fn runs_of(work: &Work<'_>, batch: &Batch) -> Result<Vec<RunInfo>, Problem> {
-    let mut wanted: Vec<(DeviceId, RunId)> = batch
-        .changes
-        .iter()
-        .map(|change| (change.dot.device, change.dot.run))
-        .collect();
+    let mut wanted: Vec<(DeviceId, RunId)> =
+        batch.changes.iter().map(|change| (change.dot.device, change.dot.run)).collect();
     wanted.sort_unstable();
     wanted.dedup();
     let mut found = BTreeSet::new();

@@ -87,12 +87,7 @@ fn take(base: &mut Option<Image>, meta: &mut Meta, told: &PageRow) {
 /// in case the hub says that it is there after all.
 fn fold(table: &Table, base: &mut Option<Image>, change: &Change) {
     match change.op {
-        Op::Insert => {
-            *base = Some(Image {
-                live: true,
-                ..Image::default()
-            })
-        }
+        Op::Insert => *base = Some(Image { live: true, ..Image::default() }),
         Op::Delete => {
             if let Some(base) = base {
                 base.live = false;

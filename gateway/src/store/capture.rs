@@ -38,9 +38,7 @@ pub(crate) fn triggers(table: &Table) -> Vec<(String, String)> {
             format!(
                 "{}{}",
                 limits(),
-                record(&format!(
-                    "VALUES ({number}, OLD.id, 'D', {GROUP}, {old}, NULL)"
-                ))
+                record(&format!("VALUES ({number}, OLD.id, 'D', {GROUP}, {old}, NULL)"))
             )
         }),
     ]
@@ -90,9 +88,7 @@ fn after_update(table: &Table) -> String {
         "SELECT RAISE(ABORT, 'wadi: the id of a row cannot be changed; delete the row and insert another') \
          WHERE NEW.id IS NOT OLD.id;\n{}{}",
         limits() + &size_limit(&new),
-        record(&format!(
-            "VALUES ({number}, NEW.id, 'U', {GROUP}, {old}, {new})"
-        )),
+        record(&format!("VALUES ({number}, NEW.id, 'U', {GROUP}, {old}, {new})")),
     )
 }
 
@@ -146,9 +142,5 @@ fn row_literals(table: &Table, row: &str) -> String {
         }
     };
     let all: Vec<String> = table.fields.iter().map(one).collect();
-    if all.is_empty() {
-        "''".into()
-    } else {
-        all.join("||','||")
-    }
+    if all.is_empty() { "''".into() } else { all.join("||','||") }
 }

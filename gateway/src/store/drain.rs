@@ -73,37 +73,20 @@ pub(crate) fn drain(work: &mut Work<'_>) -> Result<(), Problem> {
 
 fn read(work: &Work<'_>, schema: &Schema) -> Result<Vec<Captured>, Problem> {
     type Line = (u16, String, Option<i64>, Option<String>, Option<String>);
-    let lines: Vec<Line> = work.all(
-        "SELECT tbl, id, grp, old, new FROM wadi_capture ORDER BY n",
-        (),
-        |row| {
-            Ok((
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(3)?,
-                row.get(4)?,
-            ))
-        },
-    )?;
+    let lines: Vec<Line> =
+        work.all("SELECT tbl, id, grp, old, new FROM wadi_capture ORDER BY n", (), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })?;
     let mut captured = Vec::new();
     for (number, id, group, old, new) in lines {
         let whole = || {
             let fields = schema.table(number)?.fields.len();
             let cells = |text: &Option<String>| match text {
-                Some(text) => parse_list(text)
-                    .ok()
-                    .filter(|cells| cells.len() == fields)
-                    .map(Some),
+                Some(text) => parse_list(text).ok().filter(|cells| cells.len() == fields).map(Some),
                 None => Some(None),
             };
             let row: RowId = id.parse().ok()?;
-            Some(Captured {
-                key: (number, row),
-                group,
-                old: cells(&old)?,
-                new: cells(&new)?,
-            })
+            Some(Captured { key: (number, row), group, old: cells(&old)?, new: cells(&new)? })
         };
         match whole() {
             Some(line) => captured.push(line),
@@ -146,11 +129,7 @@ fn drafts(schema: &Schema, captured: &[Captured]) -> Vec<Draft> {
                     changes.push(Vec::new());
                 }
                 for (at, fields) in changes.into_iter().enumerate() {
-                    let op = if at == 0 && old.is_none() {
-                        Op::Insert
-                    } else {
-                        Op::Update
-                    };
+                    let op = if at == 0 && old.is_none() { Op::Insert } else { Op::Update };
                     drafts.push((line.key, op, fields));
                 }
             }
@@ -182,21 +161,15 @@ fn parts(drafts: &[Draft]) -> Vec<&[Draft]> {
 /// What shares custody becomes changes and is appended.
 fn record(work: &mut Work<'_>, schema: &Schema, drafts: &[Draft]) -> Result<Members, Problem> {
     let first = work.ground.last_seq + 1;
-    let group = (drafts.len() > 1).then_some(Group {
-        first,
-        len: drafts.len() as u16,
-    });
+    let group = (drafts.len() > 1).then_some(Group { first, len: drafts.len() as u16 });
     let run = work
         .run_id(work.ground.device, work.ground.run)
         .ok_or_else(|| Problem::Damaged("the own run is not registered".into()))?;
     let mut members = Members::new();
     for (key, op, fields) in drafts {
         work.ground.last_seq += 1;
-        let dot = Dot {
-            device: work.ground.device,
-            run: work.ground.run,
-            seq: work.ground.last_seq,
-        };
+        let dot =
+            Dot { device: work.ground.device, run: work.ground.run, seq: work.ground.last_seq };
         let meta = Meta::load(&work.tx, *key)?;
         let closure = match op {
             Op::Delete => seen::closure(&work.tx, &work.ground, schema, *key, dot)?,
@@ -228,11 +201,7 @@ fn deltas(table: &Table, old: Option<&[Cell]>, new: &[Cell]) -> Vec<Deltas> {
     let mut changes: Vec<Deltas> = Vec::new();
     for (at, field) in table.fields.iter().enumerate() {
         let before = old.map_or(&Cell::Null, |cells| &cells[at]);
-        let steps = if *before == new[at] {
-            Vec::new()
-        } else {
-            steps(field, before, &new[at])
-        };
+        let steps = if *before == new[at] { Vec::new() } else { steps(field, before, &new[at]) };
         for (step, delta) in steps.into_iter().enumerate() {
             if changes.len() == step {
                 changes.push(Vec::new());
@@ -250,11 +219,7 @@ fn steps(field: &Field, before: &Cell, after: &Cell) -> Vec<Delta> {
     match (field.merge, &before, &after) {
         (Merge::Sum, Value::Int(_) | Value::Null, Value::Int(_) | Value::Null) => {
             let number = |value: &Value| {
-                if let Value::Int(number) = value {
-                    i128::from(*number)
-                } else {
-                    0
-                }
+                if let Value::Int(number) = value { i128::from(*number) } else { 0 }
             };
             let mut rest = number(&after) - number(&before);
             let mut adds = Vec::new();
@@ -286,10 +251,7 @@ fn steps(field: &Field, before: &Cell, after: &Cell) -> Vec<Delta> {
         (Merge::Set, Value::List(_) | Value::Null, Value::List(_) | Value::Null) => {
             let (old, new) = (entries(&before), entries(&after));
             let missing = |from: &[String], other: &[String]| -> Vec<String> {
-                from.iter()
-                    .filter(|entry| !other.contains(entry))
-                    .cloned()
-                    .collect()
+                from.iter().filter(|entry| !other.contains(entry)).cloned().collect()
             };
             let (add, remove) = (missing(new, old), missing(old, new));
             if add.is_empty() && remove.is_empty() {
@@ -304,9 +266,5 @@ fn steps(field: &Field, before: &Cell, after: &Cell) -> Vec<Delta> {
 }
 
 fn entries(value: &Value) -> &[String] {
-    if let Value::List(entries) = value {
-        entries
-    } else {
-        &[]
-    }
+    if let Value::List(entries) = value { entries } else { &[] }
 }

@@ -80,18 +80,12 @@ pub enum IntakeError {
 impl Problem {
     /// With the file that it is about.
     pub fn at(self, path: &Path) -> StoreError {
-        StoreError {
-            path: path.to_path_buf(),
-            problem: self,
-        }
+        StoreError { path: path.to_path_buf(), problem: self }
     }
 
     /// Whether another program's lock was in the way.
     pub fn is_lock(&self) -> bool {
-        matches!(
-            self.code(),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-        )
+        matches!(self.code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
 
     /// Whether the same may work later: nothing was done and the store is sound.

@@ -60,15 +60,7 @@ fn of_span(
     let mut next = first;
     let absent = |from: u64, to: u64, say: &mut dyn FnMut(u64, u64, Fate)| {
         for seq in from..=to {
-            say(
-                seq,
-                seq,
-                if is_known(seq) {
-                    Fate::Durable
-                } else {
-                    Fate::Unknown
-                },
-            );
+            say(seq, seq, if is_known(seq) { Fate::Durable } else { Fate::Unknown });
         }
     };
     while let Some(row) = rows.next()? {
@@ -83,13 +75,7 @@ fn of_span(
             Custody::Parked => say(seq, seq, Fate::Parked),
             Custody::Quarantined => {
                 let reason: Option<String> = row.get(2)?;
-                say(
-                    seq,
-                    seq,
-                    Fate::Quarantined {
-                        reason: reason.unwrap_or_default(),
-                    },
-                );
+                say(seq, seq, Fate::Quarantined { reason: reason.unwrap_or_default() });
             }
         }
     }

@@ -54,27 +54,16 @@ impl Store {
 
     /// The schema as handhelds fetch it; empty while there is none.
     pub fn schema_bytes(&self) -> Vec<u8> {
-        self.ground
-            .schema
-            .as_deref()
-            .map(encode)
-            .unwrap_or_default()
+        self.ground.schema.as_deref().map(encode).unwrap_or_default()
     }
 
     /// Rows that came to be shown otherwise since the cursor, in one snapshot. A
     /// cursor that is not of this feed counts as none.
     pub fn feed(&self, device: DeviceId, cursor: FeedCursor) -> Result<FeedPage, StoreError> {
         self.read(|db, ground| {
-            let from = if continues(db, ground, cursor)? {
-                cursor.seq
-            } else {
-                0
-            };
+            let from = if continues(db, ground, cursor)? { cursor.seq } else { 0 };
             let mut page = FeedPage {
-                feed: FeedCursor {
-                    run: ground.run,
-                    seq: from,
-                },
+                feed: FeedCursor { run: ground.run, seq: from },
                 cursors: ground.round.cursors,
                 taken: taken(db, device)?,
                 ..FeedPage::default()
@@ -120,11 +109,7 @@ fn taken(db: &Connection, device: DeviceId) -> Result<Vec<(DeviceId, RunId, u64)
          FROM wadi_run r WHERE device = ? AND last IS NOT NULL",
     )?;
     let rows = statement.query_map((device.0 as i64,), |row| {
-        Ok((
-            device,
-            RunId(row.get::<_, i64>(0)? as u64),
-            row.get::<_, i64>(1)? as u64,
-        ))
+        Ok((device, RunId(row.get::<_, i64>(0)? as u64), row.get::<_, i64>(1)? as u64))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -143,6 +128,8 @@ fn fill(
             Ok((row.get::<_, i64>(0)? as u64, (row.get(1)?, row_id(row, 2)?)))
         })?
         .collect::<Result<_, _>>()?;
+    // Rows of tables that the schema lacks are passed over: there may be more behind them.
+    page.more = found.len() > FEED_ROWS_MAX;
     let mut bytes = 0;
     for (seq, key) in found {
         let Some(row) = feed_row(db, ground, schema, key)? else {
@@ -172,20 +159,13 @@ fn feed_row(
         return Ok(None);
     };
     let meta = Meta::load(db, key)?;
-    let fields = if meta.is_shown() {
-        read(db, table, key.1)?
-    } else {
-        None
-    };
+    let fields = if meta.is_shown() { read(db, table, key.1)? } else { None };
     Ok(Some(FeedRow {
         table: key.0,
         row: key.1,
         live: fields.is_some(),
         fields: fields.into_iter().flatten().collect(),
-        seen: Seen {
-            version: seen::version(ground, schema, key, &meta),
-            above: meta.sight.above,
-        },
+        seen: Seen { version: seen::version(ground, schema, key, &meta), above: meta.sight.above },
         review: meta.sight.review,
         marked: meta.sight.marked,
     }))

@@ -26,10 +26,7 @@ pub(crate) fn ident(name: &str) -> String {
 /// Whether a field's column is INTEGER; else it is TEXT.
 pub(crate) fn is_integer(field: &Field) -> bool {
     let list = field.merge == Merge::Append;
-    matches!(
-        field.kind,
-        Kind::Integer | Kind::Decimal { .. } | Kind::Boolean
-    ) && !list
+    matches!(field.kind, Kind::Integer | Kind::Decimal { .. } | Kind::Boolean) && !list
 }
 
 /// Whether a value is of the variant that the field's column holds.
@@ -43,10 +40,7 @@ pub(crate) fn fits(field: &Field, value: &Value) -> bool {
         Value::Bool(_) => field.kind == Kind::Boolean,
         Value::Row(_) => matches!(field.kind, Kind::Reference { .. }),
         Value::Text(_) => {
-            matches!(
-                field.kind,
-                Kind::Text | Kind::Date | Kind::Timestamp | Kind::Enum { .. }
-            )
+            matches!(field.kind, Kind::Text | Kind::Date | Kind::Timestamp | Kind::Enum { .. })
         }
         Value::Number(_) => false,
     }
@@ -88,18 +82,10 @@ pub(crate) fn value_of(field: &Field, cell: &Cell) -> Value {
 
 /// The row as the typed table holds it.
 pub(crate) fn read(db: &Connection, table: &Table, row: RowId) -> Result<Option<Fields>, Problem> {
-    let columns: Vec<String> = table
-        .fields
-        .iter()
-        .map(|field| ident(&field.name))
-        .collect();
+    let columns: Vec<String> = table.fields.iter().map(|field| ident(&field.name)).collect();
     let sql = format!(
         "SELECT {} FROM {} WHERE id = ?",
-        if columns.is_empty() {
-            "1".into()
-        } else {
-            columns.join(", ")
-        },
+        if columns.is_empty() { "1".into() } else { columns.join(", ") },
         ident(&table.name),
     );
     let mut statement = db.prepare_cached(&sql)?;
@@ -126,11 +112,8 @@ pub(crate) fn write(
     fields: Option<&Fields>,
 ) -> Result<(), Problem> {
     let cells = fields.map(|fields| {
-        let cell = |field: &Field| {
-            fields
-                .get(&field.number)
-                .map_or(Cell::Null, |v| to_cell(field, v))
-        };
+        let cell =
+            |field: &Field| fields.get(&field.number).map_or(Cell::Null, |v| to_cell(field, v));
         table.fields.iter().map(cell).collect()
     });
     write_cells(db, table, &row.to_string(), cells)
@@ -145,15 +128,11 @@ pub(crate) fn write_cells(
 ) -> Result<(), Problem> {
     let name = ident(&table.name);
     let Some(cells) = cells else {
-        db.prepare_cached(&format!("DELETE FROM {name} WHERE id = ?"))?
-            .execute((id,))?;
+        db.prepare_cached(&format!("DELETE FROM {name} WHERE id = ?"))?.execute((id,))?;
         return Ok(());
     };
-    let columns: String = table
-        .fields
-        .iter()
-        .map(|field| format!(", {}", ident(&field.name)))
-        .collect();
+    let columns: String =
+        table.fields.iter().map(|field| format!(", {}", ident(&field.name))).collect();
     let marks = ", ?".repeat(table.fields.len());
     let sql = format!("INSERT OR REPLACE INTO {name} (id{columns}) VALUES (?{marks})");
     let id = Bound(Cell::Text(id.to_owned()));
@@ -165,11 +144,7 @@ pub(crate) fn write_cells(
 /// The references of an image: field, what it points at, what happens if that is deleted.
 pub(crate) fn references(table: &Table, fields: &Fields) -> Vec<(u16, Key, OnDelete)> {
     let one = |field: &Field| {
-        let Kind::Reference {
-            table: target,
-            on_delete,
-        } = field.kind
-        else {
+        let Kind::Reference { table: target, on_delete } = field.kind else {
             return None;
         };
         match fields.get(&field.number)? {
@@ -189,21 +164,14 @@ pub(crate) fn referrers(
     let mut found = Vec::new();
     for table in &schema.tables {
         for field in &table.fields {
-            let Kind::Reference {
-                table: target,
-                on_delete,
-            } = field.kind
-            else {
+            let Kind::Reference { table: target, on_delete } = field.kind else {
                 continue;
             };
             if target != key.0 {
                 continue;
             }
-            let sql = format!(
-                "SELECT id FROM {} WHERE {} = ?",
-                ident(&table.name),
-                ident(&field.name)
-            );
+            let sql =
+                format!("SELECT id FROM {} WHERE {} = ?", ident(&table.name), ident(&field.name));
             let mut statement = db.prepare_cached(&sql)?;
             let mut rows = statement.query((key.1.to_string(),))?;
             while let Some(row) = rows.next()? {
@@ -220,10 +188,7 @@ pub(crate) fn referrers(
     let mut rows = statement.query((key.0, key.1.0))?;
     while let Some(row) = rows.next()? {
         let (number, field): (u16, u16) = (row.get(0)?, row.get(2)?);
-        let kind = schema
-            .table(number)
-            .and_then(|t| t.field(field))
-            .map(|f| &f.kind);
+        let kind = schema.table(number).and_then(|t| t.field(field)).map(|f| &f.kind);
         if let Some(Kind::Reference { on_delete, .. }) = kind {
             found.push(((number, RowId(row.get(1)?)), *on_delete));
         }

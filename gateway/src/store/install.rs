@@ -22,18 +22,12 @@ const NEW_ID: &str = "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '
 pub(super) fn newest(db: &Connection) -> Result<Option<Arc<Schema>>, Problem> {
     let sql = "SELECT body FROM wadi_schema ORDER BY version DESC LIMIT 1";
     let body: Option<Vec<u8>> = db.query_row(sql, (), |row| row.get(0)).optional()?;
-    body.map(|body| decode("the schema", &body).map(Arc::new))
-        .transpose()
+    body.map(|body| decode("the schema", &body).map(Arc::new)).transpose()
 }
 
 /// Take a schema from the hub. Older than what is there: ignored.
 pub(super) fn install(work: &mut Work<'_>, schema: &Schema) -> Result<bool, Problem> {
-    if work
-        .ground
-        .schema
-        .as_ref()
-        .is_some_and(|held| held.version >= schema.version)
-    {
+    if work.ground.schema.as_ref().is_some_and(|held| held.version >= schema.version) {
         return Ok(false);
     }
     work.run(

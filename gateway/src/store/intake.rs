@@ -39,12 +39,7 @@ impl Store {
                 "{PENDING_CHANGES_MAX} changes wait for the hub here; the gateway must reach it first"
             ))
         } else {
-            let wanted = || {
-                batches
-                    .iter()
-                    .zip(&answers)
-                    .filter(|(_, answer)| answer.is_ok())
-            };
+            let wanted = || batches.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
             let take_all = |work: &mut Work<'_>| {
                 let mut groups = Vec::new();
                 wanted().try_for_each(|(batch, _)| take(work, batch, &mut groups))?;
@@ -57,10 +52,7 @@ impl Store {
             }
         };
         if let Err(reason) = outcome {
-            let busy = || IntakeError::Busy {
-                reason: reason.clone(),
-                retry_ms: BUSY_RETRY_MS,
-            };
+            let busy = || IntakeError::Busy { reason: reason.clone(), retry_ms: BUSY_RETRY_MS };
             answers
                 .iter_mut()
                 .filter(|answer| answer.is_ok())
@@ -72,36 +64,24 @@ impl Store {
 
 /// What must hold of a batch before anything of it is taken.
 fn check(batch: &Batch, own: DeviceId) -> Result<(), IntakeError> {
-    let refuse = |dot: Dot, why: &str| {
-        Err(IntakeError::Refused {
-            reason: format!("change {dot} {why}"),
-        })
-    };
+    let refuse =
+        |dot: Dot, why: &str| Err(IntakeError::Refused { reason: format!("change {dot} {why}") });
     let mut changes = batch.changes.as_slice();
     while let Some(first) = changes.first() {
         let len = usize::from(first.group.map_or(1, |group| group.len));
         let (group, rest) = match changes.split_at_checked(len) {
             Some(split) if len > 0 && len <= GROUP_CHANGES_MAX => split,
             _ => {
-                return refuse(
-                    first.dot,
-                    "is of a group that is not whole: offer the group whole",
-                );
+                return refuse(first.dot, "is of a group that is not whole: offer the group whole");
             }
         };
         let mut bytes = 0;
         for (at, change) in group.iter().enumerate() {
             let dot = change.dot;
-            let expected = Dot {
-                seq: first.dot.seq.saturating_add(at as u64),
-                ..first.dot
-            };
+            let expected = Dot { seq: first.dot.seq.saturating_add(at as u64), ..first.dot };
             let whole = first.group.is_none_or(|group| group.first == first.dot.seq);
             if dot != expected || change.group != first.group || !whole {
-                return refuse(
-                    dot,
-                    "is of a group that is not whole: offer the group whole",
-                );
+                return refuse(dot, "is of a group that is not whole: offer the group whole");
             }
             if dot.seq == 0 || dot.seq > i64::MAX as u64 {
                 return refuse(dot, "has an impossible sequence");
@@ -126,10 +106,7 @@ fn check(batch: &Batch, own: DeviceId) -> Result<(), IntakeError> {
         }
         // It must fit one changeset, since a group is never split.
         if bytes > CHANGESET_BYTES_MAX / 2 {
-            return refuse(
-                first.dot,
-                "is of a group of too many bytes: make smaller groups",
-            );
+            return refuse(first.dot, "is of a group of too many bytes: make smaller groups");
         }
         changes = rest;
     }
@@ -146,10 +123,7 @@ fn take(work: &mut Work<'_>, batch: &Batch, groups: &mut Vec<Members>) -> Result
             work.register(info)?;
         }
     }
-    for group in batch
-        .changes
-        .chunk_by(|a, b| a.group.is_some() && same_group(a, b))
-    {
+    for group in batch.changes.chunk_by(|a, b| a.group.is_some() && same_group(a, b)) {
         let mut members = Vec::new();
         for change in group {
             let dot = change.dot;
@@ -181,10 +155,7 @@ fn contain(work: &Work<'_>, change: &Change) -> Change {
     let mut change = change.clone();
     let bound_s = work.now_s.saturating_add(DRIFT_SECONDS_MAX);
     if work.ground.clock_confirmed && change.stamp.seconds > bound_s {
-        let ours = Stamp {
-            seconds: bound_s,
-            counter: 0,
-        };
+        let ours = Stamp { seconds: bound_s, counter: 0 };
         change.contained = Some(change.contained.map_or(ours, |theirs| theirs.min(ours)));
     }
     change
@@ -208,10 +179,7 @@ pub(crate) fn lay(work: &mut Work<'_>, groups: &[Members]) -> Result<(), Problem
             Err(reason) => leave(work, group, &reason)?,
         }
     }
-    let all: Lines = good
-        .iter()
-        .flat_map(|(_, lines)| lines.iter().copied())
-        .collect();
+    let all: Lines = good.iter().flat_map(|(_, lines)| lines.iter().copied()).collect();
     if work.attempt("lay", |work| lay_lines(work, &all))?.is_ok() {
         return Ok(());
     }
@@ -263,10 +231,7 @@ fn leave(work: &mut Work<'_>, group: &Members, reason: &str) -> Result<(), Probl
 
 fn is_misfit(error: &rusqlite::Error) -> bool {
     use ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
-    matches!(
-        error.sqlite_error_code(),
-        Some(ConstraintViolation | TooBig | TypeMismatch)
-    )
+    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
 }
 
 /// Try again what could not be laid: a schema has come.

@@ -83,9 +83,7 @@ impl Counts {
 
 /// The ledger of a database file, beside a running gateway or without one.
 pub fn read(path: &Path) -> Result<Ledger, StoreError> {
-    open_to_read(path)
-        .and_then(|db| of(&db))
-        .map_err(|problem| problem.at(path))
+    open_to_read(path).and_then(|db| of(&db)).map_err(|problem| problem.at(path))
 }
 
 impl Store {
@@ -122,9 +120,7 @@ fn of(db: &Connection) -> Result<Ledger, Problem> {
         "SELECT count(*) FROM wadi_change WHERE custody = 1 AND brought AND hub_seq IS NULL";
     let unplaced: i64 = db.query_row(unplaced, (), |row| row.get(0))?;
     if unplaced > 0 {
-        ledger.faults.push(format!(
-            "{unplaced} committed changes without a hub sequence"
-        ));
+        ledger.faults.push(format!("{unplaced} committed changes without a hub sequence"));
     }
     Ok(ledger)
 }
@@ -137,14 +133,9 @@ fn of_run(db: &Connection, id: i64) -> Result<Option<RunLedger>, Problem> {
     let mut rows = statement.query((id,))?;
     while let Some(row) = rows.next()? {
         let (first, last): (i64, i64) = (row.get(2)?, row.get(3)?);
-        run.first = if run.first == 0 {
-            first as u64
-        } else {
-            run.first.min(first as u64)
-        };
+        run.first = if run.first == 0 { first as u64 } else { run.first.min(first as u64) };
         run.last = run.last.max(last as u64);
-        run.counts
-            .add(Custody::of(row.get(0)?), row.get::<_, i64>(1)? as u64);
+        run.counts.add(Custody::of(row.get(0)?), row.get::<_, i64>(1)? as u64);
     }
     if run.last == 0 {
         return Ok(None);
@@ -156,11 +147,7 @@ fn of_run(db: &Connection, id: i64) -> Result<Option<RunLedger>, Problem> {
          WHERE seq > before + 1",
     )?;
     let gaps = statement.query_map((id,), |row| {
-        Ok((
-            row.get::<_, i64>(0)? as u64,
-            row.get::<_, i64>(1)? as u64,
-            row.get(2)?,
-        ))
+        Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, row.get(2)?))
     })?;
     run.gaps = gaps.collect::<Result<_, _>>()?;
     Ok(Some(run))

@@ -27,9 +27,7 @@ pub(crate) fn parse_list(text: &str) -> Result<Vec<Cell>, BadLiteral> {
         if after.is_empty() {
             return Ok(cells);
         }
-        rest = after
-            .strip_prefix(',')
-            .ok_or(BadLiteral(text.len() - after.len()))?;
+        rest = after.strip_prefix(',').ok_or(BadLiteral(text.len() - after.len()))?;
     }
 }
 
@@ -82,10 +80,7 @@ fn parse_blob(text: &str) -> Option<(Cell, &str)> {
         .chunks_exact(2)
         .map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?))
         .collect();
-    Some((
-        Cell::Text(String::from_utf8_lossy(&bytes?).into_owned()),
-        rest,
-    ))
+    Some((Cell::Text(String::from_utf8_lossy(&bytes?).into_owned()), rest))
 }
 
 #[cfg(test)]

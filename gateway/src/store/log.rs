@@ -36,24 +36,12 @@ const COLUMNS: &str = "id, body, custody, hub_seq, brought";
 type Columns = (i64, Vec<u8>, i64, Option<i64>, bool);
 
 fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
-    Ok((
-        row.get(0)?,
-        row.get(1)?,
-        row.get(2)?,
-        row.get(3)?,
-        row.get(4)?,
-    ))
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
 }
 
 fn entry((id, body, custody, seq, brought): Columns) -> Result<Entry, Problem> {
     let change = decode("a change", &body)?;
-    Ok(Entry {
-        id,
-        change,
-        custody: Custody::of(custody),
-        seq: seq.unwrap_or(0) as u64,
-        brought,
-    })
+    Ok(Entry { id, change, custody: Custody::of(custody), seq: seq.unwrap_or(0) as u64, brought })
 }
 
 /// Append a change, as received; its local id. It waits for the hub.
@@ -103,19 +91,13 @@ pub(crate) fn overlay(work: &Work<'_>, key: Key) -> Result<Vec<Entry>, Problem> 
     let sql = format!(
         "SELECT {COLUMNS} FROM wadi_change WHERE tbl = ? AND row = ? AND laid = 1 ORDER BY id"
     );
-    work.all(&sql, (key.0, key.1.0), columns)?
-        .into_iter()
-        .map(entry)
-        .collect()
+    work.all(&sql, (key.0, key.1.0), columns)?.into_iter().map(entry).collect()
 }
 
 /// The changes that could not be laid, in order of arrival.
 pub(crate) fn unlaid(work: &Work<'_>) -> Result<Vec<Entry>, Problem> {
     let sql = format!("SELECT {COLUMNS} FROM wadi_change WHERE laid = 2 ORDER BY id");
-    work.all(&sql, (), columns)?
-        .into_iter()
-        .map(entry)
-        .collect()
+    work.all(&sql, (), columns)?.into_iter().map(entry).collect()
 }
 
 /// Dots of changes to a row that could not be laid.

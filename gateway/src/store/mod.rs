@@ -197,15 +197,11 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection, &Ground) -> Result<T, Problem>,
     ) -> Result<T, StoreError> {
-        let outcome = self
-            .db
-            .unchecked_transaction()
-            .map_err(Problem::from)
-            .and_then(|tx| {
-                let value = work(&tx, &self.ground)?;
-                tx.commit()?;
-                Ok(value)
-            });
+        let outcome = self.db.unchecked_transaction().map_err(Problem::from).and_then(|tx| {
+            let value = work(&tx, &self.ground)?;
+            tx.commit()?;
+            Ok(value)
+        });
         outcome.map_err(|problem| problem.at(&self.path))
     }
 
@@ -228,9 +224,7 @@ impl Store {
         now_s: u64,
         work: impl FnOnce(&mut Work<'_>) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        let tx = self
-            .db
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut session = Work::begin(tx, self.ground.clone(), now_s)?;
         session.note_lock_waits(self.lock_waits)?;
         drain::drain(&mut session)?;

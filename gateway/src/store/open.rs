@@ -149,10 +149,8 @@ fn migrate(tx: &Transaction<'_>, opening: &Opening) -> Result<(), Problem> {
 /// gives a sequence twice. Runs in which nothing was changed are left out of the
 /// line, which travels; the feed's own line keeps them.
 fn draw_run(tx: &Transaction<'_>, opening: &Opening) -> Result<(), Problem> {
-    let (site, gateway, device, old, feed_seq) = tx.query_row(
-        "SELECT site, gateway, device, run, feed_seq FROM wadi_store",
-        (),
-        |row| {
+    let (site, gateway, device, old, feed_seq) =
+        tx.query_row("SELECT site, gateway, device, run, feed_seq FROM wadi_store", (), |row| {
             let site: String = row.get(0)?;
             Ok((
                 site,
@@ -161,17 +159,13 @@ fn draw_run(tx: &Transaction<'_>, opening: &Opening) -> Result<(), Problem> {
                 row.get::<_, i64>(3)?,
                 row.get::<_, i64>(4)?,
             ))
-        },
-    )?;
+        })?;
     if site != opening.site || gateway != opening.gateway.0 {
         return Err(Problem::OtherGateway { site, gateway });
     }
     let mut run = RunId::from_random(opening.random[1]);
     // A number drawn before (48 bits: a test's generator rather than chance).
-    while tx
-        .prepare("SELECT 1 FROM wadi_life WHERE run = ?")?
-        .exists((run.0 as i64,))?
-    {
+    while tx.prepare("SELECT 1 FROM wadi_life WHERE run = ?")?.exists((run.0 as i64,))? {
         run = RunId::from_random((run.0 << 16).wrapping_add(1 << 16));
     }
     let last: i64 = tx.query_row(
@@ -187,11 +181,7 @@ fn draw_run(tx: &Transaction<'_>, opening: &Opening) -> Result<(), Problem> {
             .query_row(
                 "SELECT parent_run, parent_seq FROM wadi_run WHERE device = ? AND run = ?",
                 (device, old),
-                |row| {
-                    Ok(row
-                        .get::<_, Option<i64>>(0)?
-                        .zip(row.get::<_, Option<i64>>(1)?))
-                },
+                |row| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get::<_, Option<i64>>(1)?)),
             )
             .optional()?
             .flatten();
@@ -204,13 +194,7 @@ fn draw_run(tx: &Transaction<'_>, opening: &Opening) -> Result<(), Problem> {
     };
     tx.execute(
         "INSERT INTO wadi_run (device, run, parent_run, parent_seq, label) VALUES (?, ?, ?, ?, ?)",
-        (
-            device,
-            run.0 as i64,
-            parent.map(|p| p.0),
-            parent.map(|p| p.1),
-            &opening.site,
-        ),
+        (device, run.0 as i64, parent.map(|p| p.0), parent.map(|p| p.1), &opening.site),
     )?;
     tx.execute(
         "INSERT INTO wadi_life (run, before, feed_from, began_s) VALUES (?, nullif(?, 0), ?, ?)",
@@ -290,9 +274,7 @@ pub(super) fn run_info(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<R
     Ok(RunInfo {
         device: DeviceId(row.get::<_, i64>(at)? as u64),
         run: RunId(row.get::<_, i64>(at + 1)? as u64),
-        parent: parent
-            .zip(parent_seq)
-            .map(|(run, seq)| (RunId(run as u64), seq as u64)),
+        parent: parent.zip(parent_seq).map(|(run, seq)| (RunId(run as u64), seq as u64)),
         label: row.get(at + 4)?,
     })
 }

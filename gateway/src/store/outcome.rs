@@ -42,9 +42,7 @@ pub(super) fn of_round(
     for (count, outcome) in outcomes {
         for step in 0..u64::from(*count) {
             let Some(&id) = changes.get(at) else {
-                return Err(Problem::Damaged(
-                    "the round's changes are not those stored".into(),
-                ));
+                return Err(Problem::Damaged("the round's changes are not those stored".into()));
             };
             let reason = verdicts.iter().find(|(index, _)| *index as usize == at);
             let found = work.one(&format!("{SUBJECT} WHERE id = ?"), (id,), subject)?;
@@ -82,10 +80,7 @@ pub(super) fn of_notices(
     if released {
         let held = format!("{SUBJECT} WHERE custody = 3 AND custody <> 1");
         for subject in work.all(&held, (), subject)? {
-            work.run(
-                "UPDATE wadi_change SET custody = 0 WHERE id = ?",
-                (subject.id,),
-            )?;
+            work.run("UPDATE wadi_change SET custody = 0 WHERE id = ?", (subject.id,))?;
             dirty.extend(subject.key);
         }
     }
@@ -95,9 +90,7 @@ pub(super) fn of_notices(
 /// In a stretch the sequences count up.
 fn later(outcome: &Outcome, step: u64) -> Outcome {
     match outcome {
-        Outcome::Applied { seq } => Outcome::Applied {
-            seq: seq.saturating_add(step),
-        },
+        Outcome::Applied { seq } => Outcome::Applied { seq: seq.saturating_add(step) },
         other => other.clone(),
     }
 }
@@ -132,14 +125,7 @@ fn apply(
     work.run(
         "UPDATE wadi_change SET custody = ?, hub_seq = coalesce(?, hub_seq),
          brought = coalesce(?, brought), laid = ?, reason = ? WHERE id = ?",
-        (
-            custody as i64,
-            seq.map(|seq| seq as i64),
-            brought,
-            laid,
-            reason,
-            subject.id,
-        ),
+        (custody as i64, seq.map(|seq| seq as i64), brought, laid, reason, subject.id),
     )?;
     count(work, subject.custody, custody);
     Ok(())
@@ -195,17 +181,8 @@ fn remember(work: &Work<'_>, run: i64, first: i64, last: i64) -> Result<(), Prob
         |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)),
     )?;
     let (least, greatest) = joined.unwrap_or((None, None));
-    work.run(
-        &format!("DELETE FROM wadi_known WHERE {touching}"),
-        (run, first, last),
-    )?;
-    let (first, last) = (
-        least.unwrap_or(first).min(first),
-        greatest.unwrap_or(last).max(last),
-    );
-    work.run(
-        "INSERT INTO wadi_known (run, first, last) VALUES (?, ?, ?)",
-        (run, first, last),
-    )?;
+    work.run(&format!("DELETE FROM wadi_known WHERE {touching}"), (run, first, last))?;
+    let (first, last) = (least.unwrap_or(first).min(first), greatest.unwrap_or(last).max(last));
+    work.run("INSERT INTO wadi_known (run, first, last) VALUES (?, ?, ?)", (run, first, last))?;
     Ok(())
 }

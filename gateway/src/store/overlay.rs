@@ -174,19 +174,11 @@ impl Laid {
         // What cannot be typed is here only if the hub took it under another schema:
         // its values come with that.
         let typed = |entry: Entry| {
-            interpret(schema, &entry.change)
-                .ok()
-                .map(|change| Entry { change, ..entry })
+            interpret(schema, &entry.change).ok().map(|change| Entry { change, ..entry })
         };
-        let overlay: Vec<Entry> = log::overlay(work, key)?
-            .into_iter()
-            .filter_map(typed)
-            .collect();
+        let overlay: Vec<Entry> = log::overlay(work, key)?.into_iter().filter_map(typed).collect();
         let mut laid = Laid {
-            sight: Sight {
-                review: meta.review.clone(),
-                ..Sight::default()
-            },
+            sight: Sight { review: meta.review.clone(), ..Sight::default() },
             deleted: base.as_ref().is_some_and(|base| !base.live),
             image: base.as_ref().map(|base| base.fields.clone()),
             meta,
@@ -222,26 +214,15 @@ impl Laid {
         let resolved = resolve(table, self.base.as_ref(), &placed, &work.ground.lines);
         let existence = &resolved.existence;
         self.image = existence.inserted.then(|| {
-            let values = resolved
-                .fields
-                .iter()
-                .filter(|field| !field.value.is_null());
-            values
-                .map(|field| (field.field, field.value.clone()))
-                .collect()
+            let values = resolved.fields.iter().filter(|field| !field.value.is_null());
+            values.map(|field| (field.field, field.value.clone())).collect()
         });
         self.deleted = !existence.live() && (existence.inserted || self.deleted);
         let shown = resolved.fields.iter().flat_map(|field| &field.candidates);
         let shown = shown.chain(&existence.candidates).chain(&existence.deletes);
         self.sight.above = seen::newest(shown.map(|&at| rest[at].1.order()).collect());
-        let review = resolved
-            .fields
-            .iter()
-            .filter(|field| field.review)
-            .map(|field| field.field);
-        self.sight
-            .review
-            .extend(existence.review.then_some(0).into_iter().chain(review));
+        let review = resolved.fields.iter().filter(|field| field.review).map(|field| field.field);
+        self.sight.review.extend(existence.review.then_some(0).into_iter().chain(review));
         self.sight.review.sort_unstable();
         self.sight.review.dedup();
         self.resolved = Some(resolved);
@@ -249,12 +230,8 @@ impl Laid {
 
     fn mark(&mut self, work: &Work<'_>, key: Key) -> Result<(), Problem> {
         let open = |entry: &&Entry| !matches!(entry.custody, Custody::Pending | Custody::Committed);
-        self.sight.marked = self
-            .overlay
-            .iter()
-            .filter(open)
-            .map(|entry| entry.change.dot)
-            .collect();
+        self.sight.marked =
+            self.overlay.iter().filter(open).map(|entry| entry.change.dot).collect();
         self.sight.marked.extend(log::unlaid_dots(work, key)?);
         self.sight.marked.sort_unstable();
         Ok(())
@@ -265,16 +242,8 @@ impl Laid {
         let Some(resolved) = &self.resolved else {
             return Vec::new();
         };
-        let deletes = self
-            .overlay
-            .iter()
-            .map(|entry| &entry.change)
-            .filter(|c| c.op == Op::Delete);
-        if resolved.existence.deletes.is_empty() {
-            Vec::new()
-        } else {
-            deletes.collect()
-        }
+        let deletes = self.overlay.iter().map(|entry| &entry.change).filter(|c| c.op == Op::Delete);
+        if resolved.existence.deletes.is_empty() { Vec::new() } else { deletes.collect() }
     }
 }
 

@@ -57,11 +57,7 @@ fn usable(ground: &Ground, page: &Page) -> Result<(), String> {
             let field = table.field(*number);
             let field = field.ok_or_else(|| format!("{}: no field {number}", name()))?;
             if !fits(field, value) {
-                return Err(format!(
-                    "{}: {value} does not fit field {}",
-                    name(),
-                    field.name
-                ));
+                return Err(format!("{}: {value} does not fit field {}", name(), field.name));
             }
         }
         if row.state != RowState::Live && row.version == 0 {
@@ -69,9 +65,7 @@ fn usable(ground: &Ground, page: &Page) -> Result<(), String> {
         }
     }
     let spans = page.known.iter().flat_map(|runs| &runs.spans);
-    match spans
-        .clone()
-        .find(|(first, last)| *first == 0 || first > last || *last > i64::MAX as u64)
+    match spans.clone().find(|(first, last)| *first == 0 || first > last || *last > i64::MAX as u64)
     {
         Some((first, last)) => Err(format!("stretch of dots {first} to {last}")),
         None => Ok(()),
@@ -100,10 +94,7 @@ pub(super) fn finish(
             .map_err(|error| Problem::Damaged(format!("the staged page: {error}")))?
     } else {
         // Nothing moves but custody.
-        Page {
-            to: work.ground.round.cursors,
-            ..Page::default()
-        }
+        Page { to: work.ground.round.cursors, ..Page::default() }
     };
     if let Some(schema) = &page.schema
         && install::install(work, schema)?
@@ -111,13 +102,7 @@ pub(super) fn finish(
         intake::lay_again(work)?;
     }
     let mut dirty = BTreeSet::new();
-    outcome::of_round(
-        work,
-        changes,
-        &committed.outcomes,
-        &page.verdicts,
-        &mut dirty,
-    )?;
+    outcome::of_round(work, changes, &committed.outcomes, &page.verdicts, &mut dirty)?;
     outcome::of_notices(work, &page.notices, &mut dirty)?;
     outcome::of_known(work, &page.known, &mut dirty)?;
     if paged {

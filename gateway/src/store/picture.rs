@@ -88,11 +88,7 @@ impl Graph {
     ) -> Result<usize, Problem> {
         let table = table_of(schema, key.0)?;
         let laid = Laid::load(work, schema, key)?;
-        let before = if laid.meta.is_shown() {
-            image::read(&work.tx, table, key.1)?
-        } else {
-            None
-        };
+        let before = if laid.meta.is_shown() { image::read(&work.tx, table, key.1)? } else { None };
         for fields in [&before, &laid.image].into_iter().flatten() {
             for (_, target, _) in references(table, fields) {
                 let meta = Meta::load(&work.tx, target)?;
@@ -103,13 +99,7 @@ impl Graph {
             }
         }
         let at = self.nodes.len();
-        self.nodes.push(Node {
-            key,
-            laid,
-            before,
-            expanded: false,
-            asked: false,
-        });
+        self.nodes.push(Node { key, laid, before, expanded: false, asked: false });
         self.index.insert(key, at);
         Ok(at)
     }
@@ -120,10 +110,7 @@ impl Graph {
         };
         let known =
             |(field, target, on_delete)| self.index.get(&target).map(|&at| (field, at, on_delete));
-        references(table, fields)
-            .into_iter()
-            .filter_map(known)
-            .collect()
+        references(table, fields).into_iter().filter_map(known).collect()
     }
 
     fn judged(&self, work: &Work<'_>, schema: &Schema) -> Vec<deletion::Node> {
@@ -138,10 +125,7 @@ impl Graph {
             deletion::Node {
                 deleted: node.laid.deleted,
                 survives: survives.map(|&(_, at, _)| at).collect(),
-                references: targets
-                    .iter()
-                    .map(|&(_, at, on_delete)| (at, on_delete))
-                    .collect(),
+                references: targets.iter().map(|&(_, at, on_delete)| (at, on_delete)).collect(),
             }
         };
         self.nodes.iter().map(judge).collect()
@@ -185,11 +169,8 @@ impl Graph {
         if meta.shown == Shown::Hidden
             && let Some(image) = &laid.image
         {
-            hidden_refs.extend(
-                references(table, image)
-                    .into_iter()
-                    .map(|(f, target, _)| (f, target)),
-            );
+            hidden_refs
+                .extend(references(table, image).into_iter().map(|(f, target, _)| (f, target)));
         }
         meta.base = keep_base(laid, &meta, fields.as_ref());
         meta.sight = laid.sight.clone();
@@ -197,11 +178,7 @@ impl Graph {
             meta.sight.review.clear();
         }
         let changed = node.before != fields;
-        let more = meta
-            .sight
-            .above
-            .iter()
-            .any(|dot| !laid.meta.sight.above.contains(dot))
+        let more = meta.sight.above.iter().any(|dot| !laid.meta.sight.above.contains(dot))
             || meta.sight.marked != laid.meta.sight.marked
             || meta.sight.review != laid.meta.sight.review;
         if changed || more || forced {
@@ -238,11 +215,7 @@ fn survives(work: &Work<'_>, schema: &Schema, child: &Node, parent: &Laid) -> bo
     if deletes.is_empty() {
         // The hub deleted the parent without knowing of what is laid here: it
         // stays on the screen until the hub has decided about it.
-        return child
-            .laid
-            .overlay
-            .iter()
-            .any(|entry| entry.change.op != Op::Delete);
+        return child.laid.overlay.iter().any(|entry| entry.change.op != Op::Delete);
     }
     let policy = schema.table(child.key.0).map(|table| table.delete);
     policy != Some(DeletePolicy::DeleteWins)
@@ -251,10 +224,7 @@ fn survives(work: &Work<'_>, schema: &Schema, child: &Node, parent: &Laid) -> bo
 
 /// Whether a delete had not seen some change of a row that would go with it.
 fn missed(work: &Work<'_>, child: &Node, delete: &Change) -> bool {
-    let seen = delete
-        .closure
-        .iter()
-        .find(|row| (row.table, row.row) == child.key);
+    let seen = delete.closure.iter().find(|row| (row.table, row.row) == child.key);
     let seen_seq = seen.map_or(0, |row| seen::expand(&work.ground, row.seen.version));
     let base = child.laid.base.is_some() && child.laid.meta.version > seen_seq;
     base || child.laid.overlay.iter().any(|entry| {
@@ -266,10 +236,7 @@ fn missed(work: &Work<'_>, child: &Node, delete: &Change) -> bool {
 }
 
 fn store_refs(work: &Work<'_>, key: Key, refs: &[(u16, Key)]) -> Result<(), Problem> {
-    work.run(
-        "DELETE FROM wadi_ref WHERE tbl = ? AND row = ?",
-        (key.0, key.1.0),
-    )?;
+    work.run("DELETE FROM wadi_ref WHERE tbl = ? AND row = ?", (key.0, key.1.0))?;
     for (field, target) in refs {
         work.run(
             "INSERT INTO wadi_ref (tbl, row, field, target_tbl, target_row) VALUES (?, ?, ?, ?, ?)",

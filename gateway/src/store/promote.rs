@@ -22,11 +22,7 @@ pub(super) fn promoted(work: &Work<'_>) -> Result<BTreeSet<i64>, Problem> {
     let Some(schema) = work.schema() else {
         return Ok(chosen);
     };
-    for table in schema
-        .tables
-        .iter()
-        .filter(|table| table.lane == Lane::Urgent)
-    {
+    for table in schema.tables.iter().filter(|table| table.lane == Lane::Urgent) {
         let seeds: Vec<i64> = work.all(
             "SELECT id FROM wadi_change WHERE custody = 0 AND laid = 1 AND tbl = ? ORDER BY id LIMIT ?",
             (table.number, CHANGESET_CHANGES_MAX as i64),
@@ -54,11 +50,10 @@ fn bring(
         if !chosen.insert(id) {
             continue;
         }
-        let found: Option<(Vec<u8>, i64)> = work.one(
-            "SELECT body, run FROM wadi_change WHERE id = ?",
-            (id,),
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
+        let found: Option<(Vec<u8>, i64)> =
+            work.one("SELECT body, run FROM wadi_change WHERE id = ?", (id,), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
         let Some((body, run)) = found else { continue };
         let change: Change = decode("a change", &body)?;
         let (first, last) = change.group_span();
@@ -84,10 +79,7 @@ fn rows(schema: &Schema, change: &Change) -> Vec<Key> {
     let Ok(change) = interpret(schema, change) else {
         return Vec::new();
     };
-    let Some(table) = change
-        .table_number()
-        .and_then(|number| schema.table(number))
-    else {
+    let Some(table) = change.table_number().and_then(|number| schema.table(number)) else {
         return Vec::new();
     };
     let mut rows = vec![(table.number, change.row)];

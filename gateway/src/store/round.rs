@@ -96,11 +96,7 @@ impl Store {
                 .any(|write| matches!(write, Write::Finish { committed, .. } if committed.more));
             let state = step.next.clone();
             for say in step.committed() {
-                answer.messages.push(message::encode(&state.message(
-                    &say,
-                    self.ground.run,
-                    &body,
-                )));
+                answer.messages.push(message::encode(&state.message(&say, self.ground.run, &body)));
             }
         }
         Ok(answer)
@@ -114,16 +110,9 @@ fn begin(work: &mut Work<'_>) -> Result<Vec<GatewayStep>, Problem> {
         content: content_hash(&batch),
         bytes: body.len() as u32,
         changes: ids.len() as u32,
-        schema: work
-            .ground
-            .schema
-            .as_ref()
-            .map_or(0, |schema| schema.version),
+        schema: work.ground.schema.as_ref().map_or(0, |schema| schema.version),
     };
-    work.run(
-        "UPDATE wadi_round SET body = ?, changes = ?",
-        (body, encode(&ids)),
-    )?;
+    work.run("UPDATE wadi_round SET body = ?, changes = ?", (body, encode(&ids)))?;
     let step = work.ground.round.clone().step(Input::Begin(changeset));
     store(work, &step)?;
     Ok(vec![step])
@@ -172,29 +161,23 @@ fn drop_page(work: &Work<'_>) -> Result<(), Problem> {
 fn drop_round(work: &Work<'_>) -> Result<(), Problem> {
     drop_page(work)?;
     let none = encode(&Vec::<i64>::new());
-    work.run("UPDATE wadi_round SET body = x'', changes = ?", (none,))
-        .map(drop)
+    work.run("UPDATE wadi_round SET body = x'', changes = ?", (none,)).map(drop)
 }
 
 fn body(db: &Connection) -> Result<Vec<u8>, Problem> {
-    Ok(db
-        .prepare_cached("SELECT body FROM wadi_round")?
-        .query_row((), |row| row.get(0))?)
+    Ok(db.prepare_cached("SELECT body FROM wadi_round")?.query_row((), |row| row.get(0))?)
 }
 
 /// Whether changes wait that no open round carries.
 fn is_pending(db: &Connection) -> Result<bool, Problem> {
-    let carried: Vec<u8> = db
-        .prepare_cached("SELECT changes FROM wadi_round")?
-        .query_row((), |row| row.get(0))?;
+    let carried: Vec<u8> =
+        db.prepare_cached("SELECT changes FROM wadi_round")?.query_row((), |row| row.get(0))?;
     let carried: Vec<i64> = decode("the round's changes", &carried)?;
     // Everything that is carried is pending still.
     let sql = "SELECT count(*) FROM (
                    SELECT 1 FROM wadi_change WHERE custody = 0 AND custody <> 1 LIMIT ?)";
     let enough = carried.len() as i64 + 1;
-    let found: i64 = db
-        .prepare_cached(sql)?
-        .query_row((enough,), |row| row.get(0))?;
+    let found: i64 = db.prepare_cached(sql)?.query_row((enough,), |row| row.get(0))?;
     Ok(found == enough)
 }
 

@@ -17,14 +17,7 @@ use super::overlay::{Meta, State};
 /// here claims nothing.
 pub(crate) fn version(ground: &Ground, schema: &Schema, key: Key, meta: &Meta) -> RowVersion {
     let seq = effective(ground, schema, key, meta);
-    if seq == 0 {
-        RowVersion::default()
-    } else {
-        RowVersion {
-            hub: ground.round.hub,
-            seq,
-        }
-    }
+    if seq == 0 { RowVersion::default() } else { RowVersion { hub: ground.round.hub, seq } }
 }
 
 /// The hub sequence up to which base holds every change of the row that the
@@ -40,19 +33,13 @@ pub(crate) fn effective(ground: &Ground, schema: &Schema, key: Key, meta: &Meta)
 
 /// How far base has the lane of a table.
 pub(crate) fn cursor(ground: &Ground, schema: &Schema, table: u16) -> u64 {
-    schema
-        .table(table)
-        .map_or(0, |table| ground.round.cursors[table.lane as usize])
+    schema.table(table).map_or(0, |table| ground.round.cursors[table.lane as usize])
 }
 
 /// A version as a sequence of our hub's lineage; 0 if it is of a hub run that
 /// was never heard here: claim less rather than more.
 pub(crate) fn expand(ground: &Ground, version: RowVersion) -> u64 {
-    if ground.hubs.contains(&version.hub) {
-        version.seq
-    } else {
-        0
-    }
+    if ground.hubs.contains(&version.hub) { version.seq } else { 0 }
 }
 
 /// What whoever makes the change `next` was shown of a row. What its own device
@@ -60,10 +47,7 @@ pub(crate) fn expand(ground: &Ground, version: RowVersion) -> u64 {
 pub(crate) fn of_row(ground: &Ground, schema: &Schema, key: Key, meta: &Meta, next: Dot) -> Seen {
     let mut above = meta.sight.above.clone();
     above.retain(|&dot| !ground.lines.earlier(dot, next));
-    Seen {
-        version: version(ground, schema, key, meta),
-        above,
-    }
+    Seen { version: version(ground, schema, key, meta), above }
 }
 
 /// The rows that are shown as going with a deleted one, and what was seen of them.
@@ -86,11 +70,7 @@ pub(crate) fn closure(
             let meta = Meta::load(db, child)?;
             if meta.is_shown() {
                 let seen = of_row(ground, schema, child, &meta, next);
-                rows.push(SeenRow {
-                    table: child.0,
-                    row: child.1,
-                    seen,
-                });
+                rows.push(SeenRow { table: child.0, row: child.1, seen });
                 queue.push(child);
             }
         }

@@ -76,17 +76,13 @@ const QUARANTINED_LISTED_MAX: usize = 100;
 
 /// The status of a database file.
 pub fn read(path: &Path) -> Result<Status, StoreError> {
-    open_to_read(path)
-        .and_then(|db| of(&db))
-        .map_err(|problem| problem.at(path))
+    open_to_read(path).and_then(|db| of(&db)).map_err(|problem| problem.at(path))
 }
 
 /// The schema of a database file, once the hub has sent one.
 pub fn schema(path: &Path) -> Result<Option<Schema>, StoreError> {
     let schema = open_to_read(path).and_then(|db| install::newest(&db));
-    schema
-        .map(|schema| schema.map(|schema| (*schema).clone()))
-        .map_err(|problem| problem.at(path))
+    schema.map(|schema| schema.map(|schema| (*schema).clone())).map_err(|problem| problem.at(path))
 }
 
 impl Store {
@@ -115,10 +111,7 @@ fn of(db: &Connection) -> Result<Status, Problem> {
     let mut rows = statement.query(())?;
     while let Some(row) = rows.next()? {
         let number: Option<u16> = row.get(0)?;
-        let table = schema
-            .as_ref()
-            .zip(number)
-            .and_then(|(schema, number)| schema.table(number));
+        let table = schema.as_ref().zip(number).and_then(|(schema, number)| schema.table(number));
         let name = table.map_or_else(|| "?".to_owned(), |table| table.name.clone());
         status.pending.push((name, row.get::<_, i64>(1)? as u64));
     }
@@ -180,10 +173,7 @@ fn quarantined(db: &Connection) -> Result<Vec<Quarantined>, Problem> {
             seq: row.get::<_, i64>(2)? as u64,
         };
         let reason: Option<String> = row.get(3)?;
-        Ok(Quarantined {
-            dot: dot.to_string(),
-            reason: reason.unwrap_or_default(),
-        })
+        Ok(Quarantined { dot: dot.to_string(), reason: reason.unwrap_or_default() })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

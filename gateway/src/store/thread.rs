@@ -231,10 +231,7 @@ impl Owner {
             Err(error) if error.problem.is_passing() => {
                 tracing::warn!("{error}");
                 let ignored = Some("the database cannot be written just now");
-                Ok(RoundAnswer {
-                    ignored,
-                    ..RoundAnswer::default()
-                })
+                Ok(RoundAnswer { ignored, ..RoundAnswer::default() })
             }
             other => other,
         }

@@ -24,15 +24,9 @@ pub(crate) struct Work<'s> {
 impl<'s> Work<'s> {
     /// Begin: captures off.
     pub fn begin(tx: Transaction<'s>, ground: Ground, now_s: u64) -> Result<Work<'s>, Problem> {
-        tx.prepare_cached("UPDATE wadi_switch SET capturing = 0")?
-            .execute(())?;
+        tx.prepare_cached("UPDATE wadi_switch SET capturing = 0")?.execute(())?;
         let stored = (ground.feed_seq, encode(&ground.clock));
-        Ok(Work {
-            tx,
-            ground,
-            now_s,
-            stored,
-        })
+        Ok(Work { tx, ground, now_s, stored })
     }
 
     /// Captures on, what memory holds written down, commit.
@@ -78,9 +72,7 @@ impl<'s> Work<'s> {
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, Problem> {
         let mut statement = self.prepare(sql)?;
-        let rows = statement
-            .query_map(params, read)?
-            .collect::<Result<Vec<T>, _>>()?;
+        let rows = statement.query_map(params, read)?.collect::<Result<Vec<T>, _>>()?;
         Ok(rows)
     }
 
@@ -115,19 +107,10 @@ impl<'s> Work<'s> {
             }
             _ => None,
         };
-        let label = if info.label.is_empty() {
-            &held.label
-        } else {
-            &info.label
-        };
+        let label = if info.label.is_empty() { &held.label } else { &info.label };
         self.run(
             "UPDATE wadi_run SET parent_run = ?, parent_seq = ?, label = ?, told = 1 WHERE id = ?",
-            (
-                parent.map(|p| p.0.0 as i64),
-                parent.map(|p| p.1 as i64),
-                label,
-                id,
-            ),
+            (parent.map(|p| p.0.0 as i64), parent.map(|p| p.1 as i64), label, id),
         )?;
         Arc::make_mut(&mut self.ground.lines).add(info);
         Ok(id)
@@ -138,12 +121,7 @@ impl<'s> Work<'s> {
         match self.run_id(device, run) {
             Some(id) => Ok(id),
             None => {
-                let info = RunInfo {
-                    device,
-                    run,
-                    parent: None,
-                    label: String::new(),
-                };
+                let info = RunInfo { device, run, parent: None, label: String::new() };
                 self.insert_run(&info, false)
             }
         }
@@ -202,9 +180,7 @@ impl<'s> Work<'s> {
 
 /// `PRAGMA data_version`: changes when another connection has committed.
 pub(crate) fn data_version(db: &Connection) -> Result<i64, Problem> {
-    Ok(db
-        .prepare_cached("PRAGMA data_version")?
-        .query_row((), |row| row.get(0))?)
+    Ok(db.prepare_cached("PRAGMA data_version")?.query_row((), |row| row.get(0))?)
 }
 
 /// Encode for a BLOB column.

@@ -38,10 +38,7 @@ pub fn gateway_list(store: &Store, as_json: bool, out: &mut dyn Write) -> Result
             .collect();
         return Ok(super::json(out, &Json::from(all))?);
     }
-    line(
-        out,
-        &["gateway", "site", "added", "heard", "rounds", "schema"],
-    )?;
+    line(out, &["gateway", "site", "added", "heard", "rounds", "schema"])?;
     for gateway in gateways {
         line(
             out,

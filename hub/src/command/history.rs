@@ -18,22 +18,16 @@ pub fn history(
     let history = store.history(table, row)?;
     if history.is_empty() {
         return Err(
-            StoreError::Refused(format!("{table} {row}: the hub never heard of this row")).into(),
+            StoreError::Refused(format!("{table} {row}: the hub never heard of this row")).into()
         );
     }
     line(
         out,
-        &[
-            "seq", "change", "device", "site", "stamp", "received", "op", "outcome", "fields",
-        ],
+        &["seq", "change", "device", "site", "stamp", "received", "op", "outcome", "fields"],
     )?;
     for past in &history {
         let stamp = past.change.order().0;
-        let seq = if past.seq == 0 {
-            "-".into()
-        } else {
-            past.seq.to_string()
-        };
+        let seq = if past.seq == 0 { "-".into() } else { past.seq.to_string() };
         line(
             out,
             &[

@@ -21,17 +21,7 @@ pub fn ledger(store: &Store, as_json: bool, out: &mut dyn Write) -> Result<bool,
 fn table(ledger: &Ledger, out: &mut dyn Write) -> Result<(), CommandError> {
     line(
         out,
-        &[
-            "device",
-            "run",
-            "label",
-            "first",
-            "last",
-            "committed",
-            "parked",
-            "quarantined",
-            "gaps",
-        ],
+        &["device", "run", "label", "first", "last", "committed", "parked", "quarantined", "gaps"],
     )?;
     for run in &ledger.runs {
         line(
@@ -60,23 +50,14 @@ fn gaps(run: &Run) -> String {
         return "-".into();
     }
     let span = |&(first, last): &(u64, u64)| {
-        if first == last {
-            first.to_string()
-        } else {
-            format!("{first}-{last}")
-        }
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
     };
     run.gaps.iter().map(span).collect::<Vec<_>>().join(",")
 }
 
 fn as_value(ledger: &Ledger) -> Json {
     let total = |count: fn(&Run) -> u64| ledger.runs.iter().map(count).sum::<u64>();
-    let missing = |run: &Run| {
-        run.gaps
-            .iter()
-            .map(|(first, last)| last - first + 1)
-            .sum::<u64>()
-    };
+    let missing = |run: &Run| run.gaps.iter().map(|(first, last)| last - first + 1).sum::<u64>();
     let runs: Vec<Json> = ledger
         .runs
         .iter()

@@ -64,21 +64,14 @@ impl From<ExportError> for CommandError {
 
 /// A word of the command line as an id.
 fn id<T: std::str::FromStr<Err = wadi_protocol::id::BadId>>(word: &str) -> Result<T, CommandError> {
-    word.parse().map_err(|error| CommandError::Word {
-        word: word.into(),
-        error,
-    })
+    word.parse().map_err(|error| CommandError::Word { word: word.into(), error })
 }
 
 /// One line of a list; what would break the line is shown as a space.
 fn line(out: &mut dyn Write, cells: &[&str]) -> io::Result<()> {
     let cells: Vec<String> = cells
         .iter()
-        .map(|cell| {
-            cell.chars()
-                .map(|sign| if sign.is_control() { ' ' } else { sign })
-                .collect()
-        })
+        .map(|cell| cell.chars().map(|sign| if sign.is_control() { ' ' } else { sign }).collect())
         .collect();
     writeln!(out, "{}", cells.join("\t"))
 }

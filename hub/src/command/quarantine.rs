@@ -19,12 +19,7 @@ pub fn quarantine_list(
         let all: Vec<Json> = all.iter().map(as_value).collect();
         return Ok(super::json(out, &Json::from(all))?);
     }
-    line(
-        out,
-        &[
-            "change", "table", "row", "device", "site", "received", "reason",
-        ],
-    )?;
+    line(out, &["change", "table", "row", "device", "site", "received", "reason"])?;
     for one in &all {
         line(
             out,
@@ -50,22 +45,11 @@ pub fn quarantine_show(store: &Store, dot: &str, out: &mut dyn Write) -> Result<
     writeln!(out, "change    {dot}")?;
     writeln!(out, "reason    {}", one.reason)?;
     writeln!(out, "device    {}, by site {}", one.label, one.site)?;
-    writeln!(
-        out,
-        "stamp     {}+{}",
-        text::time(stamp.seconds),
-        stamp.counter
-    )?;
+    writeln!(out, "stamp     {}+{}", text::time(stamp.seconds), stamp.counter)?;
     writeln!(out, "entered   {}", text::time(one.change.entered_s))?;
     writeln!(out, "received  {}", text::time(one.received_s))?;
     writeln!(out, "schema    {}", one.change.schema)?;
-    writeln!(
-        out,
-        "{:9} {} {}",
-        text::op(one.change.op),
-        one.table,
-        one.row
-    )?;
+    writeln!(out, "{:9} {} {}", text::op(one.change.op), one.table, one.row)?;
     for field in one.fields.lines() {
         writeln!(out, "          {field}")?;
     }

@@ -16,10 +16,7 @@ pub fn review_list(store: &Store, as_json: bool, out: &mut dyn Write) -> Result<
         let all: Vec<Json> = cases.iter().map(as_value).collect();
         return Ok(super::json(out, &Json::from(all))?);
     }
-    line(
-        out,
-        &["case", "table", "row", "field", "opened", "shown", "why"],
-    )?;
+    line(out, &["case", "table", "row", "field", "opened", "shown", "why"])?;
     for case in &cases {
         line(
             out,
@@ -42,22 +39,13 @@ pub fn review_show(store: &Store, number: u64, out: &mut dyn Write) -> Result<()
     let (case, candidates) = store.case(number)?;
     let field = field(store, &case)?;
     let (table, name) = &case.names;
-    writeln!(
-        out,
-        "case {number}: {table} {}, {name}: {}",
-        case.key.row, case.why
-    )?;
+    writeln!(out, "case {number}: {table} {}, {name}: {}", case.key.row, case.why)?;
     if candidates.is_empty() {
         let shown = text::value(field.as_ref(), &case.shown);
         writeln!(out, "shown: {shown}; settle it by --value")?;
         return Ok(());
     }
-    line(
-        out,
-        &[
-            "pick", "value", "device", "site", "stamp", "entered", "received", "change", "",
-        ],
-    )?;
+    line(out, &["pick", "value", "device", "site", "stamp", "entered", "received", "change", ""])?;
     for (pick, candidate) in (1..).zip(&candidates) {
         line(
             out,
@@ -66,11 +54,7 @@ pub fn review_show(store: &Store, number: u64, out: &mut dyn Write) -> Result<()
                 &says(field.as_ref(), candidate),
                 &candidate.label,
                 &candidate.site,
-                &format!(
-                    "{}+{}",
-                    text::time(candidate.stamp.seconds),
-                    candidate.stamp.counter
-                ),
+                &format!("{}+{}", text::time(candidate.stamp.seconds), candidate.stamp.counter),
                 &text::time(candidate.entered_s),
                 &text::time(candidate.received_s),
                 &candidate.dot.to_string(),
@@ -96,17 +80,12 @@ pub fn review_settle(
         _ => return Err(StoreError::Refused("settle by --pick or by --value".into()).into()),
     };
     let seq = store.settle(number, &decision, now_s)?;
-    Ok(writeln!(
-        out,
-        "case {number} is settled, at sequence {seq}"
-    )?)
+    Ok(writeln!(out, "case {number} is settled, at sequence {seq}")?)
 }
 
 fn field(store: &Store, case: &Case) -> Result<Option<Field>, CommandError> {
     let schema = store.schema()?;
-    let table = schema
-        .as_ref()
-        .and_then(|schema| schema.table(case.key.table));
+    let table = schema.as_ref().and_then(|schema| schema.table(case.key.table));
     Ok(table.and_then(|table| table.field(case.field)).cloned())
 }
 

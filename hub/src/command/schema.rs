@@ -8,9 +8,7 @@ use crate::store::{Store, StoreError};
 
 /// Say whether a file could be published.
 pub fn schema_check(store: &Store, file: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-    let change = store
-        .check_schema(&read(file)?)
-        .map_err(|error| about(file, error))?;
+    let change = store.check_schema(&read(file)?).map_err(|error| about(file, error))?;
     let says = match change {
         Change::Same(version) => format!("published as version {version}"),
         Change::Next(version) => format!("good, would be version {version}"),
@@ -25,9 +23,7 @@ pub fn schema_publish(
     now_s: u64,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let change = store
-        .publish_schema(&read(file)?, now_s)
-        .map_err(|error| about(file, error))?;
+    let change = store.publish_schema(&read(file)?, now_s).map_err(|error| about(file, error))?;
     let says = match change {
         Change::Same(version) => format!("is version {version} already, nothing to do"),
         Change::Next(version) => format!("published as version {version}"),

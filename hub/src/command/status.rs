@@ -27,25 +27,10 @@ pub fn status(
         "run {}, sequence {}: {} changes applied, {} parked, {} in quarantine",
         status.run, status.head, status.durable, status.parked, status.quarantined
     )?;
-    writeln!(
-        out,
-        "{} conflicts, {} cases for people",
-        status.conflicts, status.reviews
-    )?;
-    let rows: Vec<String> = status
-        .tables
-        .iter()
-        .map(|(name, rows)| format!("{name} {rows}"))
-        .collect();
-    writeln!(
-        out,
-        "rows: {}",
-        if rows.is_empty() {
-            "-".into()
-        } else {
-            rows.join(", ")
-        }
-    )?;
+    writeln!(out, "{} conflicts, {} cases for people", status.conflicts, status.reviews)?;
+    let rows: Vec<String> =
+        status.tables.iter().map(|(name, rows)| format!("{name} {rows}")).collect();
+    writeln!(out, "rows: {}", if rows.is_empty() { "-".into() } else { rows.join(", ") })?;
     if status.sites.is_empty() {
         writeln!(out, "no gateways: run `wadi-hub gateway add SITE`")?;
         return Ok(());
@@ -53,16 +38,7 @@ pub fn status(
     writeln!(out)?;
     line(
         out,
-        &[
-            "gateway",
-            "site",
-            "heard",
-            "rounds",
-            "backlog",
-            "to fetch",
-            "parked",
-            "quarantined",
-        ],
+        &["gateway", "site", "heard", "rounds", "behind", "to fetch", "parked", "quarantined"],
     )?;
     for site in &status.sites {
         line(
@@ -72,7 +48,7 @@ pub fn status(
                 &site.gateway.site,
                 &ago(site.gateway.heard_s, now_s),
                 &site.gateway.rounds.to_string(),
-                &site.backlog.to_string(),
+                &site.sequences_behind.to_string(),
                 if site.behind { "yes" } else { "no" },
                 &site.parked.to_string(),
                 &site.quarantined.to_string(),
@@ -104,17 +80,14 @@ fn as_value(status: &Status) -> Json {
             "rounds": site.gateway.rounds,
             "schema": site.gateway.schema,
             "cursors": site.gateway.cursors,
-            "backlog": site.backlog,
             "behind": site.behind,
+            "sequences_behind": site.sequences_behind,
             "parked": site.parked,
             "quarantined": site.quarantined,
         })
     };
-    let tables: serde_json::Map<String, Json> = status
-        .tables
-        .iter()
-        .map(|(name, rows)| (name.clone(), json!(rows)))
-        .collect();
+    let tables: serde_json::Map<String, Json> =
+        status.tables.iter().map(|(name, rows)| (name.clone(), json!(rows))).collect();
     json!({
         "run": status.run.to_string(),
         "head": status.head,

@@ -36,10 +36,7 @@ fn items(work: &Work<'_>, waiting: &[Entered]) -> Result<Vec<Item<RowKey>>, Stor
     let mut groups: BTreeMap<(DeviceId, RunId, u64), Vec<usize>> = BTreeMap::new();
     let group_of = |entered: &Entered| {
         let dot = entered.change.dot;
-        entered
-            .change
-            .group
-            .map(|group| (dot.device, dot.run, group.first))
+        entered.change.group.map(|group| (dot.device, dot.run, group.first))
     };
     for (place, entered) in waiting.iter().enumerate() {
         if let Some(group) = group_of(entered) {
@@ -54,14 +51,8 @@ fn items(work: &Work<'_>, waiting: &[Entered]) -> Result<Vec<Item<RowKey>>, Stor
             if !inserts {
                 needs.push(entered.key());
             }
-            let gives = if inserts {
-                vec![entered.key()]
-            } else {
-                Vec::new()
-            };
-            let with = group_of(entered)
-                .map(|group| groups[&group].clone())
-                .unwrap_or_default();
+            let gives = if inserts { vec![entered.key()] } else { Vec::new() };
+            let with = group_of(entered).map(|group| groups[&group].clone()).unwrap_or_default();
             Ok(Item { needs, gives, with })
         })
         .collect()
@@ -75,10 +66,9 @@ fn referenced(work: &Work<'_>, entered: &Entered) -> Result<Vec<RowKey>, StoreEr
             return None;
         };
         match (&table.field(*number)?.kind, delta) {
-            (Kind::Reference { table, .. }, Delta::Set(Value::Row(row))) => Some(RowKey {
-                table: *table,
-                row: *row,
-            }),
+            (Kind::Reference { table, .. }, Delta::Set(Value::Row(row))) => {
+                Some(RowKey { table: *table, row: *row })
+            }
             _ => None,
         }
     });
@@ -103,11 +93,7 @@ fn before(
     let mut last: BTreeMap<RowKey, usize> = BTreeMap::new();
     for (at, &place) in places.iter().enumerate() {
         let needed = items[place].needs.iter().filter_map(|key| givers.get(key));
-        pairs.extend(
-            needed
-                .filter(|&&giver| giver != at)
-                .map(|&giver| (giver, at)),
-        );
+        pairs.extend(needed.filter(|&&giver| giver != at).map(|&giver| (giver, at)));
         let previous = last.insert(waiting[place].key(), at);
         if let Some(previous) = previous
             && waiting[place].change.op != Op::Insert

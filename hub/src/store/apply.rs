@@ -44,12 +44,10 @@ fn index_references(work: &mut Work<'_>, key: RowKey) -> Result<(), StoreError> 
     let table = work.table(key)?;
     let db = work.db;
     let row = work.row(key)?;
-    let old: BTreeSet<(RowKey, u16)> = parents(table, &row.before.fields)
-        .map(|(parent, field, _)| (parent, field))
-        .collect();
-    let new: BTreeSet<(RowKey, u16)> = parents(table, &row.after.fields)
-        .map(|(parent, field, _)| (parent, field))
-        .collect();
+    let old: BTreeSet<(RowKey, u16)> =
+        parents(table, &row.before.fields).map(|(parent, field, _)| (parent, field)).collect();
+    let new: BTreeSet<(RowKey, u16)> =
+        parents(table, &row.after.fields).map(|(parent, field, _)| (parent, field)).collect();
     for (_, field) in old.difference(&new) {
         db.prepare_cached("DELETE FROM wadi_reference WHERE tbl = ?1 AND row = ?2 AND field = ?3")?
             .execute(params![key.table, Id(key.row), field])?;
@@ -59,13 +57,7 @@ fn index_references(work: &mut Work<'_>, key: RowKey) -> Result<(), StoreError> 
             "INSERT INTO wadi_reference (tbl, row, field, to_tbl, to_row)
              VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![
-            key.table,
-            Id(key.row),
-            field,
-            parent.table,
-            Id(parent.row)
-        ])?;
+        .execute(params![key.table, Id(key.row), field, parent.table, Id(parent.row)])?;
     }
     Ok(())
 }
@@ -99,9 +91,7 @@ fn leavers(work: &Work<'_>) -> Result<BTreeSet<RowKey>, StoreError> {
         let table = work.table(*key)?;
         let old = parents(table, &row.before.fields).map(|(parent, ..)| parent);
         let new: BTreeSet<RowKey> = if row.after.is_live() {
-            parents(table, &row.after.fields)
-                .map(|(parent, ..)| parent)
-                .collect()
+            parents(table, &row.after.fields).map(|(parent, ..)| parent).collect()
         } else {
             BTreeSet::new()
         };
@@ -124,10 +114,7 @@ fn write(work: &mut Work<'_>, leavers: &BTreeSet<RowKey>) -> Result<(), StoreErr
         let row = &work.rows[&key];
         let mut entries = log::entries(table, row, &shown, work.head);
         if entries.is_empty() && leavers.contains(&key) {
-            entries.push(Entry {
-                seq: work.head,
-                ..Entry::default()
-            });
+            entries.push(Entry { seq: work.head, ..Entry::default() });
         }
         if entries.is_empty() && row.before == row.after && row.resolved.is_none() {
             continue;
@@ -221,11 +208,7 @@ fn write_candidates(
             put(0, index, wins, existence.review)?;
         }
     }
-    for field in resolved
-        .fields
-        .iter()
-        .filter(|field| field.conflict || field.review)
-    {
+    for field in resolved.fields.iter().filter(|field| field.conflict || field.review) {
         for &index in &field.candidates {
             let wins = field.winner == Some(index) || field.shown.contains(&index);
             put(field.field, index, wins, field.review)?;

@@ -38,11 +38,7 @@ impl Catalog {
 
     /// The schema under which a change of that version is judged; 0 = the newest.
     pub fn version(&self, version: u32) -> Option<&Schema> {
-        if version == 0 {
-            self.newest()
-        } else {
-            self.versions.get(&version)
-        }
+        if version == 0 { self.newest() } else { self.versions.get(&version) }
     }
 
     /// A table of the newest schema that our own tables name.
@@ -58,11 +54,7 @@ impl Catalog {
             StoreError::Refused("no schema: run `wadi-hub schema publish FILE`".into())
         })?;
         newest.table_named(name).ok_or_else(|| {
-            let names: Vec<&str> = newest
-                .tables
-                .iter()
-                .map(|table| table.name.as_str())
-                .collect();
+            let names: Vec<&str> = newest.tables.iter().map(|table| table.name.as_str()).collect();
             StoreError::Refused(format!("no table {name:?}; there are {}", names.join(", ")))
         })
     }

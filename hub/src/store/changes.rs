@@ -52,10 +52,7 @@ impl Entered {
 /// The row that a numbered change changes.
 pub(super) fn key_of(change: &Change) -> RowKey {
     let table = change.table_number().expect("typed changes are numbered");
-    RowKey {
-        table,
-        row: change.row,
-    }
+    RowKey { table, row: change.row }
 }
 
 /// The table of a change as text: its number or the name that the record gave.
@@ -72,12 +69,7 @@ pub(super) fn insert(
     arrival: &Arrival,
     now_s: u64,
 ) -> Result<Entered, StoreError> {
-    let Arrival {
-        original,
-        typed,
-        gateway,
-        round,
-    } = arrival;
+    let Arrival { original, typed, gateway, round } = arrival;
     let seen_seq = expand(db, typed.seen.version)?;
     let closure_seqs = typed
         .closure
@@ -135,10 +127,7 @@ pub(super) fn find(db: &Connection, dot: Dot) -> Result<Option<Entered>, StoreEr
         "SELECT {COLUMNS} FROM wadi_change WHERE device = ?1 AND run = ?2 AND seq = ?3"
     ))?;
     let found = query
-        .query_row(
-            [Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)],
-            |row| Ok(entered(row)),
-        )
+        .query_row([Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)], |row| Ok(entered(row)))
         .optional()?;
     found.transpose()
 }
@@ -149,10 +138,7 @@ pub(super) fn sequence(db: &Connection, dot: Dot) -> Result<Option<u64>, StoreEr
         "SELECT coalesce(hub_seq, 0) FROM wadi_change WHERE device = ?1 AND run = ?2 AND seq = ?3",
     )?;
     Ok(query
-        .query_row(
-            [Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)],
-            |row| number_at(row, 0),
-        )
+        .query_row([Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)], |row| number_at(row, 0))
         .optional()?)
 }
 
@@ -250,9 +236,7 @@ pub(super) fn runs(db: &Connection, device: DeviceId) -> Result<Vec<RunInfo>, St
         Ok(RunInfo {
             device,
             run: RunId(number_at(row, 0)?),
-            parent: parent
-                .zip(parent_seq)
-                .map(|(run, seq)| (RunId(run.0), seq.0)),
+            parent: parent.zip(parent_seq).map(|(run, seq)| (RunId(run.0), seq.0)),
             label: row.get(3)?,
         })
     })?;

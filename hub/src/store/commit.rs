@@ -26,10 +26,8 @@ pub(super) fn commit(
     batch: Batch,
     verdicts: &[(u32, String)],
 ) -> Result<Vec<Outcome>, StoreError> {
-    let verdicts: BTreeMap<u32, &str> = verdicts
-        .iter()
-        .map(|(index, reason)| (*index, reason.as_str()))
-        .collect();
+    let verdicts: BTreeMap<u32, &str> =
+        verdicts.iter().map(|(index, reason)| (*index, reason.as_str())).collect();
     let dots: Vec<Dot> = batch.changes.iter().map(|change| change.dot).collect();
     let mut settled = BTreeMap::new();
     let mut arrivals = Vec::new();
@@ -54,12 +52,7 @@ pub(super) fn commit(
         match reason {
             Ok(typed) => {
                 coming.insert(dot);
-                arrivals.push(Arrival {
-                    original: change,
-                    typed,
-                    gateway,
-                    round,
-                });
+                arrivals.push(Arrival { original: change, typed, gateway, round });
             }
             Err(reason) => {
                 quarantine(work, (gateway, round), &change, &reason)?;
@@ -69,10 +62,7 @@ pub(super) fn commit(
     }
     let taken = take(work, arrivals)?;
     let outcome = |dot| settled.get(dot).or_else(|| taken.get(dot)).cloned();
-    Ok(dots
-        .iter()
-        .map(|dot| outcome(dot).expect("every change has an outcome"))
-        .collect())
+    Ok(dots.iter().map(|dot| outcome(dot).expect("every change has an outcome")).collect())
 }
 
 /// Look at a change without a verdict once more: another route may have quarantined it since.
@@ -89,15 +79,7 @@ fn check(
         },
     };
     let outcome = Outcome::Quarantined;
-    notify(
-        work,
-        gateway,
-        Notice {
-            dot: change.dot,
-            outcome,
-            reason: reason.clone(),
-        },
-    )?;
+    notify(work, gateway, Notice { dot: change.dot, outcome, reason: reason.clone() })?;
     Ok(Err(reason))
 }
 
@@ -120,15 +102,7 @@ pub(super) fn take(
         let outcome = Outcome::Applied { seq: entered.seq };
         if place < parked_before {
             let dot = entered.change.dot;
-            notify(
-                work,
-                entered.gateway,
-                Notice {
-                    dot,
-                    outcome,
-                    reason: String::new(),
-                },
-            )?;
+            notify(work, entered.gateway, Notice { dot, outcome, reason: String::new() })?;
         } else {
             outcomes.insert(entered.change.dot, outcome);
         }
@@ -158,11 +132,8 @@ fn hold(
     let Some(gateway) = arrived.first().map(|entered| entered.gateway) else {
         return Ok(());
     };
-    let mut parked = before
-        .iter()
-        .filter(is_parked)
-        .filter(|entered| entered.gateway == gateway)
-        .count();
+    let mut parked =
+        before.iter().filter(is_parked).filter(|entered| entered.gateway == gateway).count();
     for group in groups.values() {
         if parked + group.len() <= PARKED_CHANGES_MAX {
             parked += group.len();
@@ -177,11 +148,8 @@ fn hold(
 }
 
 fn touch(work: &mut Work<'_>, entered: &Entered) -> Result<(), StoreError> {
-    let touch = Touch {
-        seq: entered.seq,
-        gateway: entered.gateway,
-        change: entered.change.clone(),
-    };
+    let touch =
+        Touch { seq: entered.seq, gateway: entered.gateway, change: entered.change.clone() };
     work.row(entered.key())?.touches.push(touch);
     Ok(())
 }

@@ -36,9 +36,8 @@ pub(super) fn decide(work: &mut Work<'_>, seeds: &BTreeSet<RowKey>) -> Result<()
 
 /// Note for each row which deleted ancestors it survives.
 fn survivors(work: &mut Work<'_>, around: &mut Neighbourhood) -> Result<(), StoreError> {
-    let deleted: Vec<usize> = (0..around.rows.len())
-        .filter(|&place| around.rows[place].1.deleted)
-        .collect();
+    let deleted: Vec<usize> =
+        (0..around.rows.len()).filter(|&place| around.rows[place].1.deleted).collect();
     for top in deleted {
         let below: Vec<usize> = around.closure(top).into_iter().collect();
         let mut deletes = None;
@@ -62,30 +61,18 @@ fn survivors(work: &mut Work<'_>, around: &mut Neighbourhood) -> Result<(), Stor
 /// The delete candidates that make a row deleted.
 fn deletes_of(work: &mut Work<'_>, key: RowKey) -> Result<Vec<Entered>, StoreError> {
     let (changes, resolved) = work.resolve(key)?;
-    Ok(resolved
-        .existence
-        .deletes
-        .iter()
-        .map(|&index| changes[index].clone())
-        .collect())
+    Ok(resolved.existence.deletes.iter().map(|&index| changes[index].clone()).collect())
 }
 
 /// Whether every one of the deletes missed some change of the row.
 fn survives(work: &mut Work<'_>, key: RowKey, deletes: &[Entered]) -> Result<bool, StoreError> {
     let changes = changes::applied(work.db, key)?;
-    let fields: Vec<u16> = work
-        .table(key)?
-        .fields
-        .iter()
-        .map(|field| field.number)
-        .collect();
+    let fields: Vec<u16> = work.table(key)?.fields.iter().map(|field| field.number).collect();
     let lines = {
         work.lines_for(deletes)?;
         work.lines_for(&changes)?
     };
-    Ok(deletes
-        .iter()
-        .all(|delete| missed(key, delete, &changes, &fields, lines)))
+    Ok(deletes.iter().all(|delete| missed(key, delete, &changes, &fields, lines)))
 }
 
 /// Whether a delete's writer had not been shown some change of the row, on some field of it.
@@ -101,15 +88,7 @@ fn missed(
         .closure
         .iter()
         .zip(&delete.closure_seqs)
-        .map(|(row, &seq)| {
-            (
-                RowKey {
-                    table: row.table,
-                    row: row.row,
-                },
-                (row, seq),
-            )
-        })
+        .map(|(row, &seq)| (RowKey { table: row.table, row: row.row }, (row, seq)))
         .collect();
     let shown = |change: &Entered| {
         lines.earlier(change.change.dot, delete.change.dot)
@@ -117,9 +96,7 @@ fn missed(
                 change.seq <= *seq || row.seen.above.contains(&change.change.dot)
             })
     };
-    std::iter::once(&0)
-        .chain(fields)
-        .any(|&field| missed_on(field, changes, &shown, lines))
+    std::iter::once(&0).chain(fields).any(|&field| missed_on(field, changes, &shown, lines))
 }
 
 /// The same for one field: seen is what was shown, and what precedes that on the field.
@@ -129,10 +106,8 @@ fn missed_on(
     shown: &impl Fn(&Entered) -> bool,
     lines: &Lines,
 ) -> bool {
-    let touching: Vec<&Entered> = changes
-        .iter()
-        .filter(|change| change.change.touches(field))
-        .collect();
+    let touching: Vec<&Entered> =
+        changes.iter().filter(|change| change.change.touches(field)).collect();
     let mut seen: Vec<bool> = touching.iter().map(|change| shown(change)).collect();
     let mut open: Vec<usize> = (0..seen.len()).filter(|&place| seen[place]).collect();
     while let Some(after) = open.pop() {

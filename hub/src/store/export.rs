@@ -36,19 +36,12 @@ impl Store {
         let tx = self.db.unchecked_transaction()?;
         let mut catalog = self.catalog.clone();
         Catalog::refresh(&mut catalog, &tx)?;
-        for table in catalog
-            .newest()
-            .map(|schema| &schema.tables[..])
-            .unwrap_or_default()
-        {
+        for table in catalog.newest().map(|schema| &schema.tables[..]).unwrap_or_default() {
             let mut query = tx.prepare("SELECT row FROM wadi_row WHERE tbl = ?1 ORDER BY row")?;
             let mut rows = query.query([table.number])?;
             while let Some(row) = rows.next()? {
                 let Id(row) = row.get(0)?;
-                let key = RowKey {
-                    table: table.number,
-                    row,
-                };
+                let key = RowKey { table: table.number, row };
                 let state = load(&tx, key)?.unwrap_or_default();
                 write_row(&tx, table, key, &state, out)?;
             }

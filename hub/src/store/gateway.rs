@@ -36,11 +36,9 @@ impl Store {
         }
         self.write(|tx, _| {
             let taken = tx
-                .query_row(
-                    "SELECT number FROM wadi_gateway WHERE site = ?1",
-                    [site],
-                    |row| row.get::<_, u32>(0),
-                )
+                .query_row("SELECT number FROM wadi_gateway WHERE site = ?1", [site], |row| {
+                    row.get::<_, u32>(0)
+                })
                 .optional()?;
             if let Some(number) = taken {
                 let text =
@@ -83,12 +81,7 @@ impl Store {
         self.read(|tx, catalog| {
             let mut behind = Vec::new();
             for gateway in gateways.iter().filter(|gateway| gateway.heard_s != 0) {
-                let Gateway {
-                    number,
-                    cursors,
-                    schema,
-                    ..
-                } = gateway;
+                let Gateway { number, cursors, schema, .. } = gateway;
                 if page::has_more(tx, catalog, number.0, *cursors, *schema)? {
                     behind.push(*number);
                 }

@@ -55,10 +55,7 @@ impl Store {
     pub fn history(&self, table: &str, row: RowId) -> Result<Vec<Past>, StoreError> {
         self.read(|tx, catalog| {
             let table = catalog.table_named(table)?;
-            let key = RowKey {
-                table: table.number,
-                row,
-            };
+            let key = RowKey { table: table.number, row };
             let mut work = Work::new(tx, catalog, 0)?;
             let (applied, resolved) = work.resolve(key)?;
             let dead = work.is_dead(key)?;
@@ -92,25 +89,13 @@ impl Store {
 fn fate(index: usize, entered: &Entered, resolved: &Resolved, dead: bool) -> Fate {
     let existence = &resolved.existence;
     let waits = (existence.review && existence.candidates.contains(&index))
-        || resolved
-            .fields
-            .iter()
-            .any(|field| field.review && field.candidates.contains(&index));
+        || resolved.fields.iter().any(|field| field.review && field.candidates.contains(&index));
     let shows = match entered.change.op {
         Op::Delete => dead && existence.deletes.contains(&index),
-        _ => {
-            !dead
-                && resolved
-                    .fields
-                    .iter()
-                    .any(|field| field.shown.contains(&index))
-        }
+        _ => !dead && resolved.fields.iter().any(|field| field.shown.contains(&index)),
     };
     let competes = existence.conflict && existence.candidates.contains(&index)
-        || resolved
-            .fields
-            .iter()
-            .any(|field| field.conflict && field.candidates.contains(&index));
+        || resolved.fields.iter().any(|field| field.conflict && field.candidates.contains(&index));
     match (waits && !dead, shows, competes) {
         (true, ..) => Fate::Review,
         (_, true, _) => Fate::Shown,

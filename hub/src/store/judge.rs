@@ -19,9 +19,7 @@ use super::{Catalog, StoreError, changes};
 
 /// Decode a whole changeset and check that it is the one announced.
 pub(super) fn decode(head: &Prepare, bytes: &[u8], catalog: &Catalog) -> Result<Batch, Refused> {
-    let undecodable = |reason: &str| Refused::Undecodable {
-        reason: reason.into(),
-    };
+    let undecodable = |reason: &str| Refused::Undecodable { reason: reason.into() };
     let batch = if bytes.is_empty() {
         Batch::default()
     } else {
@@ -31,16 +29,12 @@ pub(super) fn decode(head: &Prepare, bytes: &[u8], catalog: &Catalog) -> Result<
         return Err(undecodable("its hash is not the one announced"));
     }
     if batch.changes.len() > CHANGESET_CHANGES_MAX {
-        let reason = format!(
-            "{} changes, at most {CHANGESET_CHANGES_MAX} are allowed",
-            batch.changes.len()
-        );
+        let reason =
+            format!("{} changes, at most {CHANGESET_CHANGES_MAX} are allowed", batch.changes.len());
         return Err(Refused::TooLarge { reason });
     }
     if !batch.changes.is_empty() && catalog.newest().is_none() {
-        return Err(undecodable(
-            "the hub has no schema yet: run `wadi-hub schema publish FILE`",
-        ));
+        return Err(undecodable("the hub has no schema yet: run `wadi-hub schema publish FILE`"));
     }
     Ok(batch)
 }
@@ -78,16 +72,11 @@ pub(super) fn verdicts(
 /// The numbered form of a change that stands alone, or why it does not.
 pub(super) fn typed(catalog: &Catalog, change: &Change) -> Result<Change, String> {
     let schema = catalog.version(change.schema).ok_or_else(|| {
-        format!(
-            "written under schema version {}, which this hub never published",
-            change.schema
-        )
+        format!("written under schema version {}, which this hub never published", change.schema)
     })?;
     let size = pack(change).len();
     if size > CHANGE_BYTES_MAX {
-        return Err(format!(
-            "oversize: {size} bytes, at most {CHANGE_BYTES_MAX} are allowed"
-        ));
+        return Err(format!("oversize: {size} bytes, at most {CHANGE_BYTES_MAX} are allowed"));
     }
     let typed = interpret(schema, change)?;
     judge(schema, &typed)?;

@@ -64,60 +64,35 @@ impl Store {
             let mut accounts: BTreeMap<(DeviceId, RunId), Account> = BTreeMap::new();
             let account = |dot: Dot| (dot.device, dot.run);
             for dot in dots(tx, "wadi_change WHERE hub_seq IS NOT NULL")? {
-                accounts
-                    .entry(account(dot))
-                    .or_default()
-                    .committed
-                    .insert(dot.seq);
+                accounts.entry(account(dot)).or_default().committed.insert(dot.seq);
             }
             for dot in dots(tx, "wadi_change WHERE hub_seq IS NULL")? {
-                accounts
-                    .entry(account(dot))
-                    .or_default()
-                    .parked
-                    .insert(dot.seq);
+                accounts.entry(account(dot)).or_default().parked.insert(dot.seq);
             }
             for dot in dots(tx, "wadi_quarantine")? {
-                accounts
-                    .entry(account(dot))
-                    .or_default()
-                    .quarantined
-                    .insert(dot.seq);
+                accounts.entry(account(dot)).or_default().quarantined.insert(dot.seq);
             }
             let mut wrong = Vec::new();
             let mut runs = Vec::new();
             for ((device, run), account) in &accounts {
                 for seq in account.committed.union(&account.parked) {
                     if account.quarantined.contains(seq) {
-                        let dot = Dot {
-                            device: *device,
-                            run: *run,
-                            seq: *seq,
-                        };
+                        let dot = Dot { device: *device, run: *run, seq: *seq };
                         wrong.push(format!("{dot} is in the changelog and in quarantine"));
                     }
                 }
                 runs.push(account.run(tx, *device, *run)?);
             }
             wrong.extend(broken(tx)?);
-            Ok(Ledger {
-                head: head(tx)?,
-                runs,
-                wrong,
-            })
+            Ok(Ledger { head: head(tx)?, runs, wrong })
         })
     }
 }
 
 impl Account {
     fn run(&self, db: &Connection, device: DeviceId, run: RunId) -> Result<Run, StoreError> {
-        let all: BTreeSet<u64> = self
-            .committed
-            .iter()
-            .chain(&self.parked)
-            .chain(&self.quarantined)
-            .copied()
-            .collect();
+        let all: BTreeSet<u64> =
+            self.committed.iter().chain(&self.parked).chain(&self.quarantined).copied().collect();
         let first = all.first().copied().unwrap_or_default();
         let last = all.last().copied().unwrap_or_default();
         let mut gaps = Vec::new();
@@ -131,14 +106,7 @@ impl Account {
         Ok(Run {
             device,
             run,
-            label: label(
-                db,
-                Dot {
-                    device,
-                    run,
-                    seq: first,
-                },
-            )?,
+            label: label(db, Dot { device, run, seq: first })?,
             first,
             last,
             committed: self.committed.len() as u64,
@@ -201,9 +169,7 @@ fn broken(db: &Connection) -> Result<Vec<String>, StoreError> {
         }
     }
     let mut check = db.prepare("PRAGMA quick_check")?;
-    let lines = check
-        .query_map([], |row| row.get::<_, String>(0))?
-        .take(WRONG_MAX);
+    let lines = check.query_map([], |row| row.get::<_, String>(0))?.take(WRONG_MAX);
     for line in lines {
         let line = line?;
         if line != "ok" {

@@ -38,24 +38,11 @@ pub(super) fn entries(table: &Table, row: &RowWork, shown_after: &Fields, last: 
         .iter()
         .map(|touch| {
             let touched = touched(table, &touch.change);
-            let travels = touched
-                .iter()
-                .copied()
-                .filter(|at| travels.contains(at))
-                .collect();
-            Entry {
-                seq: touch.seq,
-                gateway: touch.gateway,
-                touched,
-                travels,
-            }
+            let travels = touched.iter().copied().filter(|at| travels.contains(at)).collect();
+            Entry { seq: touch.seq, gateway: touch.gateway, touched, travels }
         })
         .collect();
-    let told: BTreeSet<u16> = entries
-        .iter()
-        .flat_map(|entry| &entry.travels)
-        .copied()
-        .collect();
+    let told: BTreeSet<u16> = entries.iter().flat_map(|entry| &entry.travels).copied().collect();
     let rest: Vec<u16> = travels.difference(&told).copied().collect();
     if !rest.is_empty() {
         match entries.last_mut() {
@@ -63,11 +50,7 @@ pub(super) fn entries(table: &Table, row: &RowWork, shown_after: &Fields, last: 
                 entry.travels.extend(rest);
                 entry.travels.sort_unstable();
             }
-            None => entries.push(Entry {
-                seq: last,
-                travels: rest,
-                ..Entry::default()
-            }),
+            None => entries.push(Entry { seq: last, travels: rest, ..Entry::default() }),
         }
     }
     entries
@@ -85,11 +68,7 @@ fn travelling(table: &Table, row: &RowWork, shown_after: &Fields) -> BTreeSet<u1
         let number = field.number;
         let before = row.shown_before.get(&number).unwrap_or(&Value::Null);
         let after = shown_after.get(&number).unwrap_or(&Value::Null);
-        let touching = || {
-            row.touches
-                .iter()
-                .filter(|touch| touches(&touch.change, number))
-        };
+        let touching = || row.touches.iter().filter(|touch| touches(&touch.change, number));
         let stays = one_line(touching()) && fold(field, before, touching()) == *after;
         if !stays && (before != after || has_touch(row, number)) {
             travels.insert(number);
@@ -110,31 +89,23 @@ fn one_line<'a>(mut touches: impl Iterator<Item = &'a Touch>) -> bool {
 }
 
 fn has_touch(row: &RowWork, field: u16) -> bool {
-    row.touches
-        .iter()
-        .any(|touch| touches(&touch.change, field))
+    row.touches.iter().any(|touch| touches(&touch.change, field))
 }
 
 /// What folding the row's changes makes of its existence.
 fn fold_existence(row: &RowWork) -> bool {
-    row.touches
-        .iter()
-        .fold(row.before.is_live(), |live, touch| match touch.change.op {
-            Op::Insert => true,
-            Op::Delete => false,
-            Op::Update | Op::Settle => live,
-        })
+    row.touches.iter().fold(row.before.is_live(), |live, touch| match touch.change.op {
+        Op::Insert => true,
+        Op::Delete => false,
+        Op::Update | Op::Settle => live,
+    })
 }
 
 /// What folding the changes makes of a field.
 fn fold<'a>(field: &Field, before: &Value, touches: impl Iterator<Item = &'a Touch>) -> Value {
     touches.fold(before.clone(), |value, touch| {
         let change = &touch.change;
-        let below = if change.op == Op::Insert {
-            Value::Null
-        } else {
-            value
-        };
+        let below = if change.op == Op::Insert { Value::Null } else { value };
         match change.delta(field.number) {
             Some(delta) => lay(field, &below, delta),
             None => below,
@@ -153,10 +124,7 @@ fn touches(change: &Change, field: u16) -> bool {
 
 fn touched(table: &Table, change: &Change) -> Vec<u16> {
     let numbers = table.fields.iter().map(|field| field.number);
-    std::iter::once(0)
-        .chain(numbers)
-        .filter(|&field| touches(change, field))
-        .collect()
+    std::iter::once(0).chain(numbers).filter(|&field| touches(change, field)).collect()
 }
 
 /// Write a line.

@@ -96,11 +96,7 @@ impl Store {
             migrate(&tx)?;
             tx.commit()?;
         }
-        let mut store = Store {
-            db,
-            catalog: Arc::default(),
-            run: RunId::NONE,
-        };
+        let mut store = Store { db, catalog: Arc::default(), run: RunId::NONE };
         store.refresh()?;
         Ok(store)
     }
@@ -119,9 +115,7 @@ impl Store {
 
     /// SQLite's number that moves when another process has written.
     pub fn data_version(&self) -> Result<i64, StoreError> {
-        Ok(self
-            .db
-            .query_row("PRAGMA data_version", [], |row| row.get(0))?)
+        Ok(self.db.query_row("PRAGMA data_version", [], |row| row.get(0))?)
     }
 
     /// The hub sequence.
@@ -134,9 +128,7 @@ impl Store {
         &mut self,
         body: impl FnOnce(&Transaction<'_>, &Arc<Catalog>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let tx = self
-            .db
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         Catalog::refresh(&mut self.catalog, &tx)?;
         let out = body(&tx, &self.catalog)?;
         tx.commit()?;

@@ -45,10 +45,7 @@ pub(super) fn around(
                 down.push(key);
             }
             let ups = parents(work.table(key)?, &state.fields);
-            up.extend(
-                ups.filter(|(_, _, rule)| *rule != OnDelete::SetNull)
-                    .map(|(key, ..)| key),
-            );
+            up.extend(ups.filter(|(_, _, rule)| *rule != OnDelete::SetNull).map(|(key, ..)| key));
             rows.insert(key, state);
         } else if let Some(key) = down.pop() {
             if !down_done.insert(key) {
@@ -80,43 +77,27 @@ fn children_now(work: &Work<'_>, key: RowKey) -> Result<Vec<(RowKey, OnDelete)>,
                 Some(wadi_protocol::schema::Kind::Reference { on_delete, .. }) => {
                     Ok((child, *on_delete))
                 }
-                _ => Err(StoreError::Broken(format!(
-                    "reference of {child:?} without a field"
-                ))),
+                _ => Err(StoreError::Broken(format!("reference of {child:?} without a field"))),
             }
         })
         .collect()
 }
 
 fn build(work: &Work<'_>, rows: BTreeMap<RowKey, State>) -> Result<Neighbourhood, StoreError> {
-    let places: BTreeMap<RowKey, usize> = rows
-        .keys()
-        .enumerate()
-        .map(|(place, key)| (*key, place))
-        .collect();
+    let places: BTreeMap<RowKey, usize> =
+        rows.keys().enumerate().map(|(place, key)| (*key, place)).collect();
     let mut nodes = Vec::with_capacity(rows.len());
     let mut below = vec![Vec::new(); rows.len()];
     for (place, (key, state)) in rows.iter().enumerate() {
         let references: Vec<(usize, OnDelete)> = parents(work.table(*key)?, &state.fields)
             .filter_map(|(parent, _, rule)| Some((*places.get(&parent)?, rule)))
             .collect();
-        for (parent, _) in references
-            .iter()
-            .filter(|(_, rule)| *rule == OnDelete::Cascade)
-        {
+        for (parent, _) in references.iter().filter(|(_, rule)| *rule == OnDelete::Cascade) {
             below[*parent].push(place);
         }
-        nodes.push(Node {
-            deleted: state.deleted,
-            references,
-            survives: Vec::new(),
-        });
+        nodes.push(Node { deleted: state.deleted, references, survives: Vec::new() });
     }
-    Ok(Neighbourhood {
-        rows: rows.into_iter().collect(),
-        nodes,
-        below,
-    })
+    Ok(Neighbourhood { rows: rows.into_iter().collect(), nodes, below })
 }
 
 impl Neighbourhood {
@@ -125,12 +106,7 @@ impl Neighbourhood {
         let mut closure = BTreeSet::from([of]);
         let mut open = vec![of];
         while let Some(parent) = open.pop() {
-            open.extend(
-                self.below[parent]
-                    .iter()
-                    .copied()
-                    .filter(|&place| closure.insert(place)),
-            );
+            open.extend(self.below[parent].iter().copied().filter(|&place| closure.insert(place)));
         }
         closure.remove(&of);
         closure

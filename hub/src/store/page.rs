@@ -26,16 +26,8 @@ pub(super) fn build(
     cursors: [u64; LANES],
     schema_held: u32,
 ) -> Result<(Page, i64), StoreError> {
-    let asker = Asker {
-        db,
-        catalog,
-        gateway,
-        cursors,
-    };
-    let schema = catalog
-        .newest()
-        .filter(|schema| schema.version > schema_held)
-        .cloned();
+    let asker = Asker { db, catalog, gateway, cursors };
+    let schema = catalog.newest().filter(|schema| schema.version > schema_held).cloned();
     let (notices, notices_to) = notices(db, gateway)?;
     let mut builder = Builder {
         asker,
@@ -68,22 +60,14 @@ pub(super) fn has_more(
     cursors: [u64; LANES],
     schema_held: u32,
 ) -> Result<bool, StoreError> {
-    if catalog
-        .newest()
-        .is_some_and(|schema| schema.version > schema_held)
-    {
+    if catalog.newest().is_some_and(|schema| schema.version > schema_held) {
         return Ok(true);
     }
     let mut query = db.prepare_cached("SELECT 1 FROM wadi_notice WHERE gateway = ?1")?;
     if query.exists([gateway])? {
         return Ok(true);
     }
-    let asker = Asker {
-        db,
-        catalog,
-        gateway,
-        cursors,
-    };
+    let asker = Asker { db, catalog, gateway, cursors };
     for (lane, cursor) in cursors.into_iter().enumerate() {
         let mut query = lane_query(db)?;
         let mut lines = query.query(params![lane as u8, Bits(cursor)])?;
@@ -109,10 +93,7 @@ pub(super) fn passed(
     db.prepare_cached("DELETE FROM wadi_notice WHERE gateway = ?1 AND number <= ?2")?
         .execute(params![gateway, notices_to])?;
     for row in &page.rows {
-        let key = RowKey {
-            table: row.table,
-            row: row.row,
-        };
+        let key = RowKey { table: row.table, row: row.row };
         let given = row.state != RowState::Left;
         if !given || !scope::is_direct(catalog.table(key.table)?, &state_of(db, key)?, gateway) {
             scope::set_present(db, gateway, key, given)?;
@@ -134,19 +115,10 @@ enum Call {
 
 impl Asker<'_> {
     fn call(&self, key: RowKey, state: &State, entry: &Entry) -> Result<Call, StoreError> {
-        let Asker {
-            db,
-            catalog,
-            gateway,
-            ..
-        } = *self;
+        let Asker { db, catalog, gateway, .. } = *self;
         if scope::is_within(db, catalog, gateway, key, state)? {
             let travels = !log::travels_to(std::slice::from_ref(entry), gateway).is_empty();
-            return Ok(if travels {
-                Call::Travels
-            } else {
-                Call::Nothing
-            });
+            return Ok(if travels { Call::Travels } else { Call::Nothing });
         }
         let held = entry.gateway == gateway || scope::is_present(db, gateway, key)?;
         Ok(if held { Call::Leaves } else { Call::Nothing })
@@ -327,13 +299,9 @@ fn notices(db: &Connection, gateway: u32) -> Result<(Vec<Notice>, i64), StoreErr
 
 /// Sequences as ascending stretches.
 fn spans(known: &Dots) -> Vec<KnownRuns> {
-    let runs: BTreeMap<_, Vec<(u64, u64)>> = known
-        .iter()
-        .map(|(run, seqs)| (*run, stretches(seqs)))
-        .collect();
-    runs.into_iter()
-        .map(|((device, run), spans)| KnownRuns { device, run, spans })
-        .collect()
+    let runs: BTreeMap<_, Vec<(u64, u64)>> =
+        known.iter().map(|(run, seqs)| (*run, stretches(seqs))).collect();
+    runs.into_iter().map(|((device, run), spans)| KnownRuns { device, run, spans }).collect()
 }
 
 /// Ascending numbers as stretches (first, last).

@@ -54,9 +54,7 @@ impl Asker<'_> {
 
     /// A row's values as people see them.
     pub fn shown(&self, key: RowKey, state: &State) -> Result<Fields, StoreError> {
-        shown(self.catalog.table(key.table)?, &state.fields, |parent| {
-            is_dead(self.db, parent)
-        })
+        shown(self.catalog.table(key.table)?, &state.fields, |parent| is_dead(self.db, parent))
     }
 
     /// The row that goes to the gateway.
@@ -67,11 +65,7 @@ impl Asker<'_> {
         let direct = scope::is_direct(table, state, self.gateway);
         let whole = self.may_lack(table, state) || !direct || travels.contains_key(&0);
         let whole = whole && state.is_live();
-        let shown = if state.is_live() {
-            self.shown(key, state)?
-        } else {
-            Fields::new()
-        };
+        let shown = if state.is_live() { self.shown(key, state)? } else { Fields::new() };
         let fields = if whole {
             shown.into_iter().collect()
         } else if state.is_live() {
@@ -88,11 +82,7 @@ impl Asker<'_> {
             table: key.table,
             row: key.row,
             version: state.last_seq,
-            state: if state.is_live() {
-                RowState::Live
-            } else {
-                RowState::Dead
-            },
+            state: if state.is_live() { RowState::Live } else { RowState::Dead },
             fields,
             whole,
             review: state.waiting(),
@@ -116,29 +106,19 @@ impl Asker<'_> {
 
     /// Dots that other gateways brought and the row's image covers.
     pub fn known(&self, row: &PageRow, known: &mut Dots) -> Result<(), StoreError> {
-        let key = RowKey {
-            table: row.table,
-            row: row.row,
-        };
-        let from = if row.whole {
-            0
-        } else {
-            self.cursor(self.catalog.table(row.table)?)
-        };
+        let key = RowKey { table: row.table, row: row.row };
+        let from = if row.whole { 0 } else { self.cursor(self.catalog.table(row.table)?) };
         let mut query = self.db.prepare_cached(
             "SELECT device, run, seq FROM wadi_change
              WHERE tbl = ?1 AND row = ?2 AND hub_seq > ?3 AND gateway <> ?4",
         )?;
-        let dots = query.query_map(
-            params![key.table, Id(key.row), Bits(from), self.gateway],
-            |row| dot_at(row, 0),
-        )?;
+        let dots = query
+            .query_map(params![key.table, Id(key.row), Bits(from), self.gateway], |row| {
+                dot_at(row, 0)
+            })?;
         for dot in dots {
             let dot = dot?;
-            known
-                .entry((dot.device, dot.run))
-                .or_default()
-                .insert(dot.seq);
+            known.entry((dot.device, dot.run)).or_default().insert(dot.seq);
         }
         Ok(())
     }
@@ -148,10 +128,8 @@ impl Asker<'_> {
         let applied = changes::applied(self.db, key)?;
         let parked = changes::parked_of(self.db, key)?;
         let mut lines = Lines::new();
-        for device in parked
-            .iter()
-            .map(|entered| entered.change.dot.device)
-            .collect::<BTreeSet<_>>()
+        for device in
+            parked.iter().map(|entered| entered.change.dot.device).collect::<BTreeSet<_>>()
         {
             for run in changes::runs(self.db, device)? {
                 lines.add(&run);
@@ -169,15 +147,10 @@ impl Asker<'_> {
             let earlier = parked.iter().map(|entered| entered.change.dot);
             open.extend(earlier.filter(|&dot| lines.earlier(dot, change.dot)));
             for dot in open {
-                followed
-                    .entry(dot)
-                    .or_default()
-                    .extend(touched(table, change));
+                followed.entry(dot).or_default().extend(touched(table, change));
             }
         }
-        let flat = followed
-            .into_iter()
-            .map(|(dot, fields)| (dot, fields.into_iter().collect()));
+        let flat = followed.into_iter().map(|(dot, fields)| (dot, fields.into_iter().collect()));
         Ok(flat.collect())
     }
 }
@@ -185,9 +158,7 @@ impl Asker<'_> {
 /// The fields that a change touches; 0 = existence.
 fn touched(table: &Table, change: &Change) -> Vec<u16> {
     if matches!(change.op, Op::Insert | Op::Delete) {
-        return std::iter::once(0)
-            .chain(table.fields.iter().map(|field| field.number))
-            .collect();
+        return std::iter::once(0).chain(table.fields.iter().map(|field| field.number)).collect();
     }
     let fields = change.fields.iter().filter_map(|(field, _)| match field {
         FieldRef::Number(number) => Some(*number),

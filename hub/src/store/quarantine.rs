@@ -40,9 +40,7 @@ impl Store {
                 "SELECT {COLUMNS} FROM wadi_quarantine ORDER BY received_s, device, run, seq"
             ))?;
             let rows = query.query_map([], raw)?.collect::<Result<Vec<_>, _>>()?;
-            rows.into_iter()
-                .map(|row| finish(tx, catalog, row))
-                .collect()
+            rows.into_iter().map(|row| finish(tx, catalog, row)).collect()
         })
     }
 
@@ -73,21 +71,8 @@ impl Store {
 type Line = (Dot, u32, u64, String, String, Id, Vec<u8>);
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<Line> {
-    let line = (
-        dot_at(row, 0)?,
-        row.get(3)?,
-        number_at(row, 4)?,
-        row.get(5)?,
-    );
-    Ok((
-        line.0,
-        line.1,
-        line.2,
-        line.3,
-        row.get(6)?,
-        row.get(7)?,
-        row.get(8)?,
-    ))
+    let line = (dot_at(row, 0)?, row.get(3)?, number_at(row, 4)?, row.get(5)?);
+    Ok((line.0, line.1, line.2, line.3, row.get(6)?, row.get(7)?, row.get(8)?))
 }
 
 fn finish(db: &Connection, catalog: &Catalog, line: Line) -> Result<Quarantined, StoreError> {

@@ -63,10 +63,7 @@ impl Store {
                  WHERE closed_seq IS NULL ORDER BY number",
             )?;
             let found = query.query_map([], found)?.collect::<Result<Vec<_>, _>>()?;
-            found
-                .into_iter()
-                .map(|found| case(tx, catalog, found))
-                .collect()
+            found.into_iter().map(|found| case(tx, catalog, found)).collect()
         })
     }
 
@@ -83,12 +80,7 @@ impl Store {
 type Found = (u64, RowKey, u16, u64);
 
 fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
-    Ok((
-        number_at(row, 0)?,
-        key_at(row, 1)?,
-        row.get(3)?,
-        number_at(row, 4)?,
-    ))
+    Ok((number_at(row, 0)?, key_at(row, 1)?, row.get(3)?, number_at(row, 4)?))
 }
 
 /// An open case by its number.
@@ -105,9 +97,7 @@ pub(super) fn open_case(
         )
         .optional()?;
     match row {
-        None => Err(StoreError::Refused(format!(
-            "no case {number}: see `wadi-hub review list`"
-        ))),
+        None => Err(StoreError::Refused(format!("no case {number}: see `wadi-hub review list`"))),
         Some((_, Some(Bits(closed_s)))) => Err(StoreError::Refused(format!(
             "case {number} was closed at {}",
             text::time(closed_s)
@@ -129,15 +119,7 @@ fn case(
         _ => values.get(&field).cloned().unwrap_or(Value::Null),
     };
     let names = (table.name.clone(), text::field_name(table, field));
-    Ok(Case {
-        number,
-        key,
-        field,
-        why: why(catalog, key, &state, field)?,
-        opened_s,
-        names,
-        shown,
-    })
+    Ok(Case { number, key, field, why: why(catalog, key, &state, field)?, opened_s, names, shown })
 }
 
 fn why(
@@ -150,14 +132,12 @@ fn why(
         .table(key.table)?
         .field(field)
         .is_some_and(|field| field.merge == wadi_protocol::schema::Merge::Sum);
-    Ok(
-        match (state.twins.contains(&field), state.review.contains(&field)) {
-            (true, false) => "another row has the same value, and it should be unique",
-            (_, _) if field == 0 => "deleted by one, changed by another",
-            (_, _) if sums => "the total is out of range",
-            _ => "several people changed it",
-        },
-    )
+    Ok(match (state.twins.contains(&field), state.review.contains(&field)) {
+        (true, false) => "another row has the same value, and it should be unique",
+        (_, _) if field == 0 => "deleted by one, changed by another",
+        (_, _) if sums => "the total is out of range",
+        _ => "several people changed it",
+    })
 }
 
 /// What competes for a field.
@@ -195,12 +175,9 @@ pub(super) fn candidates(
 pub(super) fn label(db: &Connection, dot: Dot) -> Result<String, StoreError> {
     let mut query =
         db.prepare_cached("SELECT label FROM wadi_run WHERE device = ?1 AND run = ?2")?;
-    let label: Option<String> = query
-        .query_row([Bits(dot.device.0), Bits(dot.run.0)], |row| row.get(0))
-        .optional()?;
-    Ok(label
-        .filter(|label| !label.is_empty())
-        .unwrap_or_else(|| dot.device.to_string()))
+    let label: Option<String> =
+        query.query_row([Bits(dot.device.0), Bits(dot.run.0)], |row| row.get(0)).optional()?;
+    Ok(label.filter(|label| !label.is_empty()).unwrap_or_else(|| dot.device.to_string()))
 }
 
 /// The name of the site whose gateway has this number; 0 = the hub itself.
@@ -226,26 +203,14 @@ pub(super) fn renew(
             "UPDATE wadi_review SET closed_seq = ?4, closed_s = ?5
              WHERE tbl = ?1 AND row = ?2 AND field = ?3 AND closed_seq IS NULL",
         )?
-        .execute(params![
-            key.table,
-            Id(key.row),
-            field,
-            Bits(seq),
-            Bits(now_s)
-        ])?;
+        .execute(params![key.table, Id(key.row), field, Bits(seq), Bits(now_s)])?;
     }
     for field in after.iter().filter(|field| !before.contains(field)) {
         db.prepare_cached(
             "INSERT INTO wadi_review (tbl, row, field, opened_seq, opened_s)
              VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![
-            key.table,
-            Id(key.row),
-            field,
-            Bits(seq),
-            Bits(now_s)
-        ])?;
+        .execute(params![key.table, Id(key.row), field, Bits(seq), Bits(now_s)])?;
     }
     Ok(())
 }

@@ -33,19 +33,9 @@ impl Store {
         self.write(|tx, catalog| {
             let Some(machine) = machine(tx, gateway)? else {
                 let body = DownBody::Refused(Refused::UnknownGateway);
-                return Ok(vec![Down {
-                    hub,
-                    known: up.hub,
-                    round: up.round,
-                    body,
-                }]);
+                return Ok(vec![Down { hub, known: up.hub, round: up.round, body }]);
             };
-            let mut scene = Scene {
-                db: tx,
-                catalog,
-                gateway: gateway.0,
-                now_s,
-            };
+            let mut scene = Scene { db: tx, catalog, gateway: gateway.0, now_s };
             let (mut step, todo) = machine.hear(up, continues);
             scene.write(&step.writes)?;
             if let Some(todo) = todo {
@@ -56,11 +46,7 @@ impl Store {
             let page = scene.page()?;
             let next = step.next.clone();
             // This closure ends the transaction; nothing is sent before `write` returns.
-            Ok(step
-                .committed()
-                .iter()
-                .map(|say| next.message(say, up, hub, &page))
-                .collect())
+            Ok(step.committed().iter().map(|say| next.message(say, up, hub, &page)).collect())
         })
     }
 
@@ -131,13 +117,8 @@ impl Scene<'_> {
             Err(refused) => return Ok(Err(refused)),
         };
         let verdicts = judge::verdicts(self.db, self.catalog, &batch)?;
-        let (mut page, notices_to) = page::build(
-            self.db,
-            self.catalog,
-            self.gateway,
-            head.cursors,
-            head.schema,
-        )?;
+        let (mut page, notices_to) =
+            page::build(self.db, self.catalog, self.gateway, head.cursors, head.schema)?;
         page.verdicts.clone_from(&verdicts);
         page.clock_s = self.now_s;
         let bytes = downlink::encode(&page);
@@ -174,16 +155,8 @@ impl Scene<'_> {
                 "UPDATE wadi_gateway SET rounds = rounds + 1, round = ?2,
                      cursor_urgent = ?3, cursor_routine = ?4 WHERE number = ?1",
             )?
-            .execute(params![
-                self.gateway,
-                Bits(round),
-                Bits(page.to[0]),
-                Bits(page.to[1])
-            ])?;
-        let schema = page
-            .schema
-            .as_ref()
-            .map_or(head.schema, |schema| schema.version);
+            .execute(params![self.gateway, Bits(round), Bits(page.to[0]), Bits(page.to[1])])?;
+        let schema = page.schema.as_ref().map_or(head.schema, |schema| schema.version);
         let more = page::has_more(self.db, self.catalog, self.gateway, page.to, schema)?;
         Ok((commit::stretches(&outcomes), more))
     }
@@ -212,23 +185,15 @@ impl Scene<'_> {
 
     /// The prepared page; empty where none is.
     fn page(&self) -> Result<Vec<u8>, StoreError> {
-        let mut query = self
-            .db
-            .prepare_cached("SELECT page FROM wadi_prepared WHERE gateway = ?1")?;
-        Ok(query
-            .query_row([self.gateway], |row| row.get(0))
-            .optional()?
-            .unwrap_or_default())
+        let mut query =
+            self.db.prepare_cached("SELECT page FROM wadi_prepared WHERE gateway = ?1")?;
+        Ok(query.query_row([self.gateway], |row| row.get(0)).optional()?.unwrap_or_default())
     }
 }
 
 /// The state of a gateway's rounds; none if it is not enrolled.
 fn machine(db: &Connection, gateway: GatewayId) -> Result<Option<HubRound>, StoreError> {
     let mut query = db.prepare_cached("SELECT machine FROM wadi_gateway WHERE number = ?1")?;
-    let bytes = query
-        .query_row([gateway.0], |row| row.get::<_, Vec<u8>>(0))
-        .optional()?;
-    bytes
-        .map(|bytes| unpack(&bytes, "wadi_gateway.machine"))
-        .transpose()
+    let bytes = query.query_row([gateway.0], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+    bytes.map(|bytes| unpack(&bytes, "wadi_gateway.machine")).transpose()
 }

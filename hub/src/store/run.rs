@@ -54,9 +54,7 @@ fn end_of(db: &Connection, run: RunId) -> Result<Option<u64>, StoreError> {
                  WHERE next.number > this.number ORDER BY next.number LIMIT 1)
          FROM wadi_hub_run this WHERE this.run = ?1",
     )?;
-    let next = query
-        .query_row([Bits(run.0)], |row| row.get::<_, Option<Bits>>(0))
-        .optional()?;
+    let next = query.query_row([Bits(run.0)], |row| row.get::<_, Option<Bits>>(0)).optional()?;
     Ok(match next {
         None => None,
         Some(Some(Bits(start))) => Some(start),

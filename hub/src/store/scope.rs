@@ -69,7 +69,6 @@ pub(super) fn set_present(
     } else {
         "DELETE FROM wadi_presence WHERE gateway = ?1 AND tbl = ?2 AND row = ?3"
     };
-    db.prepare_cached(sql)?
-        .execute(params![gateway, key.table, Id(key.row)])?;
+    db.prepare_cached(sql)?.execute(params![gateway, key.table, Id(key.row)])?;
     Ok(())
 }

@@ -55,27 +55,14 @@ impl Store {
                 row: case.key.row,
                 op: Op::Settle,
                 fields: vec![(FieldRef::Number(case.field), delta)],
-                seen: Seen {
-                    version: RowVersion {
-                        hub,
-                        seq: work.head,
-                    },
-                    above: Vec::new(),
-                },
+                seen: Seen { version: RowVersion { hub, seq: work.head }, above: Vec::new() },
                 closure: Vec::new(),
             };
-            let arrival = Arrival {
-                typed: change.clone(),
-                original: change,
-                gateway: 0,
-                round: 0,
-            };
+            let arrival = Arrival { typed: change.clone(), original: change, gateway: 0, round: 0 };
             let outcomes = commit::take(&mut work, vec![arrival])?;
             match outcomes.get(&dot) {
                 Some(Outcome::Applied { seq }) => Ok(*seq),
-                _ => Err(StoreError::Broken(
-                    "an operator's decision was not applied".into(),
-                )),
+                _ => Err(StoreError::Broken("an operator's decision was not applied".into())),
             }
         })
     }
@@ -87,26 +74,13 @@ fn operator(db: &Connection) -> Result<(RunInfo, Dot), StoreError> {
     let device = DeviceId(stored(db, "device")?);
     let runs = changes::runs(db, device)?;
     let is_parent = |run: &RunInfo| {
-        runs.iter()
-            .any(|other| other.parent.is_some_and(|(parent, _)| parent == run.run))
+        runs.iter().any(|other| other.parent.is_some_and(|(parent, _)| parent == run.run))
     };
     let last = runs.iter().find(|run| !is_parent(run));
     let run = RunId::from_random(random_bits()?);
     let parent = last.map(|last| (last.run, 1));
-    let info = RunInfo {
-        device,
-        run,
-        parent,
-        label: LABEL.into(),
-    };
-    Ok((
-        info,
-        Dot {
-            device,
-            run,
-            seq: 1,
-        },
-    ))
+    let info = RunInfo { device, run, parent, label: LABEL.into() };
+    Ok((info, Dot { device, run, seq: 1 }))
 }
 
 /// A clock that has heard of every stamp in the case.
@@ -128,9 +102,7 @@ fn delta(
     match decision {
         Decision::Pick(number) => {
             let candidates = candidates(db, case.key, case.field)?;
-            let picked = number
-                .checked_sub(1)
-                .and_then(|index| candidates.get(index));
+            let picked = number.checked_sub(1).and_then(|index| candidates.get(index));
             match picked.map(|candidate| &candidate.delta) {
                 Some(Some(delta @ Delta::Set(_))) => Ok(delta.clone()),
                 Some(_) => Err(StoreError::Refused(format!(
@@ -158,13 +130,7 @@ fn delta(
             let schema = catalog.newest().expect("the table is in it");
             let value = value_of(schema, case, field, text)?;
             if let (Kind::Reference { table, .. }, Value::Row(row)) = (&field.kind, &value)
-                && !super::work::is_known(
-                    db,
-                    sql::RowKey {
-                        table: *table,
-                        row: *row,
-                    },
-                )?
+                && !super::work::is_known(db, sql::RowKey { table: *table, row: *row })?
             {
                 return Err(StoreError::Refused(format!(
                     "{row}: there is no such row to refer to"
@@ -188,27 +154,15 @@ fn value_of(schema: &Schema, case: &Case, field: &Field, text: &str) -> Result<V
     };
     // Judged as a plain value: the total of a sum against its range, a list by its codes.
     let mut plain = schema.clone();
-    for table in plain
-        .tables
-        .iter_mut()
-        .filter(|table| table.number == case.key.table)
-    {
-        for field in table
-            .fields
-            .iter_mut()
-            .filter(|field| field.number == case.field)
-        {
+    for table in plain.tables.iter_mut().filter(|table| table.number == case.key.table) {
+        for field in table.fields.iter_mut().filter(|field| field.number == case.field) {
             if !matches!(field.merge, Merge::Append) {
                 field.merge = Merge::LastWrite;
             }
         }
     }
     let probe = Change {
-        dot: Dot {
-            device: DeviceId(0),
-            run: RunId::NONE,
-            seq: 1,
-        },
+        dot: Dot { device: DeviceId(0), run: RunId::NONE, seq: 1 },
         stamp: Default::default(),
         entered_s: 0,
         contained: None,
@@ -224,28 +178,16 @@ fn value_of(schema: &Schema, case: &Case, field: &Field, text: &str) -> Result<V
     };
     let typed = interpret(&plain, &probe).map_err(StoreError::Refused)?;
     if field.merge != Merge::Append {
-        judge(
-            &plain,
-            &Change {
-                op: Op::Update,
-                ..typed.clone()
-            },
-        )
-        .map_err(StoreError::Refused)?;
+        judge(&plain, &Change { op: Op::Update, ..typed.clone() }).map_err(StoreError::Refused)?;
     }
     match typed.delta(field.number) {
         Some(Delta::Set(value)) => Ok(value.clone()),
-        _ => Err(StoreError::Refused(format!(
-            "{text:?} is no value of {}",
-            field.name
-        ))),
+        _ => Err(StoreError::Refused(format!("{text:?} is no value of {}", field.name))),
     }
 }
 
 fn list(text: &str) -> Result<Value, StoreError> {
     serde_json::from_str(text).map(Value::List).map_err(|_| {
-        StoreError::Refused(format!(
-            "{text:?}: use a JSON list of texts such as [\"a\", \"b\"]"
-        ))
+        StoreError::Refused(format!("{text:?}: use a JSON list of texts such as [\"a\", \"b\"]"))
     })
 }

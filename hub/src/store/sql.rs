@@ -48,12 +48,10 @@ impl ToSql for Id {
 impl FromSql for Id {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Id> {
         let bytes = value.as_blob()?;
-        let bytes = bytes
-            .try_into()
-            .map_err(|_| FromSqlError::InvalidBlobSize {
-                expected_size: 16,
-                blob_size: bytes.len(),
-            })?;
+        let bytes = bytes.try_into().map_err(|_| FromSqlError::InvalidBlobSize {
+            expected_size: 16,
+            blob_size: bytes.len(),
+        })?;
         Ok(Id(RowId(bytes)))
     }
 }
@@ -73,20 +71,13 @@ pub(super) fn dot_at(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Dot
     let Bits(device) = row.get(at)?;
     let Bits(run) = row.get(at + 1)?;
     let Bits(seq) = row.get(at + 2)?;
-    Ok(Dot {
-        device: DeviceId(device),
-        run: RunId(run),
-        seq,
-    })
+    Ok(Dot { device: DeviceId(device), run: RunId(run), seq })
 }
 
 /// A row key from column `at` on.
 pub(super) fn key_at(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<RowKey> {
     let Id(id) = row.get(at + 1)?;
-    Ok(RowKey {
-        table: row.get(at)?,
-        row: id,
-    })
+    Ok(RowKey { table: row.get(at)?, row: id })
 }
 
 /// An unsigned number that SQLite keeps as it is (sequences, seconds).

@@ -29,7 +29,7 @@ pub struct Status {
     pub conflicts: u64,
     /// Open cases.
     pub reviews: u64,
-    /// Every site.
+    /// Every site; problems first.
     pub sites: Vec<Site>,
 }
 
@@ -41,7 +41,7 @@ pub struct Site {
     /// Whether there is something for it to fetch.
     pub behind: bool,
     /// Hub sequences that it has not passed yet, the slower lane's.
-    pub backlog: u64,
+    pub sequences_behind: u64,
     /// Its changes that wait for what they need.
     pub parked: u64,
     /// Its changes in quarantine.
@@ -66,7 +66,7 @@ impl Store {
                 let number = gateway.number.0;
                 sites.push(Site {
                     behind: page::has_more(tx, catalog, number, gateway.cursors, gateway.schema)?,
-                    backlog: head.saturating_sub(gateway.cursors.into_iter().min().unwrap_or(0)),
+                    sequences_behind: head.saturating_sub(gateway.cursors.into_iter().min().unwrap_or(0)),
                     parked: count(&format!(
                         "SELECT count(*) FROM wadi_change WHERE hub_seq IS NULL AND gateway = {number}"
                     ))?,
@@ -76,6 +76,11 @@ impl Store {
                     gateway,
                 });
             }
+            // Problems first, then whoever was silent longest.
+            sites.sort_by_key(|site: &Site| {
+                let well = site.parked == 0 && site.quarantined == 0;
+                (well, site.gateway.heard_s, site.gateway.number)
+            });
             Ok(Status {
                 run: run::current_run(tx)?,
                 head,

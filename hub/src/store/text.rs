@@ -18,11 +18,7 @@ pub fn delta(field: Option<&Field>, delta: &Delta) -> String {
         Delta::Set(set) => value(field, set),
         Delta::Add(number) => {
             let text = value(field, &Value::Int(*number));
-            if *number < 0 {
-                text
-            } else {
-                format!("+{text}")
-            }
+            if *number < 0 { text } else { format!("+{text}") }
         }
         Delta::Append(entry) => format!("+{entry:?}"),
         Delta::Edit { add, remove } => {
@@ -46,12 +42,7 @@ pub fn fields(table: Option<&Table>, change: &Change, between: &str) -> String {
         };
         format!("{name}={}", delta(field, set))
     };
-    change
-        .fields
-        .iter()
-        .map(one)
-        .collect::<Vec<_>>()
-        .join(between)
+    change.fields.iter().map(one).collect::<Vec<_>>().join(between)
 }
 
 /// The name of a field; 0 is the row's existence.

@@ -39,22 +39,9 @@ fn move_claims(
     }
     let shown = work.shown(key)?;
     let row = work.row(key)?;
-    let before = if row.before.is_live() {
-        row.shown_before.clone()
-    } else {
-        Fields::new()
-    };
-    let after = if row.after.is_live() {
-        shown
-    } else {
-        Fields::new()
-    };
-    for field in table
-        .fields
-        .iter()
-        .filter(|field| field.unique)
-        .map(|field| field.number)
-    {
+    let before = if row.before.is_live() { row.shown_before.clone() } else { Fields::new() };
+    let after = if row.after.is_live() { shown } else { Fields::new() };
+    for field in table.fields.iter().filter(|field| field.unique).map(|field| field.number) {
         let (old, new) = (before.get(&field), after.get(&field));
         if old == new {
             continue;
@@ -66,17 +53,12 @@ fn move_claims(
                 "DELETE FROM wadi_unique WHERE tbl = ?1 AND field = ?2 AND value = ?3 AND row = ?4",
                 old,
             ),
-            (
-                "INSERT INTO wadi_unique (tbl, field, value, row) VALUES (?1, ?2, ?3, ?4)",
-                new,
-            ),
+            ("INSERT INTO wadi_unique (tbl, field, value, row) VALUES (?1, ?2, ?3, ?4)", new),
         ] {
             let Some(value) = value.map(pack::<Value>) else {
                 continue;
             };
-            work.db
-                .prepare_cached(sql)?
-                .execute(params![key.table, field, value, Id(key.row)])?;
+            work.db.prepare_cached(sql)?.execute(params![key.table, field, value, Id(key.row)])?;
             claims.insert((key.table, field, value));
         }
     }

@@ -20,31 +20,17 @@ pub(super) fn make(db: &Connection, table: &Table) -> Result<(), StoreError> {
         .query_map([name], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     if have.is_empty() {
-        let columns: String = table
-            .fields
-            .iter()
-            .map(|field| format!(", {}", column(field)))
-            .collect();
+        let columns: String =
+            table.fields.iter().map(|field| format!(", {}", column(field))).collect();
         db.execute_batch(&format!(
             "CREATE TABLE \"{name}\" (id TEXT PRIMARY KEY NOT NULL{columns}) STRICT, WITHOUT ROWID"
         ))?;
     } else {
-        for field in table
-            .fields
-            .iter()
-            .filter(|field| !have.contains(&field.name))
-        {
-            db.execute_batch(&format!(
-                "ALTER TABLE \"{name}\" ADD COLUMN {}",
-                column(field)
-            ))?;
+        for field in table.fields.iter().filter(|field| !have.contains(&field.name)) {
+            db.execute_batch(&format!("ALTER TABLE \"{name}\" ADD COLUMN {}", column(field)))?;
         }
     }
-    let shown: String = table
-        .fields
-        .iter()
-        .map(|field| format!(", {}", shown(field)))
-        .collect();
+    let shown: String = table.fields.iter().map(|field| format!(", {}", shown(field))).collect();
     Ok(db.execute_batch(&format!(
         "DROP VIEW IF EXISTS \"{name}_view\";
          CREATE VIEW \"{name}_view\" AS SELECT id{shown} FROM \"{name}\""
@@ -80,27 +66,17 @@ pub(super) fn write(
     let name = &table.name;
     let id = key.row.to_string();
     let Some(fields) = fields else {
-        db.prepare_cached(&format!("DELETE FROM \"{name}\" WHERE id = ?1"))?
-            .execute([id])?;
+        db.prepare_cached(&format!("DELETE FROM \"{name}\" WHERE id = ?1"))?.execute([id])?;
         return Ok(());
     };
-    let names: String = table
-        .fields
-        .iter()
-        .map(|field| format!(", \"{}\"", field.name))
-        .collect();
+    let names: String = table.fields.iter().map(|field| format!(", \"{}\"", field.name)).collect();
     let marks = ", ?".repeat(table.fields.len());
     let mut insert = db.prepare_cached(&format!(
         "INSERT OR REPLACE INTO \"{name}\" (id{names}) VALUES (?{marks})"
     ))?;
-    let cells = table
-        .fields
-        .iter()
-        .map(|field| sql(field, fields.get(&field.number)));
+    let cells = table.fields.iter().map(|field| sql(field, fields.get(&field.number)));
     insert.execute(params_from_iter(
-        std::iter::once(Sql::Text(id))
-            .chain(cells)
-            .map(ToSqlOutput::Owned),
+        std::iter::once(Sql::Text(id)).chain(cells).map(ToSqlOutput::Owned),
     ))?;
     Ok(())
 }

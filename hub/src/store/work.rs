@@ -138,17 +138,10 @@ impl<'a> Work<'a> {
         if !self.rows.contains_key(&key) {
             let before = load(self.db, key)?.unwrap_or_default();
             let db = self.db;
-            let shown_before = shown(self.table(key)?, &before.fields, |parent| {
-                is_dead(db, parent)
-            })?;
+            let shown_before =
+                shown(self.table(key)?, &before.fields, |parent| is_dead(db, parent))?;
             let after = before.clone();
-            let work = RowWork {
-                before,
-                shown_before,
-                after,
-                touches: Vec::new(),
-                resolved: None,
-            };
+            let work = RowWork { before, shown_before, after, touches: Vec::new(), resolved: None };
             self.rows.insert(key, work);
         }
         Ok(self.rows.get_mut(&key).expect("just put there"))
@@ -204,9 +197,7 @@ impl<'a> Work<'a> {
         let (changes, resolved) = self.resolve(key)?;
         let row = self.row(key)?;
         if !row.after.known {
-            let insert = changes
-                .iter()
-                .find(|entered| entered.change.op == Op::Insert);
+            let insert = changes.iter().find(|entered| entered.change.op == Op::Insert);
             row.after.site = insert.map_or(0, |insert| insert.gateway);
             row.after.known = insert.is_some();
         }
@@ -219,11 +210,7 @@ impl<'a> Work<'a> {
             .map(|field| (field.field, field.value.clone()))
             .collect();
         let existence = resolved.existence.review.then_some(0);
-        let fields = resolved
-            .fields
-            .iter()
-            .filter(|field| field.review)
-            .map(|field| field.field);
+        let fields = resolved.fields.iter().filter(|field| field.review).map(|field| field.field);
         after.review = existence.into_iter().chain(fields).collect();
         row.resolved = Some((changes, resolved));
         Ok(())
@@ -250,10 +237,7 @@ pub(super) fn shown(
 ) -> Result<Fields, StoreError> {
     let mut shown = fields.clone();
     for field in &table.fields {
-        if let Kind::Reference {
-            table,
-            on_delete: OnDelete::SetNull,
-        } = field.kind
+        if let Kind::Reference { table, on_delete: OnDelete::SetNull } = field.kind
             && let Some(Value::Row(row)) = fields.get(&field.number)
             && is_dead(RowKey { table, row: *row })?
         {
@@ -300,9 +284,7 @@ pub(super) fn load(db: &Connection, key: RowKey) -> Result<Option<State>, StoreE
 /// Whether a stored row is dead; one that never was is not.
 pub(super) fn is_dead(db: &Connection, key: RowKey) -> Result<bool, StoreError> {
     let mut query = db.prepare_cached("SELECT dead FROM wadi_row WHERE tbl = ?1 AND row = ?2")?;
-    let dead = query
-        .query_row(params![key.table, Id(key.row)], |row| row.get(0))
-        .optional()?;
+    let dead = query.query_row(params![key.table, Id(key.row)], |row| row.get(0)).optional()?;
     Ok(dead.unwrap_or(false))
 }
 
@@ -317,9 +299,8 @@ pub(super) fn children(db: &Connection, key: RowKey) -> Result<Vec<(RowKey, u16)
     let mut query = db.prepare_cached(
         "SELECT tbl, row, field FROM wadi_reference WHERE to_tbl = ?1 AND to_row = ?2",
     )?;
-    let rows = query.query_map(params![key.table, Id(key.row)], |row| {
-        Ok((key_at(row, 0)?, row.get(2)?))
-    })?;
+    let rows = query
+        .query_map(params![key.table, Id(key.row)], |row| Ok((key_at(row, 0)?, row.get(2)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -328,18 +309,10 @@ pub(super) fn parents<'t>(
     table: &'t Table,
     fields: &'t Fields,
 ) -> impl Iterator<Item = (RowKey, u16, OnDelete)> + 't {
-    table
-        .fields
-        .iter()
-        .filter_map(|field| match (&field.kind, fields.get(&field.number)) {
-            (Kind::Reference { table, on_delete }, Some(Value::Row(row))) => Some((
-                RowKey {
-                    table: *table,
-                    row: *row,
-                },
-                field.number,
-                *on_delete,
-            )),
-            _ => None,
-        })
+    table.fields.iter().filter_map(|field| match (&field.kind, fields.get(&field.number)) {
+        (Kind::Reference { table, on_delete }, Some(Value::Row(row))) => {
+            Some((RowKey { table: *table, row: *row }, field.number, *on_delete))
+        }
+        _ => None,
+    })
 }

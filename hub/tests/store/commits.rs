@@ -12,63 +12,26 @@ use crate::world::{HOUSE, PERSON, VISIT, World, refer, row, text};
 fn a_poison_change_stops_only_itself() {
     let mut world = World::new(2);
     let mut anna = Device::new(1);
-    world.enter(
-        0,
-        &mut anna,
-        Op::Insert,
-        (HOUSE, row(1)),
-        &[(1, text("good"))],
-        100,
-    );
+    world.enter(0, &mut anna, Op::Insert, (HOUSE, row(1)), &[(1, text("good"))], 100);
     let mut poison = anna.change(Op::Insert, (HOUSE, row(2)), &[], 101);
     poison.table = TableRef::Name("hous".into());
     let bad_table = world.sites[0].enter(&anna, poison);
-    let mut typed = anna.change(
-        Op::Insert,
-        (HOUSE, row(3)),
-        &[(1, Delta::Set(Value::Int(3)))],
-        102,
-    );
+    let mut typed =
+        anna.change(Op::Insert, (HOUSE, row(3)), &[(1, Delta::Set(Value::Int(3)))], 102);
     typed.schema = 1;
     let bad_type = world.sites[0].enter(&anna, typed);
     let huge = "x".repeat(9_000);
-    let oversize = world
-        .enter(
-            0,
-            &mut anna,
-            Op::Insert,
-            (HOUSE, row(4)),
-            &[(1, text(&huge))],
-            103,
-        )
-        .dot;
-    let orphan = world
-        .enter(
-            0,
-            &mut anna,
-            Op::Update,
-            (HOUSE, row(3)),
-            &[(1, text("late"))],
-            104,
-        )
-        .dot;
-    world.enter(
-        0,
-        &mut anna,
-        Op::Insert,
-        (HOUSE, row(5)),
-        &[(1, text("good too"))],
-        105,
-    );
+    let oversize =
+        world.enter(0, &mut anna, Op::Insert, (HOUSE, row(4)), &[(1, text(&huge))], 103).dot;
+    let orphan =
+        world.enter(0, &mut anna, Op::Update, (HOUSE, row(3)), &[(1, text("late"))], 104).dot;
+    world.enter(0, &mut anna, Op::Insert, (HOUSE, row(5)), &[(1, text("good too"))], 105);
     world.sync(0);
     assert!(world.row((HOUSE, row(1))).is_some() && world.row((HOUSE, row(5))).is_some());
     for dot in [bad_table, bad_type, oversize] {
         assert_eq!(world.sites[0].outcomes[&dot], Outcome::Quarantined);
         assert!(!world.sites[0].reasons[&dot].is_empty());
-        assert_eq!(
-            world.hub.quarantined_change(dot).unwrap().reason,
-            world.sites[0].reasons[&dot]
-        );
+        assert_eq!(world.hub.quarantined_change(dot).unwrap().reason, world.sites[0].reasons[&dot]);
     }
     assert_eq!(world.sites[0].outcomes[&orphan], Outcome::Parked);
     assert_eq!(world.hub.quarantined().unwrap().len(), 3);
@@ -82,18 +45,10 @@ fn a_group_shares_custody() {
     let mut anna = Device::new(1);
     let group = Some(Group { first: 1, len: 2 });
     let mut good = anna.change(Op::Insert, (HOUSE, row(1)), &[(1, text("good"))], 100);
-    let mut bad = anna.change(
-        Op::Insert,
-        (HOUSE, row(2)),
-        &[(1, Delta::Set(Value::Int(1)))],
-        100,
-    );
+    let mut bad = anna.change(Op::Insert, (HOUSE, row(2)), &[(1, Delta::Set(Value::Int(1)))], 100);
     good.group = group;
     bad.group = group;
-    let (good, bad) = (
-        world.sites[0].enter(&anna, good),
-        world.sites[0].enter(&anna, bad),
-    );
+    let (good, bad) = (world.sites[0].enter(&anna, good), world.sites[0].enter(&anna, bad));
     world.sync(0);
     for dot in [good, bad] {
         assert_eq!(world.sites[0].outcomes[&dot], Outcome::Quarantined);
@@ -105,44 +60,18 @@ fn a_group_shares_custody() {
 fn children_wait_for_their_parent_across_rounds_and_sites() {
     let mut world = World::new(2);
     let (mut anna, mut ben) = (Device::new(1), Device::new(2));
-    let visit = world
-        .enter(
-            0,
-            &mut anna,
-            Op::Insert,
-            (VISIT, row(3)),
-            &[(1, refer(row(2)))],
-            100,
-        )
-        .dot;
-    let person = world
-        .enter(
-            0,
-            &mut anna,
-            Op::Insert,
-            (PERSON, row(2)),
-            &[(1, refer(row(1)))],
-            101,
-        )
-        .dot;
+    let visit =
+        world.enter(0, &mut anna, Op::Insert, (VISIT, row(3)), &[(1, refer(row(2)))], 100).dot;
+    let person =
+        world.enter(0, &mut anna, Op::Insert, (PERSON, row(2)), &[(1, refer(row(1)))], 101).dot;
     world.settle();
     assert_eq!(world.sites[0].outcomes[&visit], Outcome::Parked);
     assert_eq!(world.sites[0].outcomes[&person], Outcome::Parked);
     assert_eq!(world.hub.status().unwrap().parked, 2);
-    world.enter(
-        1,
-        &mut ben,
-        Op::Insert,
-        (HOUSE, row(1)),
-        &[(1, text("house"))],
-        102,
-    );
+    world.enter(1, &mut ben, Op::Insert, (HOUSE, row(1)), &[(1, text("house"))], 102);
     world.settle();
     for dot in [visit, person] {
-        assert!(matches!(
-            world.sites[0].outcomes[&dot],
-            Outcome::Applied { .. }
-        ));
+        assert!(matches!(world.sites[0].outcomes[&dot], Outcome::Applied { .. }));
     }
     assert_eq!(world.hub.status().unwrap().parked, 0);
     world.check();
@@ -159,10 +88,7 @@ fn a_change_by_two_routes_counts_once() {
     world.sites[1].enter(&anna, more);
     world.settle();
     assert_eq!(world.row(key).unwrap()["count"], 7);
-    assert!(matches!(
-        world.sites[1].outcomes[&insert.dot],
-        Outcome::Known { seq: 1 }
-    ));
+    assert!(matches!(world.sites[1].outcomes[&insert.dot], Outcome::Known { seq: 1 }));
     world.check();
 }
 
@@ -170,24 +96,14 @@ fn a_change_by_two_routes_counts_once() {
 fn commit_is_idempotent_after_a_crash() {
     let mut world = World::new(1);
     let mut anna = Device::new(1);
-    world.enter(
-        0,
-        &mut anna,
-        Op::Insert,
-        (HOUSE, row(1)),
-        &[(3, Delta::Add(5))],
-        100,
-    );
+    world.enter(0, &mut anna, Op::Insert, (HOUSE, row(1)), &[(3, Delta::Add(5))], 100);
     let batch = world.sites[0].batch();
     let mut answers = Vec::new();
     for up in world.sites[0].prepare(&batch) {
         answers.extend(world.hub.hear(GatewayId(1), &up, NOW_S).unwrap());
     }
     world.crash();
-    let again = world
-        .hub
-        .hear(GatewayId(1), &world.sites[0].prepare(&batch)[0], NOW_S)
-        .unwrap();
+    let again = world.hub.hear(GatewayId(1), &world.sites[0].prepare(&batch)[0], NOW_S).unwrap();
     let page = world.sites[0].page(&again);
     assert_eq!(page, world.sites[0].page(&answers));
     let first = world.sites[0].commit(&mut world.hub);
@@ -205,14 +121,7 @@ fn commit_is_idempotent_after_a_crash() {
 fn a_late_part_of_an_old_round_changes_nothing() {
     let mut world = World::new(1);
     let mut anna = Device::new(1);
-    world.enter(
-        0,
-        &mut anna,
-        Op::Insert,
-        (HOUSE, row(1)),
-        &[(3, Delta::Add(5))],
-        100,
-    );
+    world.enter(0, &mut anna, Op::Insert, (HOUSE, row(1)), &[(3, Delta::Add(5))], 100);
     let old = world.sites[0].prepare(&world.sites[0].batch());
     world.settle();
     let export = world.export();
@@ -226,10 +135,7 @@ fn a_late_part_of_an_old_round_changes_nothing() {
 #[test]
 fn strangers_are_refused() {
     let mut world = World::new(1);
-    let stranger = Site {
-        schema: world.sites[0].schema.clone(),
-        ..Site::new(GatewayId(9))
-    };
+    let stranger = Site { schema: world.sites[0].schema.clone(), ..Site::new(GatewayId(9)) };
     assert_eq!(stranger.refused(&mut world.hub), Refused::UnknownGateway);
     let mut elsewhere = Site::new(GatewayId(1));
     elsewhere.round = 7;
@@ -246,28 +152,12 @@ fn strangers_are_refused() {
 fn an_aborted_round_leaves_nothing() {
     let mut world = World::new(1);
     let mut anna = Device::new(1);
-    world.enter(
-        0,
-        &mut anna,
-        Op::Insert,
-        (HOUSE, row(1)),
-        &[(1, text("a"))],
-        100,
-    );
+    world.enter(0, &mut anna, Op::Insert, (HOUSE, row(1)), &[(1, text("a"))], 100);
     for up in world.sites[0].prepare(&world.sites[0].batch()) {
         world.hub.hear(GatewayId(1), &up, NOW_S).unwrap();
     }
-    let answers = world
-        .hub
-        .hear(GatewayId(1), &world.sites[0].up(UpBody::Abort), NOW_S)
-        .unwrap();
-    assert!(matches!(
-        answers[..],
-        [Down {
-            body: DownBody::Aborted { .. },
-            ..
-        }]
-    ));
+    let answers = world.hub.hear(GatewayId(1), &world.sites[0].up(UpBody::Abort), NOW_S).unwrap();
+    assert!(matches!(answers[..], [Down { body: DownBody::Aborted { .. }, .. }]));
     assert_eq!(world.row((HOUSE, row(1))), None);
     world.sites[0].round += 1;
     world.settle();
@@ -289,34 +179,17 @@ fn beyond_the_limit_of_parked_changes_the_gateway_holds_them() {
     world.sync(0);
     let held = |world: &World| {
         let outcomes = world.sites[0].outcomes.values();
-        outcomes
-            .filter(|&outcome| *outcome == Outcome::Held)
-            .count()
+        outcomes.filter(|&outcome| *outcome == Outcome::Held).count()
     };
-    assert_eq!(
-        (held(&world), world.hub.status().unwrap().parked),
-        (4, 4_096)
-    );
+    assert_eq!((held(&world), world.hub.status().unwrap().parked), (4, 4_096));
     // Their parent comes: what was parked is released, and that tells the gateway
     // to offer again what it holds.
-    world.enter(
-        1,
-        &mut ben,
-        Op::Insert,
-        (HOUSE, row(1)),
-        &[(1, text("house"))],
-        102,
-    );
+    world.enter(1, &mut ben, Op::Insert, (HOUSE, row(1)), &[(1, text("house"))], 102);
     world.sync(1);
     assert_eq!(world.hub.status().unwrap().parked, 0);
-    world.sites[0]
-        .outcomes
-        .retain(|_, outcome| *outcome != Outcome::Held);
+    world.sites[0].outcomes.retain(|_, outcome| *outcome != Outcome::Held);
     world.settle();
-    assert_eq!(
-        (held(&world), world.hub.status().unwrap().durable),
-        (0, 4_101)
-    );
+    assert_eq!((held(&world), world.hub.status().unwrap().durable), (0, 4_101));
     world.check();
 }
 
@@ -327,36 +200,14 @@ fn the_least_containment_stamp_counts_by_whatever_route() {
     let key = (HOUSE, row(1));
     world.enter(0, &mut anna, Op::Insert, key, &[(1, text("house"))], 100);
     world.settle();
-    let fast = world.enter(
-        0,
-        &mut anna,
-        Op::Update,
-        key,
-        &[(1, text("fast clock"))],
-        4_000_000_000,
-    );
-    world.enter(
-        1,
-        &mut ben,
-        Op::Update,
-        key,
-        &[(1, text("right clock"))],
-        500,
-    );
+    let fast =
+        world.enter(0, &mut anna, Op::Update, key, &[(1, text("fast clock"))], 4_000_000_000);
+    world.enter(1, &mut ben, Op::Update, key, &[(1, text("right clock"))], 500);
     world.settle();
     assert_eq!(world.row(key).unwrap()["name"], "fast clock");
     // The same change by the other gateway, whose intake did contain it.
-    let stamp = Stamp {
-        seconds: 400,
-        counter: 0,
-    };
-    world.sites[1].enter(
-        &anna,
-        Change {
-            contained: Some(stamp),
-            ..fast
-        },
-    );
+    let stamp = Stamp { seconds: 400, counter: 0 };
+    world.sites[1].enter(&anna, Change { contained: Some(stamp), ..fast });
     world.settle();
     assert_eq!(world.row(key).unwrap()["name"], "right clock");
     world.check();
@@ -366,36 +217,17 @@ fn the_least_containment_stamp_counts_by_whatever_route() {
 fn the_ledger_names_gaps_and_what_is_wrong() {
     let mut world = World::new(1);
     let mut anna = Device::new(1);
-    world.enter(
-        0,
-        &mut anna,
-        Op::Insert,
-        (HOUSE, row(1)),
-        &[(1, text("a"))],
-        100,
-    );
+    world.enter(0, &mut anna, Op::Insert, (HOUSE, row(1)), &[(1, text("a"))], 100);
     anna.seq += 3;
-    world.enter(
-        0,
-        &mut anna,
-        Op::Insert,
-        (HOUSE, row(2)),
-        &[(1, text("b"))],
-        100,
-    );
+    world.enter(0, &mut anna, Op::Insert, (HOUSE, row(2)), &[(1, text("b"))], 100);
     world.settle();
     let ledger = world.hub.ledger().unwrap();
     assert_eq!(ledger.wrong, Vec::<String>::new());
-    let [run] = &ledger.runs[..] else {
-        panic!("one run")
-    };
+    let [run] = &ledger.runs[..] else { panic!("one run") };
     assert_eq!((run.first, run.last, run.committed), (1, 5, 2));
     assert_eq!(run.gaps, [(2, 4)]);
     let db = rusqlite::Connection::open(world.folder.path().join("hub.db")).unwrap();
-    db.execute("DELETE FROM wadi_log WHERE seq = 1", [])
-        .unwrap();
-    let [wrong] = &world.hub.ledger().unwrap().wrong[..] else {
-        panic!("one thing is wrong")
-    };
+    db.execute("DELETE FROM wadi_log WHERE seq = 1", []).unwrap();
+    let [wrong] = &world.hub.ledger().unwrap().wrong[..] else { panic!("one thing is wrong") };
     assert!(wrong.contains("no line of the log"), "{wrong}");
 }

@@ -25,10 +25,7 @@ fn different_fields_both_survive() {
     world.enter(1, &mut ben, Op::Update, KEY, &[(4, text("by ben"))], 100);
     world.settle();
     let row = world.row(KEY).unwrap();
-    assert_eq!(
-        (&row["name"], &row["tag"]),
-        (&"by anna".into(), &"by ben".into())
-    );
+    assert_eq!((&row["name"], &row["tag"]), (&"by anna".into(), &"by ben".into()));
     world.check();
     assert_eq!(world.hub.status().unwrap().conflicts, 0);
 }
@@ -36,24 +33,13 @@ fn different_fields_both_survive() {
 #[test]
 fn the_greater_stamp_wins_and_history_shows_the_other() {
     let (mut world, mut anna, mut ben) = pair();
-    let late = world
-        .enter(0, &mut anna, Op::Update, KEY, &[(1, text("late"))], 300)
-        .dot;
-    let early = world
-        .enter(1, &mut ben, Op::Update, KEY, &[(1, text("early"))], 200)
-        .dot;
+    let late = world.enter(0, &mut anna, Op::Update, KEY, &[(1, text("late"))], 300).dot;
+    let early = world.enter(1, &mut ben, Op::Update, KEY, &[(1, text("early"))], 200).dot;
     world.settle();
     assert_eq!(world.row(KEY).unwrap()["name"], "late");
     world.check();
     let history = world.hub.history("house", KEY.1).unwrap();
-    let fate = |dot| {
-        history
-            .iter()
-            .find(|past| past.dot == dot)
-            .unwrap()
-            .fate
-            .clone()
-    };
+    let fate = |dot| history.iter().find(|past| past.dot == dot).unwrap().fate.clone();
     assert_eq!((fate(late), fate(early)), (Fate::Shown, Fate::Candidate));
     assert_eq!(world.hub.status().unwrap().conflicts, 1);
 }
@@ -61,14 +47,7 @@ fn the_greater_stamp_wins_and_history_shows_the_other() {
 #[test]
 fn causality_beats_clocks() {
     let (mut world, mut anna, mut ben) = pair();
-    world.enter(
-        0,
-        &mut anna,
-        Op::Update,
-        KEY,
-        &[(1, text("of 2099"))],
-        4_070_908_800,
-    );
+    world.enter(0, &mut anna, Op::Update, KEY, &[(1, text("of 2099"))], 4_070_908_800);
     world.settle();
     world.enter(1, &mut ben, Op::Update, KEY, &[(1, text("of 1970"))], 12);
     world.settle();
@@ -86,15 +65,10 @@ fn sums_add_up_and_a_total_out_of_range_waits() {
     assert_eq!(world.hub.cases().unwrap(), []);
     world.enter(1, &mut ben, Op::Update, KEY, &[(3, Delta::Add(700))], 300);
     world.settle();
-    let [case] = &world.hub.cases().unwrap()[..] else {
-        panic!("one case")
-    };
+    let [case] = &world.hub.cases().unwrap()[..] else { panic!("one case") };
     let too_much = Decision::Value("1001".into());
     assert!(world.hub.settle(case.number, &too_much, NOW_S).is_err());
-    world
-        .hub
-        .settle(case.number, &Decision::Value("1000".into()), NOW_S)
-        .unwrap();
+    world.hub.settle(case.number, &Decision::Value("1000".into()), NOW_S).unwrap();
     world.settle();
     assert_eq!(world.row(KEY).unwrap()["count"], 1000);
     assert_eq!(world.hub.cases().unwrap(), []);
@@ -111,31 +85,13 @@ fn a_review_waits_until_settled_everywhere() {
     for site in &world.sites {
         assert_eq!(site.rows[&KEY].review, [2]);
     }
-    let [case] = &world.hub.cases().unwrap()[..] else {
-        panic!("one case")
-    };
+    let [case] = &world.hub.cases().unwrap()[..] else { panic!("one case") };
     let (_, candidates) = world.hub.case(case.number).unwrap();
     assert_eq!(candidates.len(), 2);
-    assert_eq!(
-        (&candidates[0].label[..], &candidates[0].site[..]),
-        ("device-1", "site-0")
-    );
-    assert!(
-        world
-            .hub
-            .settle(case.number, &Decision::Pick(3), NOW_S)
-            .is_err()
-    );
-    world
-        .hub
-        .settle(case.number, &Decision::Pick(1), NOW_S)
-        .unwrap();
-    assert!(
-        world
-            .hub
-            .settle(case.number, &Decision::Pick(1), NOW_S)
-            .is_err()
-    );
+    assert_eq!((&candidates[0].label[..], &candidates[0].site[..]), ("device-1", "site-0"));
+    assert!(world.hub.settle(case.number, &Decision::Pick(3), NOW_S).is_err());
+    world.hub.settle(case.number, &Decision::Pick(1), NOW_S).unwrap();
+    assert!(world.hub.settle(case.number, &Decision::Pick(1), NOW_S).is_err());
     world.settle();
     assert_eq!(world.row(KEY).unwrap()["note"], "broken");
     for site in &world.sites {
@@ -165,16 +121,8 @@ fn twins_are_kept_and_marked() {
             (&[4][..], &[4][..])
         );
     }
-    assert!(
-        world
-            .hub
-            .settle(cases[0].number, &Decision::Pick(1), NOW_S)
-            .is_err()
-    );
-    world
-        .hub
-        .settle(cases[0].number, &Decision::Value("A2".into()), NOW_S)
-        .unwrap();
+    assert!(world.hub.settle(cases[0].number, &Decision::Pick(1), NOW_S).is_err());
+    world.hub.settle(cases[0].number, &Decision::Value("A2".into()), NOW_S).unwrap();
     world.settle();
     assert_eq!(world.hub.cases().unwrap(), []);
     for site in &world.sites {
@@ -190,22 +138,8 @@ fn twins_are_kept_and_marked() {
 fn the_same_id_inserted_twice_is_one_row() {
     let mut world = World::new(2);
     let (mut anna, mut ben) = (Device::new(1), Device::new(2));
-    world.enter(
-        0,
-        &mut anna,
-        Op::Insert,
-        KEY,
-        &[(1, text("anna")), (3, Delta::Add(1))],
-        100,
-    );
-    world.enter(
-        1,
-        &mut ben,
-        Op::Insert,
-        KEY,
-        &[(1, text("ben")), (4, text("B"))],
-        200,
-    );
+    world.enter(0, &mut anna, Op::Insert, KEY, &[(1, text("anna")), (3, Delta::Add(1))], 100);
+    world.enter(1, &mut ben, Op::Insert, KEY, &[(1, text("ben")), (4, text("B"))], 200);
     world.settle();
     assert_eq!(world.row(KEY).unwrap()["name"], "ben");
     world.check();

@@ -30,37 +30,21 @@ pub struct Device {
 
 impl Device {
     pub fn new(number: u64) -> Device {
-        Device {
-            id: DeviceId(number),
-            run: RunId(number + 1000),
-            seq: 0,
-        }
+        Device { id: DeviceId(number), run: RunId(number + 1000), seq: 0 }
     }
 
     pub fn info(&self) -> RunInfo {
         let label = format!("device-{}", self.id.0);
-        RunInfo {
-            device: self.id,
-            run: self.run,
-            parent: None,
-            label,
-        }
+        RunInfo { device: self.id, run: self.run, parent: None, label }
     }
 
     /// A change made at `second` by somebody who was shown nothing.
     pub fn change(&mut self, op: Op, key: Key, fields: &[(u16, Delta)], second: u64) -> Change {
         self.seq += 1;
-        let dot = Dot {
-            device: self.id,
-            run: self.run,
-            seq: self.seq,
-        };
+        let dot = Dot { device: self.id, run: self.run, seq: self.seq };
         Change {
             dot,
-            stamp: Stamp {
-                seconds: second,
-                counter: 0,
-            },
+            stamp: Stamp { seconds: second, counter: 0 },
             entered_s: second,
             contained: None,
             schema: 1,
@@ -131,17 +115,11 @@ impl Site {
     pub fn version(&self, key: Key) -> RowVersion {
         let lane = self.table(key.0).lane as usize;
         let base = self.rows.get(&key).map_or(0, |row| row.version);
-        RowVersion {
-            hub: self.hub,
-            seq: base.max(self.cursors[lane]),
-        }
+        RowVersion { hub: self.hub, seq: base.max(self.cursors[lane]) }
     }
 
     fn table(&self, number: u16) -> &wadi_protocol::schema::Table {
-        self.schema
-            .as_ref()
-            .and_then(|schema| schema.table(number))
-            .expect("known table")
+        self.schema.as_ref().and_then(|schema| schema.table(number)).expect("known table")
     }
 
     /// Take a change in.
@@ -153,55 +131,32 @@ impl Site {
     }
 
     fn pending(&self) -> Vec<Change> {
-        let open = self
-            .own
-            .iter()
-            .filter(|(change, _)| !self.outcomes.contains_key(&change.dot));
+        let open = self.own.iter().filter(|(change, _)| !self.outcomes.contains_key(&change.dot));
         open.map(|(change, _)| change.clone()).collect()
     }
 
     pub fn batch(&self) -> Batch {
         let runs = self.runs.values().cloned().collect();
-        Batch {
-            runs,
-            changes: self.pending(),
-        }
+        Batch { runs, changes: self.pending() }
     }
 
     pub fn up(&self, body: UpBody) -> Up {
-        Up {
-            run: self.run,
-            hub: self.hub,
-            round: self.round,
-            body,
-        }
+        Up { run: self.run, hub: self.hub, round: self.round, body }
     }
 
     pub fn prepare(&self, batch: &Batch) -> Vec<Up> {
-        let bytes = if batch.changes.is_empty() {
-            Vec::new()
-        } else {
-            batch::encode(batch)
-        };
+        let bytes = if batch.changes.is_empty() { Vec::new() } else { batch::encode(batch) };
         let head = Prepare {
             parent: self.chain,
             cursors: self.cursors,
             schema: self.schema.as_ref().map_or(0, |schema| schema.version),
-            content: content_hash(&if bytes.is_empty() {
-                Batch::default()
-            } else {
-                batch.clone()
-            }),
+            content: content_hash(&if bytes.is_empty() { Batch::default() } else { batch.clone() }),
             bytes: bytes.len() as u32,
             parts: parts_of(bytes.len()),
             first: part(&bytes, 0).to_vec(),
         };
-        let rest = (1..head.parts).map(|index| {
-            UpBody::Part(Part {
-                index,
-                bytes: part(&bytes, index).to_vec(),
-            })
-        });
+        let rest = (1..head.parts)
+            .map(|index| UpBody::Part(Part { index, bytes: part(&bytes, index).to_vec() }));
         let all = std::iter::once(UpBody::Prepare(head.clone())).chain(rest);
         all.map(|body| self.up(body)).collect()
     }
@@ -230,16 +185,9 @@ impl Site {
     }
 
     pub fn commit(&self, hub: &mut Store) -> Committed {
-        let answers = hub
-            .hear(self.number, &self.up(UpBody::Commit), NOW_S)
-            .unwrap();
+        let answers = hub.hear(self.number, &self.up(UpBody::Commit), NOW_S).unwrap();
         match &answers[..] {
-            [
-                Down {
-                    body: DownBody::Committed(committed),
-                    ..
-                },
-            ] => committed.clone(),
+            [Down { body: DownBody::Committed(committed), .. }] => committed.clone(),
             other => panic!("expected Committed, got {other:?}"),
         }
     }
@@ -285,8 +233,7 @@ impl Site {
             self.reasons.insert(notice.dot, notice.reason.clone());
         }
         for (index, reason) in &page.verdicts {
-            self.reasons
-                .insert(batch.changes[*index as usize].dot, reason.clone());
+            self.reasons.insert(batch.changes[*index as usize].dot, reason.clone());
         }
         self.apply(page);
         self.cursors = page.to;
@@ -310,11 +257,8 @@ impl Site {
 
     /// Base moves on: own changes are folded, then what the page says is set.
     fn apply(&mut self, page: &Page) {
-        let told: BTreeMap<Key, &PageRow> = page
-            .rows
-            .iter()
-            .map(|row| ((row.table, row.row), row))
-            .collect();
+        let told: BTreeMap<Key, &PageRow> =
+            page.rows.iter().map(|row| ((row.table, row.row), row)).collect();
         assert_eq!(told.len(), page.rows.len(), "a row stands in a page once");
         let keys: std::collections::BTreeSet<Key> = self
             .own
@@ -397,11 +341,7 @@ impl Site {
                     && let Some(Value::Row(row)) = base.fields.get(&field.number)
                 {
                     let parent = self.rows.get(&(table, *row));
-                    assert!(
-                        parent.is_some(),
-                        "orphan {key:?} field {}: {page:#?}",
-                        field.name
-                    );
+                    assert!(parent.is_some(), "orphan {key:?} field {}: {page:#?}", field.name);
                 }
             }
         }
@@ -409,16 +349,9 @@ impl Site {
 
     /// What is refused, when the round is asked for.
     pub fn refused(&self, hub: &mut Store) -> Refused {
-        let answers = hub
-            .hear(self.number, &self.prepare(&self.batch())[0], NOW_S)
-            .unwrap();
+        let answers = hub.hear(self.number, &self.prepare(&self.batch())[0], NOW_S).unwrap();
         match &answers[..] {
-            [
-                Down {
-                    body: DownBody::Refused(refused),
-                    ..
-                },
-            ] => refused.clone(),
+            [Down { body: DownBody::Refused(refused), .. }] => refused.clone(),
             other => panic!("expected Refused, got {other:?}"),
         }
     }

@@ -27,10 +27,7 @@ impl Random {
     }
 
     fn row(&mut self, table: u16) -> Key {
-        (
-            table,
-            row(u64::from(table) * 100 + self.below(ROWS as usize) as u64),
-        )
+        (table, row(u64::from(table) * 100 + self.below(ROWS as usize) as u64))
     }
 
     fn shuffle<T>(&mut self, things: &mut [T]) {
@@ -43,11 +40,7 @@ impl Random {
 fn fields(random: &mut Random, table: u16) -> Vec<(u16, Delta)> {
     let word = |random: &mut Random| text(&format!("w{}", random.below(40)));
     let reference = |random: &mut Random, table| {
-        if random.below(6) == 0 {
-            Delta::Set(Value::Null)
-        } else {
-            refer(random.row(table).1)
-        }
+        if random.below(6) == 0 { Delta::Set(Value::Null) } else { refer(random.row(table).1) }
     };
     let mut all = match table {
         HOUSE => vec![
@@ -96,11 +89,7 @@ fn closure(world: &World, site: usize, device: &Device, key: Key) -> Vec<SeenRow
         });
         if hangs {
             let seen = seen(world, site, device, *child);
-            closure.push(SeenRow {
-                table: child.0,
-                row: child.1,
-                seen,
-            });
+            closure.push(SeenRow { table: child.0, row: child.1, seen });
         }
     }
     closure
@@ -117,11 +106,7 @@ fn step(world: &mut World, devices: &mut [Device], random: &mut Random) {
         return;
     }
     // Handhelds keep to their site, but for one that roams.
-    let at = if random.below(8) == 0 {
-        0
-    } else {
-        site * 2 + 1 + random.below(2)
-    };
+    let at = if random.below(8) == 0 { 0 } else { site * 2 + 1 + random.below(2) };
     let table = [HOUSE, PERSON, VISIT, PHOTO, ALARM, LOCAL, REMARK][random.below(7)];
     let key = random.row(table);
     let op = match random.below(10) {
@@ -129,11 +114,7 @@ fn step(world: &mut World, devices: &mut [Device], random: &mut Random) {
         4..9 => Op::Update,
         _ => Op::Delete,
     };
-    let fields = if op == Op::Delete {
-        Vec::new()
-    } else {
-        fields(random, table)
-    };
+    let fields = if op == Op::Delete { Vec::new() } else { fields(random, table) };
     let device = &mut devices[at];
     let mut change = device.change(op, key, &fields, 1_000 + random.below(500) as u64);
     let device = device.clone();
@@ -151,9 +132,8 @@ fn step(world: &mut World, devices: &mut [Device], random: &mut Random) {
 /// that it means the same at another hub.
 fn set(world: &World) -> Vec<Change> {
     let db = Connection::open(world.folder.path().join("hub.db")).unwrap();
-    let mut query = db
-        .prepare("SELECT body, seen_seq, closure_seqs FROM wadi_change ORDER BY number")
-        .unwrap();
+    let mut query =
+        db.prepare("SELECT body, seen_seq, closure_seqs FROM wadi_change ORDER BY number").unwrap();
     let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = query
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .unwrap()
@@ -178,16 +158,13 @@ fn write_out(db: &Connection, seen: &mut Seen, key: Key, seq: i64) {
         .prepare("SELECT body FROM wadi_change WHERE tbl = ?1 AND row = ?2 AND hub_seq <= ?3")
         .unwrap();
     let bodies: Vec<Vec<u8>> = query
-        .query_map(rusqlite::params![key.0, key.1.0.as_slice(), seq], |row| {
-            row.get(0)
-        })
+        .query_map(rusqlite::params![key.0, key.1.0.as_slice(), seq], |row| row.get(0))
         .unwrap()
         .map(Result::unwrap)
         .collect();
     seen.version = Default::default();
     for body in bodies {
-        seen.above
-            .push(postcard::from_bytes::<Change>(&body).unwrap().dot);
+        seen.above.push(postcard::from_bytes::<Change>(&body).unwrap().dot);
     }
     seen.above.sort();
     seen.above.dedup();
@@ -204,11 +181,7 @@ fn replay(changes: &[Change], devices: &[Device], random: &mut Random) -> String
         let device = by_id[&change.dot.device];
         for _ in 0..1 + usize::from(random.below(5) == 0) {
             let site = random.below(world.sites.len());
-            if !world.sites[site]
-                .own
-                .iter()
-                .any(|(own, _)| own.dot == change.dot)
-            {
+            if !world.sites[site].own.iter().any(|(own, _)| own.dot == change.dot) {
                 world.sites[site].enter(device, change.clone());
             }
         }

@@ -10,30 +10,13 @@ use crate::world::{ALARM, HOUSE, LOCAL, REMARK, REPORT, World, refer, row, text}
 fn rows_go_where_their_scope_says() {
     let mut world = World::new(2);
     let mut anna = Device::new(1);
-    world.enter(
-        0,
-        &mut anna,
-        Op::Insert,
-        (LOCAL, row(1)),
-        &[(1, text("mine"))],
-        100,
-    );
-    world.enter(
-        0,
-        &mut anna,
-        Op::Insert,
-        (REPORT, row(2)),
-        &[(1, text("up"))],
-        100,
-    );
+    world.enter(0, &mut anna, Op::Insert, (LOCAL, row(1)), &[(1, text("mine"))], 100);
+    world.enter(0, &mut anna, Op::Insert, (REPORT, row(2)), &[(1, text("up"))], 100);
     world.settle();
     assert!(world.sites[0].rows.contains_key(&(LOCAL, row(1))));
     assert!(!world.sites[1].rows.contains_key(&(LOCAL, row(1))));
     for site in &world.sites {
-        assert!(
-            !site.rows.contains_key(&(REPORT, row(2))),
-            "upload rows stay at the hub alone"
-        );
+        assert!(!site.rows.contains_key(&(REPORT, row(2))), "upload rows stay at the hub alone");
     }
     assert!(world.row((REPORT, row(2))).is_some());
     world.check();
@@ -51,14 +34,7 @@ fn a_scope_includes_its_parents_and_lets_them_go() {
         world.sites[1].rows[&local].fields[&1],
         wadi_protocol::value::Value::Text("mine".into())
     );
-    world.enter(
-        0,
-        &mut anna,
-        Op::Update,
-        local,
-        &[(1, text("renamed"))],
-        102,
-    );
+    world.enter(0, &mut anna, Op::Update, local, &[(1, text("renamed"))], 102);
     world.settle();
     assert_eq!(
         world.sites[1].rows[&local].fields[&1],
@@ -68,10 +44,7 @@ fn a_scope_includes_its_parents_and_lets_them_go() {
     let none = Delta::Set(wadi_protocol::value::Value::Null);
     world.enter(1, &mut ben, Op::Update, remark, &[(1, none)], 103);
     world.settle();
-    assert!(
-        !world.sites[1].rows.contains_key(&local),
-        "nothing refers to it here any more"
-    );
+    assert!(!world.sites[1].rows.contains_key(&local), "nothing refers to it here any more");
     assert!(world.sites[0].rows.contains_key(&local));
     world.check();
 }
@@ -82,40 +55,19 @@ fn a_new_site_gets_everything_page_by_page() {
     let mut anna = Device::new(1);
     let long = "x".repeat(300);
     for number in 0..600 {
-        world.enter(
-            0,
-            &mut anna,
-            Op::Insert,
-            (HOUSE, row(number)),
-            &[(1, text(&long))],
-            100,
-        );
+        world.enter(0, &mut anna, Op::Insert, (HOUSE, row(number)), &[(1, text(&long))], 100);
         if number % 100 == 99 {
             world.sync(0);
         }
     }
-    world.enter(
-        0,
-        &mut anna,
-        Op::Insert,
-        (ALARM, row(1000)),
-        &[(1, text("fire"))],
-        100,
-    );
+    world.enter(0, &mut anna, Op::Insert, (ALARM, row(1000)), &[(1, text("fire"))], 100);
     world.settle();
     let mut late = Site::new(world.hub.add_gateway("late", NOW_S).unwrap());
     late.sync(&mut world.hub);
-    assert!(
-        late.rows.contains_key(&(ALARM, row(1000))),
-        "urgent rows come first"
-    );
+    assert!(late.rows.contains_key(&(ALARM, row(1000))), "urgent rows come first");
     assert!(late.more && !late.rows.contains_key(&(HOUSE, row(599))));
     late.settle(&mut world.hub);
-    assert!(
-        late.page_bytes_most <= DOWNLINK_BYTES_TARGET + 1024,
-        "{}",
-        late.page_bytes_most
-    );
+    assert!(late.page_bytes_most <= DOWNLINK_BYTES_TARGET + 1024, "{}", late.page_bytes_most);
     assert!(late.cursors[1] >= 600);
     world.sites.push(late);
     world.check();
@@ -133,22 +85,12 @@ fn own_changes_stay_home() {
         &[(1, text("x")), (3, Delta::Add(2))],
         100,
     );
-    world.enter(
-        0,
-        &mut anna,
-        Op::Update,
-        (HOUSE, row(1)),
-        &[(3, Delta::Add(2))],
-        101,
-    );
+    world.enter(0, &mut anna, Op::Update, (HOUSE, row(1)), &[(3, Delta::Add(2))], 101);
     world.sync(0);
     assert!(!world.sites[0].more, "there is nothing to fetch");
     assert_eq!(world.hub.behind().unwrap(), []);
     let ups = world.sites[0].prepare(&Default::default());
-    let answers = world
-        .hub
-        .hear(world.sites[0].number, &ups[0], NOW_S)
-        .unwrap();
+    let answers = world.hub.hear(world.sites[0].number, &ups[0], NOW_S).unwrap();
     assert_eq!(world.sites[0].page(&answers).rows, []);
     let committed = world.sites[0].commit(&mut world.hub);
     let page = world.sites[0].page(&answers);
@@ -171,28 +113,15 @@ fn commands_run_beside_a_serving_store() {
     assert_eq!(world.hub.behind().unwrap(), [world.sites[0].number]);
     world.settle();
     assert_eq!(world.sites[0].schema.as_ref().unwrap().version, 2);
-    assert!(
-        world.sites[0]
-            .schema
-            .as_ref()
-            .unwrap()
-            .table_named("extra")
-            .is_some()
-    );
+    assert!(world.sites[0].schema.as_ref().unwrap().table_named("extra").is_some());
 }
 
 #[test]
 fn a_schema_that_narrows_is_refused() {
     let mut world = World::new(0);
-    let narrower = crate::world::SCHEMA.replace(
-        "caption = { type = \"text\" }",
-        "caption = { type = \"integer\" }",
-    );
-    let error = world
-        .hub
-        .publish_schema(&narrower, NOW_S)
-        .unwrap_err()
-        .to_string();
+    let narrower = crate::world::SCHEMA
+        .replace("caption = { type = \"text\" }", "caption = { type = \"integer\" }");
+    let error = world.hub.publish_schema(&narrower, NOW_S).unwrap_err().to_string();
     assert!(error.contains("photo.caption"), "{error}");
     assert!(world.hub.check_schema("name = 7").is_err());
     assert_eq!(world.schema().version, 1);

@@ -82,11 +82,7 @@ impl World {
             site.settle(&mut hub);
             all.push(site);
         }
-        World {
-            folder,
-            hub,
-            sites: all,
-        }
+        World { folder, hub, sites: all }
     }
 
     /// Drop the store as a crash would, and open it again.
@@ -120,11 +116,8 @@ impl World {
     /// A live row as the hub exports it.
     pub fn row(&self, key: Key) -> Option<Json> {
         let id = key.1.to_string();
-        let lines: Vec<Json> = self
-            .export()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines: Vec<Json> =
+            self.export().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         lines
             .iter()
             .find(|line| line["id"] == *id && line.get("fields").is_some())
@@ -182,11 +175,8 @@ impl World {
 
     fn live(&self) -> BTreeMap<Key, Json> {
         let schema = self.schema();
-        let lines: Vec<Json> = self
-            .export()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines: Vec<Json> =
+            self.export().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         lines
             .into_iter()
             .filter(|line| line.get("fields").is_some())
@@ -210,10 +200,7 @@ impl World {
     ) -> Change {
         let mut change = device.change(op, key, fields, second);
         if op != Op::Insert {
-            change.seen = Seen {
-                version: self.sites[site].version(key),
-                above: Vec::new(),
-            };
+            change.seen = Seen { version: self.sites[site].version(key), above: Vec::new() };
         }
         self.sites[site].enter(device, change.clone());
         change

@@ -40,22 +40,12 @@ impl Timing {
     /// For a serial line of `baud` symbols a second, ten to a byte.
     pub fn serial(baud: u32) -> Timing {
         let byte_us = 10_000_000 / u64::from(baud.max(1));
-        Timing {
-            answer_ms: 1_500,
-            byte_us,
-            tries_max: 8,
-            busy_ms_max: 20_000,
-        }
+        Timing { answer_ms: 1_500, byte_us, tries_max: 8, busy_ms_max: 20_000 }
     }
 
     /// For a local network.
     pub fn lan() -> Timing {
-        Timing {
-            answer_ms: 4_000,
-            byte_us: 2,
-            tries_max: 4,
-            busy_ms_max: 20_000,
-        }
+        Timing { answer_ms: 4_000, byte_us: 2, tries_max: 4, busy_ms_max: 20_000 }
     }
 }
 
@@ -177,6 +167,9 @@ pub enum Failure {
         /// Why, in its words.
         reason: String,
     },
+    /// It knows no hello of ours: begin again.
+    #[error("the gateway was started anew in mid-session")]
+    Forgotten,
     /// It answered what was not asked.
     #[error("the gateway breaks the link's rules: {0}")]
     Breach(String),
@@ -227,19 +220,9 @@ impl Collector {
             schema_bytes: 0,
             stale: 0,
         };
-        let Opening {
-            device,
-            label,
-            schema,
-            feed,
-        } = opening;
+        let Opening { device, label, schema, feed } = opening;
         collector
-            .ask(AskBody::Hello {
-                device,
-                label,
-                schema,
-                feed,
-            })
+            .ask(AskBody::Hello { device, label, schema, feed })
             .expect("names are short, so a hello fits a frame");
         collector
     }
@@ -268,15 +251,10 @@ impl Collector {
             return Turn::Supply(self.phase);
         };
         if now_ms < waiting.send_at_ms {
-            return Turn::Wait {
-                until_ms: waiting.send_at_ms,
-            };
+            return Turn::Wait { until_ms: waiting.send_at_ms };
         }
         if waiting.tries == self.timing.tries_max {
-            return self.fail(Failure::Silent {
-                phase: self.phase,
-                tries: self.timing.tries_max,
-            });
+            return self.fail(Failure::Silent { phase: self.phase, tries: self.timing.tries_max });
         }
         waiting.tries += 1;
         let line_ms = |bytes: usize| (bytes as u64 * self.timing.byte_us).div_ceil(1000);
@@ -318,10 +296,10 @@ impl Collector {
                 self.wait_out(waiting, reason, retry_ms, now_ms)
             }
             AnswerBody::Refused { reason } => {
-                self.fail(Failure::Refused {
-                    phase: self.phase,
-                    reason,
-                });
+                self.fail(Failure::Refused { phase: self.phase, reason });
+            }
+            AnswerBody::NoHello if self.phase != Phase::Hello => {
+                self.fail(Failure::Forgotten);
             }
             body => self.answered(waiting.body, body),
         }
@@ -329,10 +307,7 @@ impl Collector {
 
     /// The next question of the phase that [`Turn::Supply`] named.
     pub fn supply(&mut self, next: Supplied) -> Result<(), TooLarge> {
-        assert!(
-            self.waiting.is_none() && self.heard.is_none(),
-            "one question at a time"
-        );
+        assert!(self.waiting.is_none() && self.heard.is_none(), "one question at a time");
         match (self.phase, next) {
             (Phase::Offers | Phase::Fates, Supplied::Offer(batch)) => {
                 self.phase = Phase::Offers;
@@ -364,9 +339,7 @@ impl Collector {
     }
 
     fn wait_out(&mut self, mut waiting: Waiting, reason: String, retry_ms: u32, now_ms: u64) {
-        let give_up = waiting
-            .busy_until_ms
-            .get_or_insert(now_ms + self.timing.busy_ms_max);
+        let give_up = waiting.busy_until_ms.get_or_insert(now_ms + self.timing.busy_ms_max);
         let again_ms = now_ms + u64::from(retry_ms).clamp(RETRY_MS_MIN, RETRY_MS_MAX);
         if again_ms > *give_up {
             self.fail(Failure::Busy { reason });
@@ -383,14 +356,7 @@ impl Collector {
         match (asked, answer) {
             (
                 AskBody::Hello { .. },
-                AnswerBody::Welcome {
-                    site,
-                    run,
-                    schema,
-                    schema_bytes,
-                    continues,
-                    clock_s,
-                },
+                AnswerBody::Welcome { site, run, schema, schema_bytes, continues, clock_s },
             ) => {
                 self.schema_bytes = schema_bytes as usize;
                 if self.schema_bytes > SCHEMA_BYTES_MAX {
@@ -403,13 +369,7 @@ impl Collector {
                 if newer {
                     self.ask(AskBody::Schema { offset: 0 }).expect("fits");
                 }
-                let welcome = Welcome {
-                    site,
-                    run,
-                    schema,
-                    continues,
-                    clock_s,
-                };
+                let welcome = Welcome { site, run, schema, continues, clock_s };
                 self.heard = Some(Heard::Welcome(welcome));
             }
             (AskBody::Schema { .. }, AnswerBody::Schema { bytes }) => self.schema_piece(&bytes),
@@ -464,6 +424,7 @@ fn name(answer: &AnswerBody) -> &'static str {
         AnswerBody::Refused { .. } => "a refusal",
         AnswerBody::Fates { .. } => "fates",
         AnswerBody::Page(_) => "a page",
+        AnswerBody::NoHello => "no hello",
     }
 }
 

@@ -139,10 +139,7 @@ mod tests {
     #[test]
     fn golden_bytes_of_a_frame() {
         // CRC-32C of "123456789" is e3069283, the check value of the catalogue.
-        assert_eq!(
-            encode(b"123456789").unwrap(),
-            b"\x0e123456789\x83\x92\x06\xe3\x00"
-        );
+        assert_eq!(encode(b"123456789").unwrap(), b"\x0e123456789\x83\x92\x06\xe3\x00");
         assert_eq!(encode(b"a\0b").unwrap(), b"\x02a\x06b\x5c\xa9\xf9\x63\x00");
         assert_eq!(encode(b"").unwrap(), [1, 1, 1, 1, 1, 0]);
     }
@@ -168,26 +165,14 @@ mod tests {
         torn.extend_from_slice(&frame);
         let mut accumulator = Accumulator::new();
         assert_eq!(bodies(&mut accumulator, &torn).len(), 1);
-        assert_eq!(
-            accumulator.noise(),
-            Noise {
-                bytes: 4 + frame.len() as u64 - 1,
-                frames: 1
-            }
-        );
+        assert_eq!(accumulator.noise(), Noise { bytes: 4 + frame.len() as u64 - 1, frames: 1 });
 
         let mut led = frame[..4].to_vec();
         led.push(TERMINATOR);
         led.extend_from_slice(&frame);
         let mut accumulator = Accumulator::new();
         assert_eq!(bodies(&mut accumulator, &led).len(), 1);
-        assert_eq!(
-            accumulator.noise(),
-            Noise {
-                bytes: 4,
-                frames: 1
-            }
-        );
+        assert_eq!(accumulator.noise(), Noise { bytes: 4, frames: 1 });
     }
 
     #[test]
@@ -199,13 +184,7 @@ mod tests {
             assert!(accumulator.held.capacity() <= 2 * STUFFED_BYTES_MAX);
         }
         assert!(bodies(&mut accumulator, &[0]).is_empty());
-        assert_eq!(
-            accumulator.noise(),
-            Noise {
-                bytes: 1_000_000,
-                frames: 1
-            }
-        );
+        assert_eq!(accumulator.noise(), Noise { bytes: 1_000_000, frames: 1 });
         assert_eq!(bodies(&mut accumulator, &encode(b"x").unwrap()).len(), 1);
     }
 
@@ -215,10 +194,7 @@ mod tests {
         let frame = encode(&body).unwrap();
         assert!(frame.len() <= STUFFED_BYTES_MAX + 1);
         assert_eq!(bodies(&mut Accumulator::new(), &frame), vec![body]);
-        assert_eq!(
-            encode(&vec![1; BODY_BYTES_MAX + 1]),
-            Err(TooLarge(BODY_BYTES_MAX + 1))
-        );
+        assert_eq!(encode(&vec![1; BODY_BYTES_MAX + 1]), Err(TooLarge(BODY_BYTES_MAX + 1)));
     }
 
     proptest! {

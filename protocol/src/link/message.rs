@@ -127,6 +127,8 @@ pub enum AnswerBody {
     },
     /// To Pull.
     Page(FeedPage),
+    /// To any but Hello: nobody has said hello here (the gateway was started anew).
+    NoHello,
 }
 
 /// What became of a handheld's change.
@@ -225,50 +227,23 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_a_question() {
-        let feed = FeedCursor {
-            run: RunId(2),
-            seq: 300,
-        };
-        let hello = AskBody::Hello {
-            device: DeviceId(1),
-            label: "tab-1".into(),
-            schema: 3,
-            feed,
-        };
+        let feed = FeedCursor { run: RunId(2), seq: 300 };
+        let hello = AskBody::Hello { device: DeviceId(1), label: "tab-1".into(), schema: 3, feed };
         assert_eq!(
-            encode(&Ask {
-                number: 7,
-                body: hello
-            }),
+            encode(&Ask { number: 7, body: hello }),
             b"\x01\x07\x00\x01\x05tab-1\x03\x02\xac\x02"
         );
-        let pull = Ask {
-            number: 8,
-            body: AskBody::Pull { feed },
-        };
+        let pull = Ask { number: 8, body: AskBody::Pull { feed } };
         assert_eq!(encode(&pull), b"\x01\x08\x04\x02\xac\x02");
     }
 
     #[test]
     fn golden_bytes_of_an_answer() {
-        assert_eq!(
-            encode(&Answer {
-                number: 9,
-                body: AnswerBody::Taken
-            }),
-            b"\x01\x09\x02"
-        );
-        let busy = AnswerBody::Busy {
-            reason: "full".into(),
-            retry_ms: 500,
-        };
-        assert_eq!(
-            encode(&Answer {
-                number: 9,
-                body: busy
-            }),
-            b"\x01\x09\x03\x04full\xf4\x03"
-        );
+        assert_eq!(encode(&Answer { number: 9, body: AnswerBody::Taken }), b"\x01\x09\x02");
+        let no_hello = AnswerBody::NoHello;
+        assert_eq!(encode(&Answer { number: 9, body: no_hello }), b"\x01\x09\x07");
+        let busy = AnswerBody::Busy { reason: "full".into(), retry_ms: 500 };
+        assert_eq!(encode(&Answer { number: 9, body: busy }), b"\x01\x09\x03\x04full\xf4\x03");
         let row = FeedRow {
             table: 1,
             row: RowId([5; 16]),
@@ -280,10 +255,7 @@ mod tests {
         };
         let page = FeedPage {
             rows: vec![row],
-            feed: FeedCursor {
-                run: RunId(2),
-                seq: 4,
-            },
+            feed: FeedCursor { run: RunId(2), seq: 4 },
             more: true,
             cursors: [6, 7],
             taken: vec![(DeviceId(1), RunId(2), 3)],
@@ -292,24 +264,14 @@ mod tests {
         golden.extend([5; 16]);
         golden.extend(b"\x01\x02\x02\x01\x01\x03\x03\x01x\x00\x00\x00\x01\x03\x00");
         golden.extend(b"\x02\x04\x01\x06\x07\x01\x01\x02\x03");
-        assert_eq!(
-            encode(&Answer {
-                number: 9,
-                body: AnswerBody::Page(page)
-            }),
-            golden
-        );
+        assert_eq!(encode(&Answer { number: 9, body: AnswerBody::Page(page) }), golden);
     }
 
     #[test]
     fn another_version_is_named() {
         assert_eq!(decode::<Ask>(&[2, 7, 0]), Err(LinkError::Version(2)));
         assert_eq!(decode::<Ask>(&[]), Err(LinkError::Malformed));
-        assert_eq!(
-            decode::<Answer>(&[1, 9, 2, 0]),
-            Err(LinkError::Malformed),
-            "bytes left over"
-        );
+        assert_eq!(decode::<Answer>(&[1, 9, 2, 0]), Err(LinkError::Malformed), "bytes left over");
     }
 
     proptest! {

@@ -78,9 +78,7 @@ impl Station {
 
     /// Who said hello: device and label.
     pub fn handheld(&self) -> Option<(DeviceId, &str)> {
-        self.greeted
-            .as_ref()
-            .map(|(device, label)| (*device, label.as_str()))
+        self.greeted.as_ref().map(|(device, label)| (*device, label.as_str()))
     }
 
     /// A body came.
@@ -90,36 +88,17 @@ impl Station {
             Err(error) => return Reaction::Unreadable(error),
         };
         let number = ask.number;
-        if let AskBody::Hello {
-            device,
-            label,
-            schema: _,
-            feed,
-        } = ask.body
-        {
+        if let AskBody::Hello { device, label, schema: _, feed } = ask.body {
             // A hello opens the session anew, whatever number it counts from.
             self.last = number;
             if label.len() > NAME_BYTES_MAX {
-                return refuse(
-                    number,
-                    format!("a device name has at most {NAME_BYTES_MAX} bytes"),
-                );
+                return refuse(number, format!("a device name has at most {NAME_BYTES_MAX} bytes"));
             }
             self.greeted = Some((device, label.clone()));
-            return Reaction::Store(
-                number,
-                Question::Welcome {
-                    device,
-                    label,
-                    feed,
-                },
-            );
+            return Reaction::Store(number, Question::Welcome { device, label, feed });
         }
         let Some((device, _)) = self.greeted else {
-            return refuse(
-                number,
-                String::from("this session has no hello yet: say hello first"),
-            );
+            return Reaction::Answer(Answer { number, body: AnswerBody::NoHello });
         };
         if (number.wrapping_sub(self.last) as i32) < 0 {
             return Reaction::Stale(number);
@@ -133,10 +112,7 @@ impl Station {
 }
 
 fn refuse(number: u32, reason: String) -> Reaction {
-    Reaction::Answer(Answer {
-        number,
-        body: AnswerBody::Refused { reason },
-    })
+    Reaction::Answer(Answer { number, body: AnswerBody::Refused { reason } })
 }
 
 /// The question of a greeted handheld, its limits checked.
@@ -168,17 +144,11 @@ fn offered(bytes: &[u8]) -> Result<Batch, String> {
     let mut at = 0;
     while let Some(first) = batch.changes.get(at) {
         if first.dot.seq > SEQ_MAX || first.group.is_some_and(|group| group.first > SEQ_MAX) {
-            return Err(format!(
-                "change {} has a sequence beyond {SEQ_MAX}",
-                first.dot
-            ));
+            return Err(format!("change {} has a sequence beyond {SEQ_MAX}", first.dot));
         }
         let (from, to) = first.group_span();
         let len = usize::try_from(to - from + 1).unwrap_or(usize::MAX);
-        let members = batch
-            .changes
-            .get(at..at.saturating_add(len))
-            .unwrap_or_default();
+        let members = batch.changes.get(at..at.saturating_add(len)).unwrap_or_default();
         let whole = len <= GROUP_CHANGES_MAX
             && members.len() == len
             && (from..).zip(members).all(|(seq, member)| {
@@ -187,10 +157,7 @@ fn offered(bytes: &[u8]) -> Result<Batch, String> {
                     && member.dot.seq == seq
             });
         if !whole || from == 0 {
-            return Err(format!(
-                "the offer splits the group of change {}",
-                first.dot
-            ));
+            return Err(format!("the offer splits the group of change {}", first.dot));
         }
         at += len;
     }
@@ -218,9 +185,7 @@ pub fn frame_of(mut answer: Answer) -> Vec<u8> {
 }
 
 fn cut(text: &str, bytes_max: usize) -> String {
-    let end = (0..=bytes_max.min(text.len()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at));
+    let end = (0..=bytes_max.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
     String::from(&text[..end.unwrap_or(0)])
 }
 
@@ -242,24 +207,12 @@ mod tests {
 
     fn hello(number: u32) -> Vec<u8> {
         let feed = FeedCursor::default();
-        ask(
-            number,
-            AskBody::Hello {
-                device: DEVICE,
-                label: "tab".into(),
-                schema: 0,
-                feed,
-            },
-        )
+        ask(number, AskBody::Hello { device: DEVICE, label: "tab".into(), schema: 0, feed })
     }
 
     fn change(seq: u64, group: Option<Group>) -> Change {
         Change {
-            dot: Dot {
-                device: DEVICE,
-                run: RunId(3),
-                seq,
-            },
+            dot: Dot { device: DEVICE, run: RunId(3), seq },
             stamp: Stamp::default(),
             entered_s: 0,
             contained: None,
@@ -276,33 +229,21 @@ mod tests {
     }
 
     fn offer(number: u32, changes: Vec<Change>) -> Vec<u8> {
-        let batch = batch::encode(&Batch {
-            runs: vec![],
-            changes,
-        });
+        let batch = batch::encode(&Batch { runs: vec![], changes });
         ask(number, AskBody::Offer { batch })
     }
 
     fn refused(reaction: &Reaction) -> bool {
-        matches!(
-            reaction,
-            Reaction::Answer(Answer {
-                body: AnswerBody::Refused { .. },
-                ..
-            })
-        )
+        matches!(reaction, Reaction::Answer(Answer { body: AnswerBody::Refused { .. }, .. }))
     }
 
     #[test]
     fn a_hello_is_needed_before_anything_else() {
         let mut station = Station::new();
-        assert!(refused(
-            &station.hear(&ask(5, AskBody::Schema { offset: 0 }))
-        ));
-        assert!(matches!(
-            station.hear(&hello(6)),
-            Reaction::Store(6, Question::Welcome { .. })
-        ));
+        let asked = station.hear(&ask(5, AskBody::Schema { offset: 0 }));
+        let body = AnswerBody::NoHello;
+        assert_eq!(asked, Reaction::Answer(Answer { number: 5, body }));
+        assert!(matches!(station.hear(&hello(6)), Reaction::Store(6, Question::Welcome { .. })));
         assert_eq!(station.handheld(), Some((DEVICE, "tab")));
         let schema = station.hear(&ask(7, AskBody::Schema { offset: 0 }));
         assert_eq!(schema, Reaction::Store(7, Question::Schema { offset: 0 }));
@@ -312,25 +253,12 @@ mod tests {
     fn repeated_questions_are_answered_again_and_stale_ones_are_not() {
         let mut station = Station::new();
         station.hear(&hello(u32::MAX));
-        let pull = |number| {
-            ask(
-                number,
-                AskBody::Pull {
-                    feed: FeedCursor::default(),
-                },
-            )
-        };
-        assert!(
-            matches!(station.hear(&pull(0)), Reaction::Store(0, _)),
-            "numbers wrap"
-        );
+        let pull = |number| ask(number, AskBody::Pull { feed: FeedCursor::default() });
+        assert!(matches!(station.hear(&pull(0)), Reaction::Store(0, _)), "numbers wrap");
         assert!(matches!(station.hear(&pull(0)), Reaction::Store(0, _)));
         assert!(matches!(station.hear(&pull(1)), Reaction::Store(1, _)));
         assert_eq!(station.hear(&pull(0)), Reaction::Stale(0));
-        assert!(
-            matches!(station.hear(&hello(0)), Reaction::Store(0, _)),
-            "hello opens anew"
-        );
+        assert!(matches!(station.hear(&hello(0)), Reaction::Store(0, _)), "hello opens anew");
         assert!(matches!(station.hear(&pull(1)), Reaction::Store(1, _)));
     }
 
@@ -338,25 +266,13 @@ mod tests {
     fn groups_come_whole() {
         let group = Some(Group { first: 2, len: 2 });
         let cases = [
-            (
-                vec![change(1, None), change(2, group), change(3, group)],
-                true,
-            ),
+            (vec![change(1, None), change(2, group), change(3, group)], true),
             (vec![change(2, group)], false),
             (vec![change(3, group)], false),
             (vec![change(2, group), change(3, None)], false),
             (vec![change(2, group), change(4, group)], false),
             (vec![change(0, None)], false),
-            (
-                vec![change(
-                    u64::MAX,
-                    Some(Group {
-                        first: u64::MAX,
-                        len: 9,
-                    }),
-                )],
-                false,
-            ),
+            (vec![change(u64::MAX, Some(Group { first: u64::MAX, len: 9 }))], false),
         ];
         for (changes, whole) in cases {
             let mut station = Station::new();
@@ -370,20 +286,9 @@ mod tests {
     fn an_offer_that_does_not_decode_is_refused_and_the_session_lives() {
         let mut station = Station::new();
         station.hear(&hello(1));
-        assert!(refused(&station.hear(&ask(
-            2,
-            AskBody::Offer {
-                batch: vec![0xee; 9]
-            }
-        ))));
-        assert!(matches!(
-            station.hear(&[9, 9]),
-            Reaction::Unreadable(LinkError::Version(9))
-        ));
-        assert!(matches!(
-            station.hear(&offer(3, vec![change(1, None)])),
-            Reaction::Store(3, _)
-        ));
+        assert!(refused(&station.hear(&ask(2, AskBody::Offer { batch: vec![0xee; 9] }))));
+        assert!(matches!(station.hear(&[9, 9]), Reaction::Unreadable(LinkError::Version(9))));
+        assert!(matches!(station.hear(&offer(3, vec![change(1, None)])), Reaction::Store(3, _)));
     }
 
     #[test]
@@ -405,40 +310,20 @@ mod tests {
     fn the_fates_of_one_question_fit_a_frame_whatever_they_are() {
         let worst = |seq| {
             let reason = "x".repeat(REASON_BYTES_MAX);
-            (
-                DeviceId(u64::MAX),
-                RunId(u64::MAX),
-                seq,
-                seq,
-                Fate::Quarantined { reason },
-            )
+            (DeviceId(u64::MAX), RunId(u64::MAX), seq, seq, Fate::Quarantined { reason })
         };
-        let fates: Vec<_> = (0..FATES_CHANGES_MAX)
-            .map(|at| worst(u64::MAX - at))
-            .collect();
-        let body = AnswerBody::Fates {
-            fates: fates.clone(),
-        };
-        let frame = frame_of(Answer {
-            number: u32::MAX,
-            body: body.clone(),
-        });
-        let heard = frame::Accumulator::new()
-            .next_body(&mut &frame[..])
-            .unwrap();
+        let fates: Vec<_> = (0..FATES_CHANGES_MAX).map(|at| worst(u64::MAX - at)).collect();
+        let body = AnswerBody::Fates { fates: fates.clone() };
+        let frame = frame_of(Answer { number: u32::MAX, body: body.clone() });
+        let heard = frame::Accumulator::new().next_body(&mut &frame[..]).unwrap();
         assert_eq!(message::decode::<Answer>(&heard).unwrap().body, body);
     }
 
     #[test]
     fn an_answer_too_large_for_a_frame_becomes_a_refusal() {
         let bytes = vec![0; frame::BODY_BYTES_MAX];
-        let frame = frame_of(Answer {
-            number: 4,
-            body: AnswerBody::Schema { bytes },
-        });
-        let heard = frame::Accumulator::new()
-            .next_body(&mut &frame[..])
-            .unwrap();
+        let frame = frame_of(Answer { number: 4, body: AnswerBody::Schema { bytes } });
+        let heard = frame::Accumulator::new().next_body(&mut &frame[..]).unwrap();
         let answer: Answer = message::decode(&heard).unwrap();
         assert!(matches!(answer.body, AnswerBody::Refused { .. }));
     }

@@ -9,11 +9,7 @@ use super::*;
 
 fn item(needs: &[&str], gives: &[&str], with: &[usize]) -> Item<String> {
     let own = |keys: &[&str]| keys.iter().map(|&key| key.into()).collect();
-    Item {
-        needs: own(needs),
-        gives: own(gives),
-        with: with.into(),
-    }
+    Item { needs: own(needs), gives: own(gives), with: with.into() }
 }
 
 #[test]
@@ -35,11 +31,7 @@ fn rows_that_reference_one_another_go_together() {
 
 #[test]
 fn a_group_waits_for_its_last_member() {
-    let all = [
-        item(&[], &["a"], &[1]),
-        item(&["gone"], &[], &[0]),
-        item(&["a"], &[], &[]),
-    ];
+    let all = [item(&[], &["a"], &[1]), item(&["gone"], &[], &[0]), item(&["a"], &[], &[])];
     assert_eq!(admit(&all, |_| false), [false, false, false]);
     assert_eq!(admit(&all, |key| key == "gone"), [true, true, true]);
     assert_eq!(
@@ -51,11 +43,7 @@ fn a_group_waits_for_its_last_member() {
 
 #[test]
 fn a_key_given_twice_stands_until_both_givers_fall() {
-    let all = [
-        item(&["x"], &["a"], &[]),
-        item(&[], &["a"], &[]),
-        item(&["a"], &[], &[]),
-    ];
+    let all = [item(&["x"], &["a"], &[]), item(&[], &["a"], &[]), item(&["a"], &[], &[])];
     assert_eq!(admit(&all, |_| false), [false, true, true]);
 }
 
@@ -63,15 +51,8 @@ fn a_key_given_twice_stands_until_both_givers_fall() {
 fn components_keep_the_given_order_where_they_may() {
     assert_eq!(components(4, &[]), [[0], [1], [2], [3]]);
     assert_eq!(components(4, &[(3, 0)]), [[1], [2], [3], [0]]);
-    assert_eq!(
-        components(4, &[(2, 0), (0, 2), (2, 1)]),
-        [vec![0, 2], vec![1], vec![3]]
-    );
-    assert_eq!(
-        components(2, &[(0, 0), (9, 1), (1, 9)]),
-        [[0], [1]],
-        "loops and strangers"
-    );
+    assert_eq!(components(4, &[(2, 0), (0, 2), (2, 1)]), [vec![0, 2], vec![1], vec![3]]);
+    assert_eq!(components(2, &[(0, 0), (9, 1), (1, 9)]), [[0], [1]], "loops and strangers");
 }
 
 #[test]
@@ -93,10 +74,7 @@ fn admit_plainly(items: &[Item<u8>], known: impl Fn(&u8) -> bool) -> Vec<bool> {
         let fails = |at: &usize| {
             admitted[*at]
                 && !(items[*at].needs.iter().all(given)
-                    && items[*at]
-                        .with
-                        .iter()
-                        .all(|&other| admitted.get(other) == Some(&true)))
+                    && items[*at].with.iter().all(|&other| admitted.get(other) == Some(&true)))
         };
         let Some(at) = (0..items.len()).find(fails) else {
             return admitted;
@@ -141,10 +119,7 @@ proptest! {
 
 fn closure(len: usize, before: &[(usize, usize)]) -> Vec<Vec<bool>> {
     let mut closure = vec![vec![false; len]; len];
-    before
-        .iter()
-        .filter(|&&(a, b)| a < len && b < len)
-        .for_each(|&(a, b)| closure[a][b] = true);
+    before.iter().filter(|&&(a, b)| a < len && b < len).for_each(|&(a, b)| closure[a][b] = true);
     for via in 0..len {
         for from in 0..len {
             for to in 0..len {

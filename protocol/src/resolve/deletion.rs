@@ -36,12 +36,8 @@ pub struct Verdict {
 pub fn decide(nodes: &[Node]) -> Verdict {
     let mut cascade = Cascade::new(nodes);
     cascade.settle();
-    let dead = (0..nodes.len())
-        .map(|row| cascade.support[cascade.circle[row]] > 0)
-        .collect();
-    let kept = (0..nodes.len())
-        .filter(|&row| nodes[row].deleted && !cascade.asks[row])
-        .collect();
+    let dead = (0..nodes.len()).map(|row| cascade.support[cascade.circle[row]] > 0).collect();
+    let kept = (0..nodes.len()).filter(|&row| nodes[row].deleted && !cascade.asks[row]).collect();
     Verdict { dead, kept }
 }
 
@@ -85,10 +81,7 @@ impl<'a> Cascade<'a> {
     fn new(nodes: &'a [Node]) -> Cascade<'a> {
         let len = nodes.len();
         let cascades = nodes.iter().enumerate().flat_map(|(row, node)| {
-            let cascade = node
-                .references
-                .iter()
-                .filter(|(_, how)| *how == OnDelete::Cascade);
+            let cascade = node.references.iter().filter(|(_, how)| *how == OnDelete::Cascade);
             cascade.map(move |&(to, _)| (to, row))
         });
         let cascades: Vec<(usize, usize)> = cascades.filter(|&(to, _)| to < len).collect();
@@ -98,34 +91,19 @@ impl<'a> Cascade<'a> {
         let down = Edges::new(count, between.iter().copied());
         let up = Edges::new(count, between.iter().map(|&(above, below)| (below, above)));
         let mut members = vec![Vec::new(); count];
-        circle
-            .iter()
-            .enumerate()
-            .for_each(|(row, &circle)| members[circle].push(row));
+        circle.iter().enumerate().for_each(|(row, &circle)| members[circle].push(row));
         let asks: Vec<bool> = nodes.iter().map(|node| node.deleted).collect();
         let mut support = vec![0; count];
         for circle in (0..count).rev() {
             support[circle] += members[circle].iter().filter(|&&row| asks[row]).count();
             if support[circle] > 0 {
-                down.from(circle)
-                    .iter()
-                    .for_each(|&below| support[below] += 1);
+                down.from(circle).iter().for_each(|&below| support[below] += 1);
             }
         }
         let barred = vec![false; count];
         let (survives, work) = (Vec::new(), Vec::new());
-        let mut cascade = Cascade {
-            nodes,
-            circle,
-            members,
-            down,
-            up,
-            asks,
-            support,
-            barred,
-            survives,
-            work,
-        };
+        let mut cascade =
+            Cascade { nodes, circle, members, down, up, asks, support, barred, survives, work };
         cascade.survives = cascade.survivors();
         cascade
     }
@@ -148,9 +126,7 @@ impl<'a> Cascade<'a> {
             for (at, &row) in block.iter().enumerate() {
                 let named = self.nodes[row].survives.iter().copied();
                 let inside = |of: &usize| {
-                    self.circle
-                        .get(*of)
-                        .is_some_and(|&circle| below[circle] >> at & 1 == 1)
+                    self.circle.get(*of).is_some_and(|&circle| below[circle] >> at & 1 == 1)
                 };
                 survives[row] = named.filter(inside).collect();
             }
@@ -177,13 +153,11 @@ impl<'a> Cascade<'a> {
                     self.work.extend(kept.map(|&circle| Work::Bar(circle)));
                 }
                 Work::Unasked(row) => {
-                    self.work
-                        .extend(self.survives[row].iter().map(|&of| Work::Keep(of)));
+                    self.work.extend(self.survives[row].iter().map(|&of| Work::Keep(of)));
                 }
                 Work::Bar(circle) => {
                     if !core::mem::replace(&mut self.barred[circle], true) {
-                        self.work
-                            .extend(self.members[circle].iter().map(|&row| Work::Keep(row)));
+                        self.work.extend(self.members[circle].iter().map(|&row| Work::Keep(row)));
                         self.work
                             .extend(self.up.from(circle).iter().map(|&above| Work::Bar(above)));
                     }
@@ -205,8 +179,7 @@ impl<'a> Cascade<'a> {
             self.support[circle] -= 1;
             if self.support[circle] == 0 {
                 falling.extend(self.down.from(circle));
-                self.work
-                    .extend(self.members[circle].iter().map(|&row| Work::Outside(row)));
+                self.work.extend(self.members[circle].iter().map(|&row| Work::Outside(row)));
             }
         }
     }

@@ -26,9 +26,7 @@ pub(super) fn resolve(
     let change = |place: usize| history.change(place);
     let marks = |who: &dyn Fn(&Change) -> bool| -> Vec<u64> {
         let members = existence.graph.members.iter();
-        members
-            .map(|&place| u64::from(who(change(place))))
-            .collect()
+        members.map(|&place| u64::from(who(change(place)))).collect()
     };
     // What no change of these kinds follows, among the changes of these kinds.
     let last = |who: &dyn Fn(&Change) -> bool, among: &dyn Fn(&Change) -> bool| -> Vec<usize> {
@@ -39,11 +37,8 @@ pub(super) fn resolve(
     };
     let any = |change: &Change| affirms(change) || deletes(change);
     let candidates = last(&any, &any);
-    let asking: Vec<usize> = candidates
-        .iter()
-        .copied()
-        .filter(|&place| deletes(change(place)))
-        .collect();
+    let asking: Vec<usize> =
+        candidates.iter().copied().filter(|&place| deletes(change(place))).collect();
 
     let missed = contested(&asking, existence, standings);
     let conflict = candidates.len() > 1 || missed.contains(&true);
@@ -64,13 +59,7 @@ pub(super) fn resolve(
     let op = |op: Op| history.changes.iter().any(|placed| placed.change.op == op);
     let inserted =
         op(Op::Insert) || base.is_some_and(|base| base.live || op(Op::Update) || op(Op::Settle));
-    Existence {
-        inserted,
-        deletes,
-        candidates,
-        conflict: conflict || review,
-        review,
-    }
+    Existence { inserted, deletes, candidates, conflict: conflict || review, review }
 }
 
 /// Which of these deletes missed a change, in any field that it touches, that had
@@ -88,12 +77,9 @@ fn contested(asks: &[usize], existence: &Standing, standings: &[&Standing]) -> V
             let (after, before) = (graph.after(&own), graph.before(&own));
             let all = u64::MAX >> (64 - block.len());
             let values = (0..own.len()).filter(|&node| standing.value[node]);
-            *contested |= values.fold(0, |missed, node| {
-                missed | all & !(after[node] | before[node] | own[node])
-            });
+            *contested |= values
+                .fold(0, |missed, node| missed | all & !(after[node] | before[node] | own[node]));
         }
     }
-    (0..asks.len())
-        .map(|at| contested[at / 64] >> (at % 64) & 1 == 1)
-        .collect()
+    (0..asks.len()).map(|at| contested[at / 64] >> (at % 64) & 1 == 1).collect()
 }

@@ -41,35 +41,20 @@ impl Graph {
         let len = members.len();
         let (line, by_line) = lines(history, &members);
         let mut pairs: Vec<(usize, usize)> = Vec::new();
-        pairs.extend(
-            line.iter()
-                .enumerate()
-                .filter_map(|(at, &before)| Some((before?, at))),
-        );
+        pairs.extend(line.iter().enumerate().filter_map(|(at, &before)| Some((before?, at))));
         for (at, &member) in members.iter().enumerate() {
-            let seen = history.above[member]
-                .iter()
-                .filter_map(|of| members.binary_search(of).ok());
+            let seen = history.above[member].iter().filter_map(|of| members.binary_search(of).ok());
             pairs.extend(seen.map(|seen| (seen, at)));
         }
         let helpers = versions(history, &members, &mut pairs);
         let strong = Strong::new(&Edges::new(len + helpers, pairs.iter().copied()));
-        let condensed = pairs
-            .iter()
-            .map(|&(from, to)| (strong.of[from], strong.of[to]));
+        let condensed = pairs.iter().map(|&(from, to)| (strong.of[from], strong.of[to]));
         let mut edges: Vec<(usize, usize)> = condensed.filter(|(from, to)| from != to).collect();
         edges.sort_unstable();
         edges.dedup();
         let mut circle = strong.of;
         circle.truncate(len);
-        Graph {
-            members,
-            circle,
-            circles: strong.count,
-            edges,
-            line,
-            by_line,
-        }
+        Graph { members, circle, circles: strong.count, edges, line, by_line }
     }
 
     /// For each node, the marks of all nodes that follow it.
@@ -94,10 +79,7 @@ impl Graph {
 
     fn of_circles(&self, marks: &[u64]) -> Vec<u64> {
         let mut own = vec![0; self.circles];
-        self.circle
-            .iter()
-            .zip(marks)
-            .for_each(|(&circle, mark)| own[circle] |= mark);
+        self.circle.iter().zip(marks).for_each(|(&circle, mark)| own[circle] |= mark);
         own
     }
 
@@ -105,19 +87,13 @@ impl Graph {
     /// for an insert, what precedes a delete that it follows does not.
     pub fn heads(&self, value: &[bool], delete: &[bool], insert: &[bool]) -> Heads {
         let len = self.members.len();
-        let mut heads = Heads {
-            least: vec![None; len],
-            greatest: vec![None; len],
-        };
+        let mut heads = Heads { least: vec![None; len], greatest: vec![None; len] };
         for first in (0..len).step_by(64) {
             let block = first..len.min(first + 64);
             let bit = |at: usize| 1u64 << (at - first);
             let inside = |at: usize| if block.contains(&at) { bit(at) } else { 0 };
             let past = self.after(&(0..len).map(inside).collect::<Vec<_>>());
-            let inserts = block
-                .clone()
-                .filter(|&at| insert[at])
-                .fold(0, |all, at| all | bit(at));
+            let inserts = block.clone().filter(|&at| insert[at]).fold(0, |all, at| all | bit(at));
             let covers = |at: usize| match (value[at], delete[at]) {
                 (true, _) => past[at],
                 (false, true) => past[at] & inserts,
@@ -125,11 +101,7 @@ impl Graph {
             };
             let covered = self.after(&(0..len).map(covers).collect::<Vec<_>>());
             let head = |at: usize| {
-                if value[at] {
-                    past[at] & !covered[at]
-                } else {
-                    0
-                }
+                if value[at] { past[at] & !covered[at] } else { 0 }
             };
             let take = |into: &mut [Option<usize>], at: usize, done: &mut u64| {
                 let mut left = head(at) & !*done;

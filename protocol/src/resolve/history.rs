@@ -35,12 +35,7 @@ impl<'a> History<'a> {
     pub fn new(given: &[Placed<'a>], lines: &Lines) -> History<'a> {
         let key = |at: usize| {
             let placed = &given[at];
-            (
-                placed.change.order(),
-                placed.change,
-                placed.seq,
-                placed.seen_seq,
-            )
+            (placed.change.order(), placed.change, placed.seq, placed.seen_seq)
         };
         let mut ranked: Vec<usize> = (0..given.len()).collect();
         ranked.sort_by(|&a, &b| key(a).cmp(&key(b)));
@@ -52,23 +47,11 @@ impl<'a> History<'a> {
 
         let changes: Vec<Placed<'a>> = ranked.iter().map(|&at| given[at]).collect();
         let named = |placed: &Placed<'_>| {
-            placed
-                .change
-                .seen
-                .above
-                .iter()
-                .filter_map(|dot| places.get(dot).copied())
-                .collect()
+            placed.change.seen.above.iter().filter_map(|dot| places.get(dot).copied()).collect()
         };
         let above = changes.iter().map(named).collect();
         let (run, runs) = runs(&changes, lines);
-        History {
-            changes,
-            given: ranked,
-            above,
-            run,
-            runs,
-        }
+        History { changes, given: ranked, above, run, runs }
     }
 
     /// The change at a place.
@@ -119,18 +102,11 @@ fn runs(changes: &[Placed<'_>], lines: &Lines) -> (Vec<usize>, Runs) {
             above[slot] = nearest.map(|(run, last)| (slots[&(device, run)], last));
         }
     }
-    let before: Vec<(usize, usize)> = (0..above.len())
-        .filter_map(|slot| above[slot].map(|(parent, _)| (parent, slot)))
-        .collect();
-    let order: Vec<usize> = order::components(above.len(), &before)
-        .into_iter()
-        .flatten()
-        .collect();
+    let before: Vec<(usize, usize)> =
+        (0..above.len()).filter_map(|slot| above[slot].map(|(parent, _)| (parent, slot))).collect();
+    let order: Vec<usize> = order::components(above.len(), &before).into_iter().flatten().collect();
     let mut renamed = alloc::vec![0; order.len()];
-    order
-        .iter()
-        .enumerate()
-        .for_each(|(new, &old)| renamed[old] = new);
+    order.iter().enumerate().for_each(|(new, &old)| renamed[old] = new);
     let rename = |(slot, last): (usize, u64)| (renamed[slot], last);
     let runs = order.iter().map(|&old| above[old].map(rename)).collect();
     let slot = |placed: &Placed<'_>| {

@@ -207,12 +207,7 @@ fn base_value(
     standing: &Standing,
     field: u16,
 ) -> Value {
-    let insert = || {
-        history
-            .changes
-            .iter()
-            .any(|placed| placed.change.op == Op::Insert)
-    };
+    let insert = || history.changes.iter().any(|placed| placed.change.op == Op::Insert);
     let holds = |base: &&Image| !standing.reborn && (base.live || !insert());
     let value = base.filter(holds).and_then(|base| base.fields.get(&field));
     value.cloned().unwrap_or(Value::Null)

@@ -27,26 +27,13 @@ pub(super) fn resolve(
         true => standing.case(history),
         false => standing.candidates(),
     };
-    let first = table
-        .fields
-        .iter()
-        .all(|field| field.merge == Merge::FirstWrite);
-    let winner = if first {
-        candidates.first()
-    } else {
-        candidates.last()
-    }
-    .copied();
+    let first = table.fields.iter().all(|field| field.merge == Merge::FirstWrite);
+    let winner = if first { candidates.first() } else { candidates.last() }.copied();
     let givers = winner.map(|winner| givers(table, winner, first, standing, history));
     let conflict = candidates.len() > 1;
-    let places: Vec<usize> = candidates
-        .iter()
-        .map(|&node| standing.place(node))
-        .collect();
+    let places: Vec<usize> = candidates.iter().map(|&node| standing.place(node)).collect();
     let resolution = |field: &crate::schema::Field| {
-        let giver = givers
-            .as_ref()
-            .and_then(|givers| givers.get(&field.number).copied());
+        let giver = givers.as_ref().and_then(|givers| givers.get(&field.number).copied());
         let given = |place| strategy::value_of(field, history, place);
         Resolution {
             field: field.number,
@@ -89,15 +76,9 @@ fn givers(
         let heads = heads.get_or_insert_with(|| {
             let insert = |node: usize| history.change(standing.place(node)).op == Op::Insert;
             let insert: Vec<bool> = (0..standing.value.len()).map(insert).collect();
-            standing
-                .graph
-                .heads(&standing.value, &standing.delete, &insert)
+            standing.graph.heads(&standing.value, &standing.delete, &insert)
         });
-        at = if first {
-            heads.least[node]
-        } else {
-            heads.greatest[node]
-        };
+        at = if first { heads.least[node] } else { heads.greatest[node] };
     }
     givers
 }

@@ -47,24 +47,14 @@ impl Standing {
         let graph = Graph::new(history, members);
         let after = graph.after(&marks);
         let followed = after.iter().map(|mark| mark & VALUE != 0).collect();
-        let undone = delete
-            .iter()
-            .zip(&after)
-            .map(|(&delete, mark)| delete && mark & INSERT != 0);
+        let undone = delete.iter().zip(&after).map(|(&delete, mark)| delete && mark & INSERT != 0);
         let undone: Vec<u64> = undone.map(u64::from).collect();
         let reborn = undone.contains(&1);
         let ended = match reborn {
             true => graph.after(&undone).iter().map(|&mark| mark != 0).collect(),
             false => vec![false; value.len()],
         };
-        Standing {
-            graph,
-            value,
-            delete,
-            ended,
-            reborn,
-            followed,
-        }
+        Standing { graph, value, delete, ended, reborn, followed }
     }
 
     /// The place of a node.
@@ -95,18 +85,10 @@ impl Standing {
             return plain;
         }
         let joins = self.joins(history);
-        let closers = self
-            .value
-            .iter()
-            .zip(&joins)
-            .map(|(&value, &joins)| value && !joins);
-        let closed = self
-            .graph
-            .after(&closers.map(u64::from).collect::<Vec<_>>());
+        let closers = self.value.iter().zip(&joins).map(|(&value, &joins)| value && !joins);
+        let closed = self.graph.after(&closers.map(u64::from).collect::<Vec<_>>());
         let replaced = self.replaced_on_line();
-        self.alive()
-            .filter(|&node| closed[node] == 0 && !replaced[node])
-            .collect()
+        self.alive().filter(|&node| closed[node] == 0 && !replaced[node]).collect()
     }
 
     /// Which edits join an open case.
@@ -135,17 +117,10 @@ impl Standing {
         let mut last = vec![usize::MAX; self.value.len()];
         for &node in self.graph.by_line.iter().rev() {
             if let Some(before) = self.graph.line[node] {
-                let own = if self.value[node] {
-                    circle[node]
-                } else {
-                    usize::MAX
-                };
+                let own = if self.value[node] { circle[node] } else { usize::MAX };
                 last[before] = last[before].min(last[node]).min(own);
             }
         }
-        last.iter()
-            .zip(circle)
-            .map(|(last, own)| last < own)
-            .collect()
+        last.iter().zip(circle).map(|(last, own)| last < own).collect()
     }
 }

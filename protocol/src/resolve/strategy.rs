@@ -25,11 +25,7 @@ pub(super) fn resolve(
     history: &History<'_>,
 ) -> Resolution {
     let case = field.merge == Merge::Review;
-    let candidates = if case {
-        standing.case(history)
-    } else {
-        standing.candidates()
-    };
+    let candidates = if case { standing.case(history) } else { standing.candidates() };
     let gathered = match field.merge {
         Merge::Sum => sum(field, base, standing, history),
         Merge::Append => append(field, base, standing, history),
@@ -73,12 +69,7 @@ fn assign(
 ) -> Gathered {
     let value = |node: usize| value_of(field, history, standing.place(node));
     // Candidates ascend by (stamp, dot). Having no value never beats having one.
-    let valued = || {
-        candidates
-            .iter()
-            .copied()
-            .filter(|&node| !value(node).is_null())
-    };
+    let valued = || candidates.iter().copied().filter(|&node| !value(node).is_null());
     let last = candidates.last().copied();
     let winner = match field.merge {
         Merge::FirstWrite => candidates.first().copied(),
@@ -87,12 +78,7 @@ fn assign(
         _ => last,
     };
     let shown = Vec::from_iter(winner);
-    Gathered {
-        value: winner.map_or_else(|| base.clone(), value),
-        winner,
-        shown,
-        review: false,
-    }
+    Gathered { value: winner.map_or_else(|| base.clone(), value), winner, shown, review: false }
 }
 
 /// Every delta is added to the base. A total that is set (only a settle does)
@@ -148,12 +134,7 @@ fn sum(field: &Field, base: &Value, standing: &Standing, history: &History<'_>) 
     let least = i128::from(field.min.unwrap_or(i64::MIN));
     let greatest = i128::from(field.max.unwrap_or(i64::MAX));
     let outside = !shown.is_empty() && (total < least || total > greatest);
-    Gathered {
-        value,
-        winner: None,
-        shown,
-        review: heads > 1 || outside,
-    }
+    Gathered { value, winner: None, shown, review: heads > 1 || outside }
 }
 
 /// What a change does to a sum.
@@ -177,11 +158,7 @@ fn append(field: &Field, base: &Value, standing: &Standing, history: &History<'_
         true => standing.graph.after(&settles),
         false => vec![0; settles.len()],
     };
-    let mut list = if settled {
-        Vec::new()
-    } else {
-        entries(base).to_vec()
-    };
+    let mut list = if settled { Vec::new() } else { entries(base).to_vec() };
     let mut shown = Vec::new();
     for node in standing.alive().filter(|&node| replaced[node] == 0) {
         let before = list.len();
@@ -196,12 +173,7 @@ fn append(field: &Field, base: &Value, standing: &Standing, history: &History<'_
         }
     }
     let review = list.len() > ENTRIES_MAX;
-    Gathered {
-        value: list_or_null(list),
-        winner: None,
-        shown,
-        review,
-    }
+    Gathered { value: list_or_null(list), winner: None, shown, review }
 }
 
 /// Additions win: a removal takes away exactly the additions that it follows,
@@ -224,43 +196,27 @@ fn set(field: &Field, base: &Value, standing: &Standing, history: &History<'_>) 
         add.for_each(|entry| adders.entry(entry).or_default().push(node));
     }
     let sweeps = edits.iter().flatten().any(|edit| edit.remove.is_none());
-    let removed = edits
-        .iter()
-        .flatten()
-        .filter_map(|edit| edit.remove)
-        .flatten();
+    let removed = edits.iter().flatten().filter_map(|edit| edit.remove).flatten();
     let removed: BTreeSet<&String> = removed.collect();
     let names: Vec<&String> = adders.keys().copied().collect();
-    let (contested, safe): (Vec<&String>, Vec<&String>) = names
-        .into_iter()
-        .partition(|entry| sweeps || removed.contains(entry));
+    let (contested, safe): (Vec<&String>, Vec<&String>) =
+        names.into_iter().partition(|entry| sweeps || removed.contains(entry));
 
     let mut list: Vec<String> = safe.iter().map(|entry| (*entry).clone()).collect();
     // A removal shows in that its entry is not there.
     let idle = |edit: &SetEdit<'_>| {
-        edit.remove
-            .is_some_and(|all| all.iter().any(|entry| !adders.contains_key(entry)))
+        edit.remove.is_some_and(|all| all.iter().any(|entry| !adders.contains_key(entry)))
     };
-    let mut shows: Vec<bool> = edits
-        .iter()
-        .map(|edit| edit.as_ref().is_some_and(idle))
-        .collect();
-    safe.iter()
-        .flat_map(|entry| &adders[*entry])
-        .for_each(|&node| shows[node] = true);
+    let mut shows: Vec<bool> = edits.iter().map(|edit| edit.as_ref().is_some_and(idle)).collect();
+    safe.iter().flat_map(|entry| &adders[*entry]).for_each(|&node| shows[node] = true);
     for block in contested.chunks(64) {
         let removes = |edit: &SetEdit<'_>| edit.removes(block);
-        let marks: Vec<u64> = edits
-            .iter()
-            .map(|edit| edit.as_ref().map_or(0, removes))
-            .collect();
+        let marks: Vec<u64> = edits.iter().map(|edit| edit.as_ref().map_or(0, removes)).collect();
         let gone = standing.graph.after(&marks);
         let any = marks.iter().fold(0, |all, marks| all | marks);
         let mut there = 0u64;
         for (at, &entry) in block.iter().enumerate() {
-            let stays = adders[entry]
-                .iter()
-                .filter(|&&node| gone[node] >> at & 1 == 0);
+            let stays = adders[entry].iter().filter(|&&node| gone[node] >> at & 1 == 0);
             let stays: Vec<usize> = stays.copied().collect();
             stays.iter().for_each(|&node| shows[node] = true);
             if !stays.is_empty() || any >> at & 1 == 0 && in_base.contains(entry) {
@@ -268,20 +224,12 @@ fn set(field: &Field, base: &Value, standing: &Standing, history: &History<'_>) 
                 list.push(entry.clone());
             }
         }
-        marks
-            .iter()
-            .zip(&mut shows)
-            .for_each(|(marks, shows)| *shows |= marks & !there != 0);
+        marks.iter().zip(&mut shows).for_each(|(marks, shows)| *shows |= marks & !there != 0);
     }
     list.sort();
     let review = list.len() > ENTRIES_MAX;
     let shown = (0..shows.len()).filter(|&node| shows[node]).collect();
-    Gathered {
-        value: list_or_null(list),
-        winner: None,
-        shown,
-        review,
-    }
+    Gathered { value: list_or_null(list), winner: None, shown, review }
 }
 
 /// What a change does to a set.
@@ -294,18 +242,11 @@ struct SetEdit<'a> {
 impl<'a> SetEdit<'a> {
     fn of(delta: &'a Delta) -> Option<SetEdit<'a>> {
         match delta {
-            Delta::Edit { add, remove } => Some(SetEdit {
-                add,
-                remove: Some(remove),
-            }),
-            Delta::Append(entry) => Some(SetEdit {
-                add: core::slice::from_ref(entry),
-                remove: Some(&[]),
-            }),
-            Delta::Set(value) => Some(SetEdit {
-                add: entries(value),
-                remove: None,
-            }),
+            Delta::Edit { add, remove } => Some(SetEdit { add, remove: Some(remove) }),
+            Delta::Append(entry) => {
+                Some(SetEdit { add: core::slice::from_ref(entry), remove: Some(&[]) })
+            }
+            Delta::Set(value) => Some(SetEdit { add: entries(value), remove: None }),
             Delta::Add(_) => None,
         }
     }
@@ -314,10 +255,7 @@ impl<'a> SetEdit<'a> {
     fn removes(&self, block: &[&String]) -> u64 {
         let bits = |entries: &[String]| {
             let place = |entry: &String| block.binary_search(&entry).ok();
-            entries
-                .iter()
-                .filter_map(place)
-                .fold(0u64, |bits, at| bits | 1 << at)
+            entries.iter().filter_map(place).fold(0u64, |bits, at| bits | 1 << at)
         };
         let all = u64::MAX >> (64 - block.len());
         self.remove.map_or(all, bits) & !bits(self.add)
@@ -335,9 +273,5 @@ pub(super) fn entries(value: &Value) -> &[String] {
 
 /// An empty list is no value.
 pub(super) fn list_or_null(list: Vec<String>) -> Value {
-    if list.is_empty() {
-        Value::Null
-    } else {
-        Value::List(list)
-    }
+    if list.is_empty() { Value::Null } else { Value::List(list) }
 }

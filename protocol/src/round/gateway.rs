@@ -6,15 +6,14 @@
 //! round is never aborted or edited: it is asked about until the hub answers.
 use alloc::vec::Vec;
 
+mod hear;
+
 use serde::{Deserialize, Serialize};
 
 use super::{PartSet, Step};
 use crate::id::{Hash, RunId};
-use crate::limits::{DOWNLINK_BYTES_MAX, PART_BYTES_MAX};
 use crate::schema::LANES;
-use crate::wire::message::{
-    Committed, Down, DownBody, Part, Prepare, Prepared, Refused, Up, UpBody, chain, part, parts_of,
-};
+use crate::wire::message::{Committed, Down, Part, Prepare, Refused, Up, UpBody, part, parts_of};
 
 /// Everything that the gateway must remember between rounds and within one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -153,7 +152,7 @@ pub enum Say {
     Abort,
 }
 
-type GatewayStep = Step<GatewayRound, Write, Say>;
+pub(super) type GatewayStep = Step<GatewayRound, Write, Say>;
 
 impl GatewayRound {
     /// Before the first round.
@@ -276,158 +275,10 @@ impl GatewayRound {
             }
         }
     }
-
-    fn hear(mut self, down: &Down) -> GatewayStep {
-        if matches!(down.body, DownBody::News { .. }) {
-            return Step::ignore(self, "news is a hint for the worker");
-        }
-        if down.known != self.hub && down.hub != self.hub {
-            return Step::ignore(self, "not from the hub that this gateway knows");
-        }
-        if down.round != self.round || self.is_idle() {
-            return Step::ignore(self, "about another round");
-        }
-        if !matches!(down.body, DownBody::Refused(_)) {
-            self.hub = down.hub;
-            self.refused = None;
-        }
-        match &down.body {
-            DownBody::Staged { missing } => self.hear_staged(missing),
-            DownBody::Prepared(prepared) => self.hear_prepared(prepared),
-            DownBody::Part(part) => self.hear_part(part),
-            DownBody::Committed(committed) => self.hear_committed(committed),
-            DownBody::Aborted { floor } => self.hear_aborted(*floor),
-            DownBody::Refused(refused) => self.hear_refused(refused),
-            DownBody::News { .. } => unreachable!("handled above"),
-        }
-    }
-
-    fn hear_staged(mut self, missing: &[(u16, u16)]) -> GatewayStep {
-        let Phase::Preparing { sent, .. } = &mut self.phase else {
-            return Step::ignore(self, "the hub has the whole changeset");
-        };
-        let wanted = sent.add_stretches(missing);
-        wanted.into_iter().map(Say::Part).fold(Step::to(self), Step::say)
-    }
-
-    fn hear_prepared(mut self, prepared: &Prepared) -> GatewayStep {
-        let page =
-            PageHead { hash: prepared.page, bytes: prepared.bytes, parts: prepared.parts };
-        let (changeset, mut have, mut step_writes) = match &self.phase {
-            Phase::Preparing { changeset, .. } => {
-                (changeset.clone(), PartSet::none(page.parts), alloc::vec![Write::DropPage])
-            }
-            Phase::Fetching { changeset, page: held, have } if *held == page => {
-                (changeset.clone(), have.clone(), Vec::new())
-            }
-            // The hub put another page together: what was staged belongs to none.
-            Phase::Fetching { changeset, .. } => {
-                (changeset.clone(), PartSet::none(page.parts), alloc::vec![Write::DropPage])
-            }
-            _ => return Step::ignore(self, "the page is already here"),
-        };
-        if prepared.content != changeset.content {
-            return Step::ignore(self, "prepared another changeset");
-        }
-        if page.bytes == 0
-            || page.bytes as usize > DOWNLINK_BYTES_MAX
-            || page.bytes.div_ceil(PART_BYTES_MAX as u32) != u32::from(page.parts)
-        {
-            return Step::ignore(self, "a page of impossible size");
-        }
-        if prepared.first.len() == part_len(&page, 0) && have.add(0) {
-            step_writes
-                .push(Write::StagePart(Part { index: 0, bytes: prepared.first.clone() }));
-        }
-        self.phase = Phase::Fetching { changeset, page, have };
-        step_writes.into_iter().fold(Step::to(self), Step::write)
-    }
-
-    fn hear_part(mut self, part: &Part) -> GatewayStep {
-        let Phase::Fetching { page, have, .. } = &mut self.phase else {
-            return Step::ignore(self, "no page is fetched");
-        };
-        if part.index >= page.parts || part.bytes.len() != part_len(page, part.index) {
-            return Step::ignore(self, "not a part of the page");
-        }
-        if !have.add(part.index) {
-            return Step::ignore(self, "the part is already here");
-        }
-        Step::to(self).write(Write::StagePart(part.clone()))
-    }
-
-    fn hear_committed(mut self, committed: &Committed) -> GatewayStep {
-        let changeset = self.changeset().expect("a round is open").clone();
-        let counted: u64 = committed.outcomes.iter().map(|(count, _)| u64::from(*count)).sum();
-        if committed.content != changeset.content || counted != u64::from(changeset.changes) {
-            return Step::ignore(self, "committed another changeset");
-        }
-        if committed.chain != chain(self.chain, changeset.content, &committed.outcomes) {
-            return Step::ignore(self, "the chain hash does not follow");
-        }
-        let to = match self.phase {
-            Phase::Committing { to, .. } if committed.paged => Some(to),
-            _ => None,
-        };
-        self.cursors = to.unwrap_or(self.cursors);
-        self.chain = committed.chain;
-        self.round = self.round.saturating_add(1);
-        self.phase = Phase::Idle;
-        Step::to(self)
-            .write(Write::Finish { committed: committed.clone(), paged: to.is_some() })
-    }
-
-    fn hear_aborted(mut self, floor: u64) -> GatewayStep {
-        if !matches!(self.phase, Phase::Aborting { .. }) {
-            return Step::ignore(self, "nobody asked to abort");
-        }
-        self.round = floor.max(self.round.saturating_add(1));
-        self.phase = Phase::Idle;
-        Step::to(self).write(Write::Drop)
-    }
-
-    fn hear_refused(mut self, refused: &Refused) -> GatewayStep {
-        self.refused = Some(refused.clone());
-        match (refused, &self.phase) {
-            // Commit has not left: the round may still be given up, if the hub agrees.
-            (
-                Refused::OtherContent | Refused::Undecodable { .. } | Refused::TooLarge { .. },
-                Phase::Preparing { changeset, .. } | Phase::Fetching { changeset, .. },
-            ) => {
-                let changeset = changeset.clone();
-                self.phase = Phase::Aborting { changeset };
-                Step::to(self).write(Write::DropPage).say(Say::Abort)
-            }
-            // Decided long ago without us: its number is used up.
-            (Refused::BelowFloor { floor }, Phase::Preparing { .. } | Phase::Aborting { .. })
-                if *floor > self.round =>
-            {
-                self.round = *floor;
-                self.phase = Phase::Idle;
-                Step::to(self).write(Write::Drop)
-            }
-            // The hub no longer has what it had staged: the same content again.
-            (
-                Refused::NotPrepared,
-                Phase::Fetching { changeset, .. } | Phase::Committing { changeset, .. },
-            ) => {
-                let changeset = changeset.clone();
-                let sent = PartSet::none(parts_of(changeset.bytes as usize));
-                self.phase = Phase::Preparing { changeset, sent };
-                self.refused = None;
-                Step::to(self).write(Write::DropPage).say(Say::Prepare { first: false })
-            }
-            _ => Step::to(self),
-        }
-    }
 }
 
 impl Default for GatewayRound {
     fn default() -> GatewayRound {
         GatewayRound::new()
     }
-}
-
-fn part_len(page: &PageHead, index: u16) -> usize {
-    (page.bytes as usize - usize::from(index) * PART_BYTES_MAX).min(PART_BYTES_MAX)
 }

@@ -129,9 +129,7 @@ impl HubRound {
         self.floor = staged.round.saturating_add(1);
         let committed = Committed { content, outcomes, chain: self.chain, paged: true, more };
         self.last = Some((staged.round, committed.clone()));
-        Step::to(self)
-            .write(Write::DropStaged)
-            .say(Say::Body(DownBody::Committed(committed)))
+        Step::to(self).write(Write::DropStaged).say(Say::Body(DownBody::Committed(committed)))
     }
 
     /// The message for something to say; `page` is the encoded page.
@@ -273,9 +271,7 @@ impl HubRound {
         self.floor = round.saturating_add(1);
         self.staged = None;
         let floor = self.floor;
-        Step::to(self)
-            .write(Write::DropStaged)
-            .say(Say::Body(DownBody::Aborted { floor }))
+        Step::to(self).write(Write::DropStaged).say(Say::Body(DownBody::Aborted { floor }))
     }
 }
 

@@ -96,10 +96,7 @@ fn to_json(entries: &[String]) -> String {
 
 /// The strings of a JSON array, if the text is one.
 fn from_json(text: &str) -> Option<Vec<String>> {
-    let inner = text
-        .trim_matches(JSON_SPACE)
-        .strip_prefix('[')?
-        .strip_suffix(']')?;
+    let inner = text.trim_matches(JSON_SPACE).strip_prefix('[')?.strip_suffix(']')?;
     let mut entries = Vec::new();
     let mut rest = inner.trim_matches(JSON_SPACE);
     while !rest.is_empty() {
@@ -148,9 +145,7 @@ fn escaped(letters: &mut Chars<'_>) -> Option<char> {
     if letters.next()? != '\\' || letters.next()? != 'u' {
         return None;
     }
-    let low = unit(letters)?
-        .checked_sub(0xdc00)
-        .filter(|low| *low < 0x400)?;
+    let low = unit(letters)?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
     char::from_u32(0x10000 + ((first - 0xd800) << 10) + low)
 }
 

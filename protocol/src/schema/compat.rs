@@ -21,10 +21,7 @@ pub fn check(old: &Schema, new: &Schema) -> Vec<String> {
         ));
     }
     for before in &old.tables {
-        match new
-            .table(before.number)
-            .filter(|after| after.name == before.name)
-        {
+        match new.table(before.number).filter(|after| after.name == before.name) {
             Some(after) => check_table(old, before, new, after, &mut problems),
             None => problems.push(format!(
                 "{}: the table is missing; changes to it are still on their way, so put it back",
@@ -46,16 +43,8 @@ fn check_table(
     for (key, differs, why) in [
         ("mode", before.mode != after.mode, RESOLVES),
         ("delete", before.delete != after.delete, RESOLVES),
-        (
-            "scope",
-            before.scope != after.scope,
-            "sites already hold rows by the old one",
-        ),
-        (
-            "lane",
-            before.lane != after.lane,
-            "gateways have passed its rows in the old one",
-        ),
+        ("scope", before.scope != after.scope, "sites already hold rows by the old one"),
+        ("lane", before.lane != after.lane, "gateways have passed its rows in the old one"),
     ] {
         if differs {
             problems.push(format!("{name}: `{key}` changed, but {why}; put it back"));
@@ -100,12 +89,8 @@ fn check_field(
     if after.unique && !before.unique {
         refuse("`unique` was added, but rows already there may be twins; take it out");
     }
-    let raised = after
-        .min
-        .is_some_and(|min| before.min.is_none_or(|was| min > was));
-    let lowered = after
-        .max
-        .is_some_and(|max| before.max.is_none_or(|was| max < was));
+    let raised = after.min.is_some_and(|min| before.min.is_none_or(|was| min > was));
+    let lowered = after.max.is_some_and(|max| before.max.is_none_or(|was| max < was));
     for (key, narrower) in [("min", raised), ("max", lowered)] {
         if narrower {
             refuse(&format!(
@@ -130,20 +115,12 @@ fn check_field(
             ));
         }
         (
-            Kind::Reference {
-                table: to_before,
-                on_delete: before,
-            },
-            Kind::Reference {
-                table: to_after,
-                on_delete: after,
-            },
+            Kind::Reference { table: to_before, on_delete: before },
+            Kind::Reference { table: to_after, on_delete: after },
         ) => {
             if to_before != to_after {
                 let name = |schema: &Schema, number| {
-                    schema
-                        .table(number)
-                        .map_or(String::new(), |table| table.name.clone())
+                    schema.table(number).map_or(String::new(), |table| table.name.clone())
                 };
                 refuse(&format!(
                     "refers to \"{}\", before to \"{}\"; put it back, or add a field",
@@ -164,8 +141,6 @@ fn check_field(
 
 fn removed(before: &[String], after: &[String], refuse: &mut impl FnMut(&str)) {
     for code in before.iter().filter(|code| !after.contains(code)) {
-        refuse(&format!(
-            "code \"{code}\" is missing, but rows may hold it; put it back"
-        ));
+        refuse(&format!("code \"{code}\" is missing, but rows may hold it; put it back"));
     }
 }

@@ -9,11 +9,9 @@ pub(super) fn is_date(text: &str) -> bool {
     let [_, _, _, _, b'-', _, _, b'-', _, _] = bytes else {
         return false;
     };
-    let (Some(year), Some(month), Some(day)) = (
-        digits(&bytes[..4]),
-        digits(&bytes[5..7]),
-        digits(&bytes[8..]),
-    ) else {
+    let (Some(year), Some(month), Some(day)) =
+        (digits(&bytes[..4]), digits(&bytes[5..7]), digits(&bytes[8..]))
+    else {
         return false;
     };
     (1..=12).contains(&month) && (1..=days(year, month)).contains(&day)
@@ -55,10 +53,7 @@ fn is_time(time: &[u8]) -> bool {
 fn fraction(rest: &[u8]) -> &[u8] {
     match rest {
         [b'.', first, ..] if first.is_ascii_digit() => {
-            let len = rest[1..]
-                .iter()
-                .take_while(|byte| byte.is_ascii_digit())
-                .count();
+            let len = rest[1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
             &rest[1 + len..]
         }
         rest => rest,
@@ -85,9 +80,7 @@ fn days(year: u32, month: u32) -> u32 {
 }
 
 fn digits(bytes: &[u8]) -> Option<u32> {
-    bytes.iter().try_fold(0, |sum, &byte| {
-        Some(sum * 10 + char::from(byte).to_digit(10)?)
-    })
+    bytes.iter().try_fold(0, |sum, &byte| Some(sum * 10 + char::from(byte).to_digit(10)?))
 }
 
 #[cfg(test)]
@@ -96,13 +89,7 @@ mod tests {
 
     #[test]
     fn dates_are_of_the_calendar() {
-        for good in [
-            "2026-11-22",
-            "2024-02-29",
-            "2000-02-29",
-            "0001-01-01",
-            "2026-12-31",
-        ] {
+        for good in ["2026-11-22", "2024-02-29", "2000-02-29", "0001-01-01", "2026-12-31"] {
             assert!(is_date(good), "{good}");
         }
         for bad in [

@@ -50,9 +50,7 @@ pub(super) fn scaled(text: &str, scale: u8) -> Result<i64, Unfit> {
         return Err(Unfit::TooLarge);
     }
     let digits = significant.bytes().map(|digit| i128::from(digit - b'0'));
-    let value = digits
-        .chain((0..zeros).map(|_| 0))
-        .fold(0, |sum, digit| sum * 10 + digit);
+    let value = digits.chain((0..zeros).map(|_| 0)).fold(0, |sum, digit| sum * 10 + digit);
     i64::try_from(if negative { -value } else { value }).map_err(|_| Unfit::TooLarge)
 }
 
@@ -136,13 +134,9 @@ mod tests {
 
     #[test]
     fn scaled_integers_are_written_with_their_point() {
-        for (number, scale, want) in [
-            (5, 0, "5"),
-            (5, 2, "0.05"),
-            (-5, 1, "-0.5"),
-            (-1234, 2, "-12.34"),
-            (0, 3, "0.000"),
-        ] {
+        for (number, scale, want) in
+            [(5, 0, "5"), (5, 2, "0.05"), (-5, 1, "-0.5"), (-1234, 2, "-12.34"), (0, 3, "0.000")]
+        {
             assert_eq!(unscaled(number, scale), want);
         }
         assert_eq!(scaled(&unscaled(i64::MIN, 12), 12), Ok(i64::MIN));

@@ -34,9 +34,7 @@ pub(super) fn one_field(
     check_merge(file, mode, found);
     for text in [&file.label, &file.unit].into_iter().flatten() {
         if text.len() > SCHEMA_TEXT_BYTES_MAX {
-            found.add(&format!(
-                "label and unit may have {SCHEMA_TEXT_BYTES_MAX} bytes at most"
-            ));
+            found.add(&format!("label and unit may have {SCHEMA_TEXT_BYTES_MAX} bytes at most"));
         }
     }
     let min = bound("min", &file.min, file, found);
@@ -66,30 +64,15 @@ fn check_keys(file: &FieldFile, found: &mut Found<'_>) {
     let kind = file.kind;
     let numeric = matches!(kind, KindName::Integer | KindName::Decimal);
     for (key, given, fits, of) in [
-        (
-            "scale",
-            file.scale.is_some(),
-            kind == KindName::Decimal,
-            "decimal",
-        ),
+        ("scale", file.scale.is_some(), kind == KindName::Decimal, "decimal"),
         (
             "values",
             file.values.is_some(),
             matches!(kind, KindName::Enum | KindName::Set),
             "enum and set",
         ),
-        (
-            "table",
-            file.table.is_some(),
-            kind == KindName::Reference,
-            "reference",
-        ),
-        (
-            "on_delete",
-            file.on_delete.is_some(),
-            kind == KindName::Reference,
-            "reference",
-        ),
+        ("table", file.table.is_some(), kind == KindName::Reference, "reference"),
+        ("on_delete", file.on_delete.is_some(), kind == KindName::Reference, "reference"),
         ("min", file.min.is_some(), numeric, "integer and decimal"),
         ("max", file.max.is_some(), numeric, "integer and decimal"),
     ] {
@@ -105,18 +88,13 @@ fn check_merge(file: &FieldFile, mode: Mode, found: &mut Found<'_>) {
     let (fits, of) = match file.merge {
         Merge::LastWrite | Merge::FirstWrite | Merge::Review => (true, ""),
         // Time stamps may carry offsets, so that their texts do not sort by time.
-        Merge::Max | Merge::Min => (
-            numeric || kind == KindName::Date,
-            "integer, decimal and date",
-        ),
+        Merge::Max | Merge::Min => (numeric || kind == KindName::Date, "integer, decimal and date"),
         Merge::Sum => (numeric, "integer and decimal"),
         Merge::Append => (kind == KindName::Text, "text"),
         Merge::Set => (kind == KindName::Set, "set"),
     };
     if !fits {
-        found.add(&format!(
-            "this merge fits type {of} only; choose another merge"
-        ));
+        found.add(&format!("this merge fits type {of} only; choose another merge"));
     }
     let gathers = matches!(file.merge, Merge::Sum | Merge::Append | Merge::Set);
     if gathers && mode == Mode::Record {
@@ -155,9 +133,7 @@ fn kind(
             }
             Kind::Enum { values }
         }
-        KindName::Set => Kind::Set {
-            values: codes(file, old, found),
-        },
+        KindName::Set => Kind::Set { values: codes(file, old, found) },
         KindName::Reference => {
             let on_delete = file.on_delete.unwrap_or(OnDelete::Restrict);
             if on_delete == OnDelete::SetNull && file.required {
@@ -182,10 +158,7 @@ fn kind(
 fn codes(file: &FieldFile, old: Option<&Field>, found: &mut Found<'_>) -> Vec<String> {
     let written = file.values.as_deref().unwrap_or(&[]);
     if written.len() > ENTRIES_MAX {
-        found.add(&format!(
-            "{} codes, at most {ENTRIES_MAX} are allowed",
-            written.len()
-        ));
+        found.add(&format!("{} codes, at most {ENTRIES_MAX} are allowed", written.len()));
         return Vec::new();
     }
     for (at, code) in written.iter().enumerate() {

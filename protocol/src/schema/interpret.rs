@@ -40,32 +40,18 @@ pub fn interpret(schema: &Schema, change: &Change) -> Result<Change, String> {
             FieldRef::Number(number) => table.field(*number).map_or("", |field| &field.name),
             FieldRef::Name(name) => name,
         };
-        return Err(reason(format!(
-            "{}.{name}: carried twice; once is allowed",
-            table.name
-        )));
+        return Err(reason(format!("{}.{name}: carried twice; once is allowed", table.name)));
     }
-    Ok(Change {
-        table: TableRef::Number(table.number),
-        fields,
-        ..change.clone()
-    })
+    Ok(Change { table: TableRef::Number(table.number), fields, ..change.clone() })
 }
 
 fn table<'a>(schema: &'a Schema, named: &TableRef) -> Result<&'a Table, String> {
     match named {
         TableRef::Number(number) => schema.table(*number).ok_or_else(|| {
-            format!(
-                "table {number} is not in version {} of the schema",
-                schema.version
-            )
+            format!("table {number} is not in version {} of the schema", schema.version)
         }),
         TableRef::Name(name) => schema.table_named(name).ok_or_else(|| {
-            format!(
-                "table {} is not in version {} of the schema",
-                quote(name),
-                schema.version
-            )
+            format!("table {} is not in version {} of the schema", quote(name), schema.version)
         }),
     }
 }
@@ -76,11 +62,7 @@ fn field<'a>(table: &'a Table, named: &FieldRef) -> Result<&'a Field, String> {
             .field(*number)
             .ok_or_else(|| format!("{}: there is no field {number} in this table", table.name)),
         FieldRef::Name(name) => table.field_named(name).ok_or_else(|| {
-            format!(
-                "{}: there is no field {} in this table",
-                table.name,
-                quote(name)
-            )
+            format!("{}: there is no field {} in this table", table.name, quote(name))
         }),
     }
 }
@@ -99,10 +81,7 @@ fn type_delta(op: Op, field: &Field, delta: &Delta) -> Result<Option<Delta>, Str
     Ok(Some(match (field.merge, value) {
         (_, Value::Null) if insert => return Ok(None),
         (Merge::Sum, Value::Int(number)) if insert => Delta::Add(number),
-        (Merge::Set, Value::List(add)) if insert => Delta::Edit {
-            add,
-            remove: Vec::new(),
-        },
+        (Merge::Set, Value::List(add)) if insert => Delta::Edit { add, remove: Vec::new() },
         (Merge::Append, Value::Text(entry)) if op != Op::Settle => Delta::Append(entry),
         (_, value) => Delta::Set(value),
     }))
@@ -136,19 +115,17 @@ fn type_value(field: &Field, value: &Value) -> Result<Value, String> {
 
 fn number(field: &Field, text: &str) -> Result<Value, String> {
     let scale = scale(field);
-    scaled(text, scale)
-        .map(Value::Int)
-        .map_err(|unfit| match unfit {
-            Unfit::NotANumber => format!("{} is not {}", quote(text), wanted(&field.kind)),
-            Unfit::TooFine if scale == 0 => format!("{} is not a whole number", quote(text)),
-            Unfit::TooFine => {
-                format!(
-                    "{} has more than the {scale} digits behind the point that are allowed",
-                    quote(text)
-                )
-            }
-            Unfit::TooLarge => format!("{} does not fit 64 bits", quote(text)),
-        })
+    scaled(text, scale).map(Value::Int).map_err(|unfit| match unfit {
+        Unfit::NotANumber => format!("{} is not {}", quote(text), wanted(&field.kind)),
+        Unfit::TooFine if scale == 0 => format!("{} is not a whole number", quote(text)),
+        Unfit::TooFine => {
+            format!(
+                "{} has more than the {scale} digits behind the point that are allowed",
+                quote(text)
+            )
+        }
+        Unfit::TooLarge => format!("{} does not fit 64 bits", quote(text)),
+    })
 }
 
 fn bit(number: i64) -> Option<Value> {

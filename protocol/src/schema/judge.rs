@@ -29,9 +29,7 @@ use crate::value::Value;
 pub fn judge(schema: &Schema, change: &Change) -> Result<(), String> {
     check_form(change).map_err(reason)?;
     let change = interpret(schema, change)?;
-    let table = change
-        .table_number()
-        .and_then(|number| schema.table(number));
+    let table = change.table_number().and_then(|number| schema.table(number));
     let table = table.expect("interpret numbers tables by this schema");
     check_fields(table, &change).map_err(reason)
 }
@@ -48,9 +46,7 @@ fn check_form(change: &Change) -> Result<(), String> {
         return Err("sequence 0; sequences count from 1".into());
     }
     if let Some(group) = change.group {
-        let last = group
-            .first
-            .checked_add(u64::from(group.len).saturating_sub(1));
+        let last = group.first.checked_add(u64::from(group.len).saturating_sub(1));
         let holds = last.is_some_and(|last| (group.first..=last).contains(&change.dot.seq));
         if group.len == 0 || group.first == 0 || !holds {
             return Err(format!(
@@ -61,39 +57,19 @@ fn check_form(change: &Change) -> Result<(), String> {
         at_most("changes in its group", group.len.into(), GROUP_CHANGES_MAX)?;
     }
     at_most("fields", change.fields.len(), CHANGE_FIELDS_MAX)?;
-    at_most(
-        "dots seen above its row version",
-        change.seen.above.len(),
-        SEEN_DOTS_MAX,
-    )?;
-    at_most(
-        "rows in its closure",
-        change.closure.len(),
-        CLOSURE_ROWS_MAX,
-    )?;
+    at_most("dots seen above its row version", change.seen.above.len(), SEEN_DOTS_MAX)?;
+    at_most("rows in its closure", change.closure.len(), CLOSURE_ROWS_MAX)?;
     if change.op != Op::Delete && !change.closure.is_empty() {
         return Err("only a delete has a closure".into());
     }
     for row in &change.closure {
-        at_most(
-            "dots seen of a row in its closure",
-            row.seen.above.len(),
-            SEEN_DOTS_MAX,
-        )?;
+        at_most("dots seen of a row in its closure", row.seen.above.len(), SEEN_DOTS_MAX)?;
     }
-    at_most(
-        "bytes (oversize)",
-        bytes(&(&change.table, &change.fields)),
-        CHANGE_BYTES_MAX,
-    )
+    at_most("bytes (oversize)", bytes(&(&change.table, &change.fields)), CHANGE_BYTES_MAX)
 }
 
 fn at_most(what: &str, count: usize, max: usize) -> Result<(), String> {
-    if count <= max {
-        Ok(())
-    } else {
-        Err(format!("{count} {what}; at most {max} are allowed"))
-    }
+    if count <= max { Ok(()) } else { Err(format!("{count} {what}; at most {max} are allowed")) }
 }
 
 /// Encoded bytes, without encoding.
@@ -135,11 +111,7 @@ fn check_delta(field: &Field, delta: &Delta, op: Op) -> Result<(), String> {
         (Merge::Sum, Delta::Add(_)) => Ok(()),
         (Merge::Append, Delta::Append(_)) => Ok(()),
         (Merge::Set, Delta::Edit { add, remove }) => {
-            at_most(
-                "entries added and removed",
-                add.len() + remove.len(),
-                ENTRIES_MAX,
-            )?;
+            at_most("entries added and removed", add.len() + remove.len(), ENTRIES_MAX)?;
             if op == Op::Insert && !remove.is_empty() {
                 return Err("an insert removes no entries".into());
             }
@@ -172,9 +144,7 @@ fn check_value(field: &Field, value: &Value) -> Result<(), String> {
         (Kind::Enum { .. }, Value::Text(code)) => check_code(field, code),
         (Kind::Set { .. }, Value::List(entries)) => {
             at_most("entries", entries.len(), ENTRIES_MAX)?;
-            entries
-                .iter()
-                .try_for_each(|entry| check_code(field, entry))
+            entries.iter().try_for_each(|entry| check_code(field, entry))
         }
         _ => Ok(()),
     }
@@ -183,16 +153,12 @@ fn check_value(field: &Field, value: &Value) -> Result<(), String> {
 fn check_range(field: &Field, number: i64) -> Result<(), String> {
     let text = |number| unscaled(number, scale(field));
     match (field.min, field.max) {
-        (Some(min), _) if number < min => Err(format!(
-            "{} is below {}, the least allowed",
-            text(number),
-            text(min)
-        )),
-        (_, Some(max)) if number > max => Err(format!(
-            "{} is above {}, the greatest allowed",
-            text(number),
-            text(max)
-        )),
+        (Some(min), _) if number < min => {
+            Err(format!("{} is below {}, the least allowed", text(number), text(min)))
+        }
+        (_, Some(max)) if number > max => {
+            Err(format!("{} is above {}, the greatest allowed", text(number), text(max)))
+        }
         _ => Ok(()),
     }
 }
@@ -207,9 +173,5 @@ fn check_code(field: &Field, code: &String) -> Result<(), String> {
     if values.contains(code) {
         return Ok(());
     }
-    Err(format!(
-        "{} is not one of {}",
-        quote(code),
-        values.join(", ")
-    ))
+    Err(format!("{} is not one of {}", quote(code), values.join(", ")))
 }

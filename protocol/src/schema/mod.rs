@@ -216,10 +216,7 @@ pub enum History {
 impl Schema {
     /// The table of a number.
     pub fn table(&self, number: u16) -> Option<&Table> {
-        let place = self
-            .tables
-            .binary_search_by_key(&number, |table| table.number)
-            .ok()?;
+        let place = self.tables.binary_search_by_key(&number, |table| table.number).ok()?;
         Some(&self.tables[place])
     }
 
@@ -232,10 +229,7 @@ impl Schema {
 impl Table {
     /// The field of a number.
     pub fn field(&self, number: u16) -> Option<&Field> {
-        let place = self
-            .fields
-            .binary_search_by_key(&number, |field| field.number)
-            .ok()?;
+        let place = self.fields.binary_search_by_key(&number, |field| field.number).ok()?;
         Some(&self.fields[place])
     }
 

@@ -16,22 +16,14 @@ use crate::limits::{FIELDS_MAX, NAME_BYTES_MAX, TABLES_MAX};
 pub(super) fn number(file: &SchemaFile, previous: Option<&Schema>) -> Result<Schema, Vec<String>> {
     let mut problems = Vec::new();
     if file.name.is_empty() || file.name.len() > NAME_BYTES_MAX {
-        problems.push(format!(
-            "name: give the schema a name of 1 to {NAME_BYTES_MAX} bytes"
-        ));
+        problems.push(format!("name: give the schema a name of 1 to {NAME_BYTES_MAX} bytes"));
     }
     if file.tables.len() > TABLES_MAX {
-        problems.push(format!(
-            "{} tables, at most {TABLES_MAX} are allowed",
-            file.tables.len()
-        ));
+        problems.push(format!("{} tables, at most {TABLES_MAX} are allowed", file.tables.len()));
     }
     let names: Vec<&str> = file.tables.iter().map(|(name, _)| name.as_str()).collect();
     let before = previous.map_or(&[][..], |schema| &schema.tables);
-    let old: Vec<_> = before
-        .iter()
-        .map(|table| (table.name.as_str(), table.number))
-        .collect();
+    let old: Vec<_> = before.iter().map(|table| (table.name.as_str(), table.number)).collect();
     let numbers = assign(&names, &old);
     let mut tables = Vec::new();
     for ((name, table), &number) in file.tables.iter().zip(&numbers) {
@@ -41,14 +33,7 @@ pub(super) fn number(file: &SchemaFile, previous: Option<&Schema>) -> Result<Sch
             let place = names.iter().position(|name| *name == wanted)?;
             Some(numbers[place])
         };
-        tables.push(one_table(
-            name,
-            number,
-            table,
-            old,
-            references,
-            &mut problems,
-        ));
+        tables.push(one_table(name, number, table, old, references, &mut problems));
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -59,30 +44,19 @@ pub(super) fn number(file: &SchemaFile, previous: Option<&Schema>) -> Result<Sch
         Some(old) => old.version + 1,
         None => 1,
     };
-    Ok(Schema {
-        name: file.name.clone(),
-        version,
-        tables,
-    })
+    Ok(Schema { name: file.name.clone(), version, tables })
 }
 
 /// Numbers of names: known ones keep theirs, new ones count on after the greatest.
 fn assign(names: &[&str], old: &[(&str, u16)]) -> Vec<u16> {
     let mut last = old.iter().map(|(_, number)| *number).max().unwrap_or(0);
-    let known = |name: &str| {
-        old.iter()
-            .find(|(old, _)| *old == name)
-            .map(|(_, number)| *number)
-    };
+    let known = |name: &str| old.iter().find(|(old, _)| *old == name).map(|(_, number)| *number);
     let mut next = || {
         // Past the limits of tables and fields this is refused anyway.
         last = last.saturating_add(1);
         last
     };
-    names
-        .iter()
-        .map(|name| known(name).unwrap_or_else(&mut next))
-        .collect()
+    names.iter().map(|name| known(name).unwrap_or_else(&mut next)).collect()
 }
 
 fn one_table(
@@ -94,29 +68,19 @@ fn one_table(
     problems: &mut Vec<String>,
 ) -> Table {
     if file.fields.is_empty() || file.fields.len() > FIELDS_MAX {
-        problems.push(format!(
-            "{name}: {} fields, 1 to {FIELDS_MAX} are allowed",
-            file.fields.len()
-        ));
+        problems
+            .push(format!("{name}: {} fields, 1 to {FIELDS_MAX} are allowed", file.fields.len()));
     }
     if file.retention == Some(0) {
-        problems.push(format!(
-            "{name}: retention is in days, from 1; leave it out to keep all"
-        ));
+        problems.push(format!("{name}: retention is in days, from 1; leave it out to keep all"));
     }
     let names: Vec<&str> = file.fields.iter().map(|(name, _)| name.as_str()).collect();
     let before = old.map_or(&[][..], |table| &table.fields);
-    let known: Vec<_> = before
-        .iter()
-        .map(|field| (field.name.as_str(), field.number))
-        .collect();
+    let known: Vec<_> = before.iter().map(|field| (field.name.as_str(), field.number)).collect();
     let numbers = assign(&names, &known);
     let mut fields = Vec::new();
     for ((field_name, field), &number) in file.fields.iter().zip(&numbers) {
-        let mut found = Found {
-            place: format!("{name}.{field_name}"),
-            problems,
-        };
+        let mut found = Found { place: format!("{name}.{field_name}"), problems };
         if field_name == "id" {
             found.add("`id` is the row's own id; choose another name");
         } else if let Some(problem) = bad_name(field_name) {
@@ -152,12 +116,8 @@ fn check_table_name(name: &str, names: &[&str], problems: &mut Vec<String>) {
         if name.starts_with("wadi_") || name.starts_with("sqlite_") {
             return Some("names that start with wadi_ or sqlite_ are taken; choose another".into());
         }
-        let table = name
-            .strip_suffix("_view")
-            .filter(|table| names.contains(table))?;
-        Some(format!(
-            "the view for people of table \"{table}\" has this name; choose another"
-        ))
+        let table = name.strip_suffix("_view").filter(|table| names.contains(table))?;
+        Some(format!("the view for people of table \"{table}\" has this name; choose another"))
     });
     problems.extend(problem.map(|problem| format!("{name}: {problem}")));
 }

@@ -44,8 +44,5 @@ fn cut(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text.into();
     }
-    format!(
-        "{}{MARK}",
-        &text[..text.floor_char_boundary(bytes_max - MARK.len())]
-    )
+    format!("{}{MARK}", &text[..text.floor_char_boundary(bytes_max - MARK.len())])
 }

@@ -183,7 +183,9 @@ pub enum Refused {
         floor: u64,
     },
     /// The parent hash is not the head of this gateway's chain.
-    #[error("this gateway's history differs from the hub's: its storage was restored or cloned, or another box uses its number")]
+    #[error(
+        "this gateway's history differs from the hub's: its storage was restored or cloned, or another box uses its number"
+    )]
     OtherParent,
     /// The hub run is not one that this hub continues, or the cursor is ahead of it.
     #[error("the hub is not the one that this gateway knows, or was restored from a backup")]
@@ -230,8 +232,8 @@ pub fn chain(parent: Hash, content: Hash, outcomes: &[(u32, Outcome)]) -> Hash {
 
 /// Encode a message of either direction.
 pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
-    let bytes = postcard::to_extend(message, alloc::vec![MESSAGE_VERSION])
-        .expect("messages always encode");
+    let bytes =
+        postcard::to_extend(message, alloc::vec![MESSAGE_VERSION]).expect("messages always encode");
     assert!(bytes.len() <= MESSAGE_BYTES_MAX, "we build messages within the limit");
     bytes
 }

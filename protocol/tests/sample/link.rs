@@ -8,35 +8,17 @@ use wadi_protocol::value::Value;
 
 use super::{HANDHELD, HUB, RUN, TABLET_RUN, dot, row};
 
-const FEED: FeedCursor = FeedCursor {
-    run: TABLET_RUN,
-    seq: 70,
-};
+const FEED: FeedCursor = FeedCursor { run: TABLET_RUN, seq: 70 };
 
 /// Every question, by name.
 pub fn asks() -> Vec<(&'static str, Ask)> {
     let ask = |body| Ask { number: 300, body };
-    let hello = AskBody::Hello {
-        device: HANDHELD,
-        label: "drv-2".into(),
-        schema: 3,
-        feed: FEED,
-    };
+    let hello = AskBody::Hello { device: HANDHELD, label: "drv-2".into(), schema: 3, feed: FEED };
     vec![
         ("ask_hello", ask(hello)),
         ("ask_schema", ask(AskBody::Schema { offset: 8192 })),
-        (
-            "ask_offer",
-            ask(AskBody::Offer {
-                batch: vec![1, 2, 3],
-            }),
-        ),
-        (
-            "ask_fates",
-            ask(AskBody::Fates {
-                spans: vec![(HANDHELD, RUN, 1, 20)],
-            }),
-        ),
+        ("ask_offer", ask(AskBody::Offer { batch: vec![1, 2, 3] })),
+        ("ask_fates", ask(AskBody::Fates { spans: vec![(HANDHELD, RUN, 1, 20)] })),
         ("ask_pull", ask(AskBody::Pull { feed: FEED })),
     ]
 }
@@ -53,30 +35,16 @@ pub fn answers() -> Vec<(&'static str, Answer)> {
         continues: true,
         clock_s: 1_766_700_000,
     };
-    let fates = [
-        Fate::Durable,
-        Fate::Parked,
-        Fate::Quarantined {
-            reason: reason.clone(),
-        },
-        Fate::Unknown,
-    ];
-    let fates = (1u64..)
-        .zip(fates)
-        .map(|(seq, fate)| (HANDHELD, RUN, seq, seq + 5, fate))
-        .collect();
+    let fates =
+        [Fate::Durable, Fate::Parked, Fate::Quarantined { reason: reason.clone() }, Fate::Unknown];
+    let fates =
+        (1u64..).zip(fates).map(|(seq, fate)| (HANDHELD, RUN, seq, seq + 5, fate)).collect();
     let feed_row = FeedRow {
         table: 4,
         row: row(7),
         live: true,
         fields: vec![(2, Value::Text("AA".into())), (3, Value::Int(-300))],
-        seen: Seen {
-            version: RowVersion {
-                hub: HUB,
-                seq: 4711,
-            },
-            above: vec![dot(9)],
-        },
+        seen: Seen { version: RowVersion { hub: HUB, seq: 4711 }, above: vec![dot(9)] },
         review: vec![0, 3],
         marked: vec![dot(8)],
     };
@@ -89,18 +57,9 @@ pub fn answers() -> Vec<(&'static str, Answer)> {
     };
     vec![
         ("answer_welcome", answer(welcome)),
-        (
-            "answer_schema",
-            answer(AnswerBody::Schema { bytes: vec![0, 1] }),
-        ),
+        ("answer_schema", answer(AnswerBody::Schema { bytes: vec![0, 1] })),
         ("answer_taken", answer(AnswerBody::Taken)),
-        (
-            "answer_busy",
-            answer(AnswerBody::Busy {
-                reason: reason.clone(),
-                retry_ms: 5000,
-            }),
-        ),
+        ("answer_busy", answer(AnswerBody::Busy { reason: reason.clone(), retry_ms: 5000 })),
         ("answer_refused", answer(AnswerBody::Refused { reason })),
         ("answer_fates", answer(AnswerBody::Fates { fates })),
         ("answer_page", answer(AnswerBody::Page(page))),

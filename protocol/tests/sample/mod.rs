@@ -22,11 +22,7 @@ pub const TABLET_RUN: RunId = RunId(0x0000_0000_1111);
 pub const HUB: RunId = RunId(0x7777_7777_7777);
 
 pub fn dot(seq: u64) -> Dot {
-    Dot {
-        device: HANDHELD,
-        run: RUN,
-        seq,
-    }
+    Dot { device: HANDHELD, run: RUN, seq }
 }
 
 pub fn row(counter: u64) -> RowId {
@@ -42,10 +38,7 @@ pub fn int(number: i64) -> Delta {
 }
 
 pub fn fields<const N: usize>(fields: [(u16, Delta); N]) -> Vec<(FieldRef, Delta)> {
-    fields
-        .into_iter()
-        .map(|(number, delta)| (FieldRef::Number(number), delta))
-        .collect()
+    fields.into_iter().map(|(number, delta)| (FieldRef::Number(number), delta)).collect()
 }
 
 /// A change made a few minutes after the one before.
@@ -53,10 +46,7 @@ pub fn change(seq: u64, op: Op, table: u16, row: RowId, fields: Vec<(FieldRef, D
     let entered_s = 1_766_700_000 + seq * 217;
     Change {
         dot: dot(seq),
-        stamp: Stamp {
-            seconds: entered_s,
-            counter: 0,
-        },
+        stamp: Stamp { seconds: entered_s, counter: 0 },
         entered_s,
         contained: None,
         schema: 3,
@@ -77,11 +67,7 @@ pub fn day() -> Batch {
     for seq in 1..=6 {
         let tail = format!("N{}AA", 320 + seq);
         let number = i64::try_from(seq).unwrap();
-        let vehicle = fields([
-            (1, text(&tail)),
-            (2, int(1986 + number)),
-            (5, text("767-223")),
-        ]);
+        let vehicle = fields([(1, text(&tail)), (2, int(1986 + number)), (5, text("767-223"))]);
         changes.push(change(seq, Op::Insert, 3, row(seq), vehicle));
         let trip = fields([
             (1, Delta::Set(Value::Row(row(seq)))),
@@ -97,22 +83,9 @@ pub fn day() -> Batch {
     for change in &mut changes[2..5] {
         change.group = Some(Group { first: 3, len: 3 });
     }
-    let shown = Seen {
-        version: RowVersion {
-            hub: HUB,
-            seq: 4711,
-        },
-        above: vec![],
-    };
+    let shown = Seen { version: RowVersion { hub: HUB, seq: 4711 }, above: vec![] };
     let above = |seen: &Seen, seqs: &[u64]| Seen {
-        above: seqs
-            .iter()
-            .map(|seq| Dot {
-                device: TABLET,
-                run: TABLET_RUN,
-                seq: *seq,
-            })
-            .collect(),
+        above: seqs.iter().map(|seq| Dot { device: TABLET, run: TABLET_RUN, seq: *seq }).collect(),
         ..seen.clone()
     };
     let departed = fields([(11, text("departed")), (12, int(1546)), (13, int(-6))]);
@@ -127,80 +100,38 @@ pub fn day() -> Batch {
         (1, Delta::Set(Value::Null)),
         (2, Delta::Add(-40)),
         (3, Delta::Append("limps".into())),
-        (
-            4,
-            Delta::Edit {
-                add: vec!["cough".into()],
-                remove: vec!["fever".into(), "rash".into()],
-            },
-        ),
+        (4, Delta::Edit { add: vec!["cough".into()], remove: vec!["fever".into(), "rash".into()] }),
         (5, Delta::Set(Value::Bool(true))),
         (6, Delta::Set(Value::List(vec!["a".into(), "b".into()]))),
         (7, Delta::Set(Value::Row(elsewhere))),
     ]);
     changes.push(change(15, Op::Update, 9, elsewhere, merged));
     let mut early = change(16, Op::Update, 4, row(8), fields([(12, int(1550))]));
-    early.stamp = Stamp {
-        seconds: 4_070_908_800,
-        counter: 3,
-    };
-    early.contained = Some(Stamp {
-        seconds: 1_766_790_000,
-        counter: 0,
-    });
+    early.stamp = Stamp { seconds: 4_070_908_800, counter: 3 };
+    early.contained = Some(Stamp { seconds: 1_766_790_000, counter: 0 });
     changes.push(early);
     let mut raw = change(17, Op::Insert, 0, row(17), Vec::new());
     raw.table = TableRef::Name("visitor".into());
     raw.schema = 0;
     raw.fields = vec![
-        (
-            FieldRef::Name("weight".into()),
-            Delta::Set(Value::Number("12.5e0".into())),
-        ),
+        (FieldRef::Name("weight".into()), Delta::Set(Value::Number("12.5e0".into()))),
         (FieldRef::Name("village".into()), text("north")),
     ];
     changes.push(raw);
     let mut delete = change(18, Op::Delete, 3, row(2), Vec::new());
     delete.seen = shown.clone();
     delete.closure = vec![
-        SeenRow {
-            table: 4,
-            row: row(8),
-            seen: above(&shown, &[9]),
-        },
-        SeenRow {
-            table: 4,
-            row: row(1000),
-            seen: Seen::default(),
-        },
+        SeenRow { table: 4, row: row(8), seen: above(&shown, &[9]) },
+        SeenRow { table: 4, row: row(1000), seen: Seen::default() },
     ];
     changes.push(delete);
-    let mut tablets = change(
-        1,
-        Op::Insert,
-        3,
-        RowId::derive(TABLET, TABLET_RUN, 1),
-        fields([(1, text("N1"))]),
-    );
-    tablets.dot = Dot {
-        device: TABLET,
-        run: TABLET_RUN,
-        seq: 1,
-    };
+    let mut tablets =
+        change(1, Op::Insert, 3, RowId::derive(TABLET, TABLET_RUN, 1), fields([(1, text("N1"))]));
+    tablets.dot = Dot { device: TABLET, run: TABLET_RUN, seq: 1 };
     changes.push(tablets);
-    changes.push(change(
-        19,
-        Op::Settle,
-        4,
-        row(9),
-        fields([(0, Delta::Set(Value::Bool(true)))]),
-    ));
-    let info = |device, run, parent, label: &str| RunInfo {
-        device,
-        run,
-        parent,
-        label: label.into(),
-    };
+    changes.push(change(19, Op::Settle, 4, row(9), fields([(0, Delta::Set(Value::Bool(true)))])));
+    let info =
+        |device, run, parent, label: &str| RunInfo { device, run, parent, label: label.into() };
     let first = RunId(0x0000_0a0a_0a0a);
     Batch {
         runs: vec![
@@ -241,10 +172,7 @@ pub fn schema() -> Schema {
         retention_days: None,
     };
     let codes = vec![String::from("f"), "m".into()];
-    let reference = |on_delete| Kind::Reference {
-        table: 1,
-        on_delete,
-    };
+    let reference = |on_delete| Kind::Reference { table: 1, on_delete };
     let weight = Field {
         required: true,
         min: Some(5),
@@ -261,21 +189,9 @@ pub fn schema() -> Schema {
         field(4, "urgent", Kind::Boolean, Merge::LastWrite),
         field(5, "day", Kind::Date, Merge::Max),
         field(6, "seen_at", Kind::Timestamp, Merge::Review),
-        field(
-            7,
-            "sex",
-            Kind::Enum {
-                values: codes.clone(),
-            },
-            Merge::LastWrite,
-        ),
+        field(7, "sex", Kind::Enum { values: codes.clone() }, Merge::LastWrite),
         field(8, "symptoms", Kind::Set { values: codes }, Merge::Set),
-        field(
-            9,
-            "village",
-            reference(OnDelete::Restrict),
-            Merge::LastWrite,
-        ),
+        field(9, "village", reference(OnDelete::Restrict), Merge::LastWrite),
         field(10, "clinic", reference(OnDelete::Cascade), Merge::LastWrite),
         field(11, "nurse", reference(OnDelete::SetNull), Merge::LastWrite),
         field(12, "least", Kind::Integer, Merge::Min),
@@ -284,11 +200,7 @@ pub fn schema() -> Schema {
         name: "clinic".into(),
         version: 3,
         tables: vec![
-            table(
-                1,
-                "place",
-                vec![field(1, "name", Kind::Text, Merge::LastWrite)],
-            ),
+            table(1, "place", vec![field(1, "name", Kind::Text, Merge::LastWrite)]),
             Table {
                 mode: Mode::Record,
                 delete: DeletePolicy::UpdateWins,
@@ -301,11 +213,7 @@ pub fn schema() -> Schema {
             Table {
                 delete: DeletePolicy::Review,
                 scope: Scope::Upload,
-                ..table(
-                    3,
-                    "log",
-                    vec![field(1, "line", Kind::Text, Merge::LastWrite)],
-                )
+                ..table(3, "log", vec![field(1, "line", Kind::Text, Merge::LastWrite)])
             },
         ],
     }
@@ -330,31 +238,14 @@ pub fn page() -> Page {
     Page {
         schema: Some(schema()),
         verdicts: vec![(2, "visit.day: \"x\" is not a date".into())],
-        notices: vec![Notice {
-            dot: dot(9),
-            outcome: Outcome::Parked,
-            reason: "waits".into(),
-        }],
+        notices: vec![Notice { dot: dot(9), outcome: Outcome::Parked, reason: "waits".into() }],
         to: [4711, 4712],
         rows: vec![
             page_row(7, RowState::Live),
-            PageRow {
-                fields: vec![],
-                whole: false,
-                review: vec![],
-                ..page_row(8, RowState::Dead)
-            },
-            PageRow {
-                fields: vec![],
-                followed: vec![],
-                ..page_row(9, RowState::Left)
-            },
+            PageRow { fields: vec![], whole: false, review: vec![], ..page_row(8, RowState::Dead) },
+            PageRow { fields: vec![], followed: vec![], ..page_row(9, RowState::Left) },
         ],
-        known: vec![KnownRuns {
-            device: TABLET,
-            run: TABLET_RUN,
-            spans: vec![(1, 6), (8, 9)],
-        }],
+        known: vec![KnownRuns { device: TABLET, run: TABLET_RUN, spans: vec![(1, 6), (8, 9)] }],
         clock_s: 1_766_700_000,
     }
 }
@@ -376,12 +267,7 @@ pub fn outcomes() -> Vec<(u32, Outcome)> {
 
 /// Every message of a gateway, by name.
 pub fn ups() -> Vec<(&'static str, Up)> {
-    let up = |body| Up {
-        run: RUN,
-        hub: HUB,
-        round: 300,
-        body,
-    };
+    let up = |body| Up { run: RUN, hub: HUB, round: 300, body };
     let prepare = Prepare {
         parent: hash("parent"),
         cursors: [4711, 4700],
@@ -393,19 +279,8 @@ pub fn ups() -> Vec<(&'static str, Up)> {
     };
     vec![
         ("up_prepare", up(UpBody::Prepare(prepare))),
-        (
-            "up_part",
-            up(UpBody::Part(Part {
-                index: 1,
-                bytes: vec![0, 255],
-            })),
-        ),
-        (
-            "up_fetch",
-            up(UpBody::Fetch {
-                missing: vec![(1, 3), (7, 7)],
-            }),
-        ),
+        ("up_part", up(UpBody::Part(Part { index: 1, bytes: vec![0, 255] }))),
+        ("up_fetch", up(UpBody::Fetch { missing: vec![(1, 3), (7, 7)] })),
         ("up_commit", up(UpBody::Commit)),
         ("up_abort", up(UpBody::Abort)),
     ]
@@ -413,12 +288,7 @@ pub fn ups() -> Vec<(&'static str, Up)> {
 
 /// Every message of the hub, by name.
 pub fn downs() -> Vec<(&'static str, Down)> {
-    let down = |body| Down {
-        hub: HUB,
-        known: HUB,
-        round: 300,
-        body,
-    };
+    let down = |body| Down { hub: HUB, known: HUB, round: 300, body };
     let refused = |refused| down(DownBody::Refused(refused));
     let prepared = Prepared {
         content: hash("content"),
@@ -436,44 +306,19 @@ pub fn downs() -> Vec<(&'static str, Down)> {
     };
     let reason = String::from("why");
     vec![
-        (
-            "down_staged",
-            down(DownBody::Staged {
-                missing: vec![(0, 2)],
-            }),
-        ),
+        ("down_staged", down(DownBody::Staged { missing: vec![(0, 2)] })),
         ("down_prepared", down(DownBody::Prepared(prepared))),
-        (
-            "down_part",
-            down(DownBody::Part(Part {
-                index: 2,
-                bytes: vec![9],
-            })),
-        ),
+        ("down_part", down(DownBody::Part(Part { index: 2, bytes: vec![9] }))),
         ("down_committed", down(DownBody::Committed(committed))),
         ("down_aborted", down(DownBody::Aborted { floor: 301 })),
-        (
-            "down_refused_unknown_gateway",
-            refused(Refused::UnknownGateway),
-        ),
-        (
-            "down_refused_below_floor",
-            refused(Refused::BelowFloor { floor: 301 }),
-        ),
+        ("down_refused_unknown_gateway", refused(Refused::UnknownGateway)),
+        ("down_refused_below_floor", refused(Refused::BelowFloor { floor: 301 })),
         ("down_refused_other_parent", refused(Refused::OtherParent)),
         ("down_refused_other_hub", refused(Refused::OtherHub)),
         ("down_refused_other_content", refused(Refused::OtherContent)),
-        (
-            "down_refused_undecodable",
-            refused(Refused::Undecodable {
-                reason: reason.clone(),
-            }),
-        ),
+        ("down_refused_undecodable", refused(Refused::Undecodable { reason: reason.clone() })),
         ("down_refused_not_prepared", refused(Refused::NotPrepared)),
-        (
-            "down_refused_too_large",
-            refused(Refused::TooLarge { reason }),
-        ),
+        ("down_refused_too_large", refused(Refused::TooLarge { reason })),
         ("down_news", down(DownBody::News { head: 4800 })),
     ]
 }

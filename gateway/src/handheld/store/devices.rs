@@ -38,15 +38,7 @@ impl Device {
         let id = DeviceId(draw_bits()?);
         let run = RunId::from_random(draw_bits()?);
         let issued = Stamp::default();
-        Ok(Device {
-            id,
-            label,
-            run,
-            seq: 0,
-            rows: 0,
-            moved: false,
-            issued,
-        })
+        Ok(Device { id, label, run, seq: 0, rows: 0, moved: false, issued })
     }
 
     /// Put a new one and its run into the file.
@@ -87,16 +79,10 @@ pub(super) fn read_devices(db: &Connection) -> Result<BTreeMap<String, Device>, 
             seq: row.get::<_, i64>(3)? as u64,
             rows: row.get::<_, i64>(4)? as u64,
             moved: row.get(5)?,
-            issued: Stamp {
-                seconds,
-                counter: row.get(7)?,
-            },
+            issued: Stamp { seconds, counter: row.get(7)? },
         })
     })?;
-    Ok(devices
-        .into_iter()
-        .map(|device| (device.label.clone(), device))
-        .collect())
+    Ok(devices.into_iter().map(|device| (device.label.clone(), device)).collect())
 }
 
 pub(super) fn read_lines(db: &Connection) -> Result<Lines, StoreError> {
@@ -118,9 +104,7 @@ fn runs(db: &Connection, device: Option<DeviceId>) -> Result<Vec<RunInfo>, Store
         Ok(RunInfo {
             device: device_of(row.get(0)?),
             run: RunId(row.get::<_, i64>(1)? as u64),
-            parent: parent_run
-                .zip(parent_seq)
-                .map(|(run, seq)| (RunId(run as u64), seq as u64)),
+            parent: parent_run.zip(parent_seq).map(|(run, seq)| (RunId(run as u64), seq as u64)),
             label: row.get(4)?,
         })
     })
@@ -132,18 +116,13 @@ pub(super) fn line(
     device: DeviceId,
     run: RunId,
 ) -> Result<Vec<RunInfo>, StoreError> {
-    let known: BTreeMap<RunId, RunInfo> = runs(db, Some(device))?
-        .into_iter()
-        .map(|info| (info.run, info))
-        .collect();
+    let known: BTreeMap<RunId, RunInfo> =
+        runs(db, Some(device))?.into_iter().map(|info| (info.run, info)).collect();
     let mut line = Vec::new();
     let mut at = Some(run);
     while let Some(info) = at.and_then(|run| known.get(&run)) {
         line.push(info.clone());
-        at = info
-            .parent
-            .map(|(parent, _)| parent)
-            .filter(|_| line.len() < LINE_RUNS_MAX);
+        at = info.parent.map(|(parent, _)| parent).filter(|_| line.len() < LINE_RUNS_MAX);
     }
     Ok(line)
 }
@@ -190,37 +169,22 @@ impl Work<'_> {
     }
 
     fn learn_run(&mut self, device: &Device, parent: Option<(RunId, u64)>) {
-        let info = RunInfo {
-            device: device.id,
-            run: device.run,
-            parent,
-            label: device.label.clone(),
-        };
+        let info =
+            RunInfo { device: device.id, run: device.run, parent, label: device.label.clone() };
         Arc::make_mut(&mut self.ground.lines).add(&info);
     }
 
     /// Name the next change of a device, entered at `entered_s` or now.
     pub(super) fn name(&self, device: &mut Device, entered_s: Option<u64>) -> Named {
-        let mut clock = Clock {
-            issued: device.issued,
-            learnt_s: self.ground.learnt_s,
-        };
+        let mut clock = Clock { issued: device.issued, learnt_s: self.ground.learnt_s };
         let stamp = match entered_s {
             Some(entered_s) => clock.issue_at(entered_s),
             None => clock.issue(self.now_s),
         };
         device.issued = clock.issued;
         device.seq += 1;
-        let dot = Dot {
-            device: device.id,
-            run: device.run,
-            seq: device.seq,
-        };
-        Named {
-            dot,
-            stamp,
-            entered_s: entered_s.unwrap_or(self.now_s),
-        }
+        let dot = Dot { device: device.id, run: device.run, seq: device.seq };
+        Named { dot, stamp, entered_s: entered_s.unwrap_or(self.now_s) }
     }
 
     /// A new row's id.

@@ -19,13 +19,11 @@ impl Work<'_> {
         if let Some(old) = self.ground.schema.take() {
             for table in &old.tables {
                 if old.table_named(&format!("{}_view", table.name)).is_none() {
-                    self.tx
-                        .execute_batch(&format!("DROP VIEW \"{}_view\"", table.name))?;
+                    self.tx.execute_batch(&format!("DROP VIEW \"{}_view\"", table.name))?;
                 }
             }
             for table in &old.tables {
-                self.tx
-                    .execute_batch(&format!("DROP TABLE \"{}\"", table.name))?;
+                self.tx.execute_batch(&format!("DROP TABLE \"{}\"", table.name))?;
             }
         }
         for table in &schema.tables {
@@ -48,11 +46,10 @@ impl Work<'_> {
             let row: RowId = row_of(row)?;
             self.touch_number(table, row);
         }
-        let own = self.all(
-            "SELECT DISTINCT tbl, row FROM wadi_change WHERE shown = 0",
-            (),
-            |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)),
-        )?;
+        let own =
+            self.all("SELECT DISTINCT tbl, row FROM wadi_change WHERE shown = 0", (), |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })?;
         for (table, row) in own {
             let row = row_of(row)?;
             self.touch(&table, row);
@@ -71,11 +68,7 @@ fn is_well_named(table: &Table) -> bool {
             && !name.starts_with("wadi_")
             && !name.starts_with("sqlite_")
     };
-    plain(&table.name)
-        && table
-            .fields
-            .iter()
-            .all(|field| plain(&field.name) && field.name != "id")
+    plain(&table.name) && table.fields.iter().all(|field| plain(&field.name) && field.name != "id")
 }
 
 /// A typed table, its view for people, its guards.
@@ -86,10 +79,8 @@ fn table_sql(schema: &Schema, table: &Table) -> String {
     let mut indexes = String::new();
     for field in &table.fields {
         let list = field.merge == Merge::Append;
-        let integer = matches!(
-            field.kind,
-            Kind::Integer | Kind::Decimal { .. } | Kind::Boolean
-        ) && !list;
+        let integer =
+            matches!(field.kind, Kind::Integer | Kind::Decimal { .. } | Kind::Boolean) && !list;
         columns.push_str(&format!(
             ", \"{}\" {}",
             field.name,
@@ -102,11 +93,7 @@ fn table_sql(schema: &Schema, table: &Table) -> String {
             }
             _ => shown.push_str(&format!(", \"{}\"", field.name)),
         }
-        if let Kind::Reference {
-            on_delete: OnDelete::Cascade,
-            ..
-        } = field.kind
-        {
+        if let Kind::Reference { on_delete: OnDelete::Cascade, .. } = field.kind {
             indexes.push_str(&format!(
                 "CREATE INDEX \"wadi_cascade_{name}_{0}\" ON \"{name}\" (\"{0}\");\n",
                 field.name
@@ -117,9 +104,7 @@ fn table_sql(schema: &Schema, table: &Table) -> String {
     let view = format!("{name}_view");
     // A table of that name comes first.
     if schema.table_named(&view).is_none() {
-        sql.push_str(&format!(
-            "CREATE VIEW \"{view}\" AS SELECT {shown} FROM \"{name}\";\n"
-        ));
+        sql.push_str(&format!("CREATE VIEW \"{view}\" AS SELECT {shown} FROM \"{name}\";\n"));
     }
     for (event, letter) in [("INSERT", 'i'), ("UPDATE", 'u'), ("DELETE", 'd')] {
         sql.push_str(&format!(

@@ -6,6 +6,7 @@
 //! another process wrote. There is no link in here and no JSON.
 mod devices;
 mod install;
+mod offers;
 mod open;
 mod outbox;
 mod replica;
@@ -28,9 +29,10 @@ use wadi_protocol::resolve::Lines;
 use wadi_protocol::schema::{Schema, Table};
 
 pub use devices::Device;
+pub use offers::{Offer, Span};
 pub use open::{Opening, Origin};
 pub(crate) use outbox::Draft;
-pub use outbox::{Offer, Span};
+
 pub use replica::{Pulled, Replica};
 pub use shown::ShownRow;
 pub use status::{Status, Undecided};
@@ -116,20 +118,11 @@ impl Store {
     /// Begin a write transaction at `now_s`, seconds since 1970.
     pub fn begin(&mut self, now_s: u64) -> Result<Work<'_>, StoreError> {
         self.refresh()?;
-        let tx = self
-            .db
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute("UPDATE wadi_file SET writing = 1", ())?;
         let ground = self.ground.clone();
         let dirty = BTreeSet::new();
-        Ok(Work {
-            tx,
-            committed: &mut self.ground,
-            ground,
-            touched: BTreeSet::new(),
-            dirty,
-            now_s,
-        })
+        Ok(Work { tx, committed: &mut self.ground, ground, touched: BTreeSet::new(), dirty, now_s })
     }
 
     /// One write transaction around `work`.
@@ -213,11 +206,7 @@ impl Work<'_> {
         let sql = "SELECT bytes, lines, tail FROM wadi_import WHERE path = ?";
         self.one(sql, (path,), |row| {
             let (bytes, lines): (i64, i64) = (row.get(0)?, row.get(1)?);
-            Ok(ImportPlace {
-                bytes: bytes as u64,
-                lines: lines as u64,
-                tail: Hash(row.get(2)?),
-            })
+            Ok(ImportPlace { bytes: bytes as u64, lines: lines as u64, tail: Hash(row.get(2)?) })
         })
     }
 
@@ -272,9 +261,7 @@ fn all<T>(
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Vec<T>, StoreError> {
     let mut statement = db.prepare_cached(sql)?;
-    let rows = statement
-        .query_map(params, read)?
-        .collect::<Result<Vec<T>, _>>()?;
+    let rows = statement.query_map(params, read)?.collect::<Result<Vec<T>, _>>()?;
     Ok(rows)
 }
 
@@ -292,10 +279,7 @@ fn device_of(number: i64) -> DeviceId {
 }
 
 fn row_of(bytes: Vec<u8>) -> Result<RowId, StoreError> {
-    bytes
-        .try_into()
-        .map(RowId)
-        .map_err(|_| StoreError::Damaged("a row id"))
+    bytes.try_into().map(RowId).map_err(|_| StoreError::Damaged("a row id"))
 }
 
 fn table_of<'a>(schema: &'a Option<Arc<Schema>>, name: &str) -> Option<&'a Table> {

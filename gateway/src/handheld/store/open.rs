@@ -35,16 +35,8 @@ pub struct Origin {
 impl Origin {
     /// Of this process.
     pub fn here() -> Origin {
-        let read = |path: &str| {
-            std::fs::read_to_string(path)
-                .unwrap_or_default()
-                .trim()
-                .to_owned()
-        };
-        Origin {
-            machine: read("/etc/machine-id"),
-            boot: read("/proc/sys/kernel/random/boot_id"),
-        }
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        Origin { machine: read("/etc/machine-id"), boot: read("/proc/sys/kernel/random/boot_id") }
     }
 }
 
@@ -84,15 +76,7 @@ impl Store {
         settle_in(&mut db, path, &opening.origin)?;
         let version = data_version(&db)?;
         let ground = read_ground(&db)?;
-        Ok((
-            Store {
-                path: path.clone(),
-                db,
-                ground,
-                data_version: version,
-            },
-            created,
-        ))
+        Ok((Store { path: path.clone(), db, ground, data_version: version }, created))
     }
 }
 
@@ -117,11 +101,7 @@ fn migrate(db: &mut Connection, opening: &Opening) -> Result<bool, StoreError> {
     own.insert(&tx, None)?;
     tx.execute(
         "INSERT INTO wadi_file (one, device, machine, boot, inode) VALUES (1, ?, ?, ?, 0)",
-        (
-            own.id.0 as i64,
-            &opening.origin.machine,
-            &opening.origin.boot,
-        ),
+        (own.id.0 as i64, &opening.origin.machine, &opening.origin.boot),
     )?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", VERSION)?;
@@ -185,22 +165,8 @@ pub(super) fn read_ground(db: &Connection) -> Result<Ground, StoreError> {
     )?;
     let (own, schema, learnt_s, feed, generation) = file;
     let own = devices.values().find(|device| device.id == own);
-    let own = own
-        .ok_or(StoreError::Damaged("the own device"))?
-        .label
-        .clone();
-    let schema = schema
-        .map(|bytes| decode::<Schema>(&bytes, "the schema"))
-        .transpose()?
-        .map(Arc::new);
-    Ok(Ground {
-        own,
-        devices,
-        lines,
-        schema,
-        learnt_s,
-        feed,
-        generation,
-        kept: kept as u64,
-    })
+    let own = own.ok_or(StoreError::Damaged("the own device"))?.label.clone();
+    let schema =
+        schema.map(|bytes| decode::<Schema>(&bytes, "the schema")).transpose()?.map(Arc::new);
+    Ok(Ground { own, devices, lines, schema, learnt_s, feed, generation, kept: kept as u64 })
 }

@@ -7,37 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wadi_protocol::change::{Change, Delta, FieldRef, Group, Op, Seen, SeenRow, TableRef};
-use wadi_protocol::id::{DeviceId, Dot, RowId, RunId, RunInfo};
+use wadi_protocol::id::{DeviceId, Dot, RowId, RunId};
 use wadi_protocol::limits::{
-    CHANGE_BYTES_HARD_MAX, CLOSURE_ROWS_MAX, FATES_CHANGES_MAX, FATES_SPANS_MAX, GROUP_BYTES_MAX,
-    OFFER_BYTES_TARGET, SEEN_DOTS_MAX,
+    CHANGE_BYTES_HARD_MAX, CLOSURE_ROWS_MAX, GROUP_BYTES_MAX, SEEN_DOTS_MAX,
 };
-use wadi_protocol::link::frame::BODY_BYTES_MAX;
 use wadi_protocol::link::message::Fate;
 use wadi_protocol::schema::{Kind, OnDelete, Schema};
-use wadi_protocol::wire::batch::{self, Batch};
 
-use super::devices::line;
-use super::{
-    OUTBOX_CHANGES_MAX, Store, StoreError, Work, all, decode, device_of, encode, table_of,
-};
-
-/// Bytes of a frame body that the question around an offer takes, at most.
-const ASK_BYTES: usize = 16;
-
-/// A batch to offer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Offer {
-    /// Encoded.
-    pub batch: Vec<u8>,
-    /// Where its changes stand in the outbox.
-    pub places: Vec<i64>,
-    /// How many groups (and lone changes) they are.
-    pub groups: usize,
-}
-
-/// A stretch of own changes: device, run, first and last sequence.
-pub type Span = (DeviceId, RunId, u64, u64);
+use super::{OUTBOX_CHANGES_MAX, StoreError, Work, decode, encode, table_of};
 
 /// A change about to be made.
 #[derive(Clone, PartialEq, Debug)]
@@ -106,11 +83,7 @@ impl Work<'_> {
             stamp: named.stamp,
             entered_s: named.entered_s,
             contained: None,
-            schema: self
-                .ground
-                .schema
-                .as_ref()
-                .map_or(0, |schema| schema.version),
+            schema: self.ground.schema.as_ref().map_or(0, |schema| schema.version),
             rights: 0,
             group,
             table: draft.table,
@@ -156,9 +129,7 @@ impl Work<'_> {
     pub(crate) fn group_fits(&self, changes: &[Change]) -> Result<(), String> {
         let bytes: usize = changes.iter().map(|change| encode(change).len()).sum();
         if changes.len() > 1 && bytes > GROUP_BYTES_MAX {
-            return Err(format!(
-                "a group of {bytes} bytes, at most {GROUP_BYTES_MAX} are allowed"
-            ));
+            return Err(format!("a group of {bytes} bytes, at most {GROUP_BYTES_MAX} are allowed"));
         }
         Ok(())
     }
@@ -172,12 +143,9 @@ impl Work<'_> {
             (number, row.0),
             |row| row.get(0),
         )?;
-        let mut seen: Seen = fed
-            .map(|bytes| decode(&bytes, "what a row had seen"))
-            .transpose()?
-            .unwrap_or_default();
-        seen.above
-            .retain(|above| !self.ground.lines.earlier(*above, dot));
+        let mut seen: Seen =
+            fed.map(|bytes| decode(&bytes, "what a row had seen")).transpose()?.unwrap_or_default();
+        seen.above.retain(|above| !self.ground.lines.earlier(*above, dot));
         let laid = self.all(
             "SELECT body FROM wadi_change
              WHERE shown = 0 AND tbl = ? AND row = ? AND device <> ? ORDER BY place",
@@ -218,11 +186,7 @@ impl Work<'_> {
                     let number = schema.table_named(child).map_or(0, |table| table.number);
                     if closure.len() < CLOSURE_ROWS_MAX && reached.insert((number, id)) {
                         let seen = self.seen(child, id, dot)?;
-                        closure.push(SeenRow {
-                            table: number,
-                            row: id,
-                            seen,
-                        });
+                        closure.push(SeenRow { table: number, row: id, seen });
                         waiting.push((number, id));
                     }
                 }
@@ -247,10 +211,7 @@ impl Work<'_> {
     /// A gateway refused these changes: they stay, with its reason.
     pub fn refused(&mut self, places: &[i64], reason: &str) -> Result<(), StoreError> {
         for place in places {
-            self.run(
-                "UPDATE wadi_change SET reason = ? WHERE place = ?",
-                (reason, place),
-            )?;
+            self.run("UPDATE wadi_change SET reason = ? WHERE place = ?", (reason, place))?;
         }
         Ok(())
     }
@@ -297,142 +258,16 @@ impl Work<'_> {
             "SELECT device, run, count(*) FROM wadi_change
              WHERE custody = 'durable' AND shown = 1 GROUP BY device, run",
             (),
-            |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    row.get::<_, i64>(1)?,
-                    row.get::<_, i64>(2)?,
-                ))
-            },
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)),
         )?;
         for (device, run, count) in counts {
             let sql = "UPDATE wadi_run SET durable = durable + ? WHERE device = ? AND run = ?";
             self.run(sql, (count, device, run))?;
         }
-        let dropped = self.run(
-            "DELETE FROM wadi_change WHERE custody = 'durable' AND shown = 1",
-            (),
-        )?;
+        let dropped =
+            self.run("DELETE FROM wadi_change WHERE custody = 'durable' AND shown = 1", ())?;
         self.ground.kept = self.ground.kept.saturating_sub(dropped as u64);
         Ok(())
-    }
-}
-
-impl Store {
-    /// The next offer: pending changes from the front of the outbox, groups whole,
-    /// at most `groups_max` of them, those at `skipped` places left out.
-    pub fn offer(
-        &self,
-        groups_max: usize,
-        skipped: &BTreeSet<i64>,
-    ) -> Result<Option<Offer>, StoreError> {
-        let mut changes: Vec<Change> = Vec::new();
-        let (mut places, mut ends) = (Vec::new(), Vec::new());
-        let mut bytes = 0;
-        let sql = "SELECT place, seq, group_last, size_bytes, body FROM wadi_change
-                   WHERE custody = 'pending' ORDER BY place";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let mut rows = statement.query(())?;
-        while let Some(row) = rows.next()? {
-            let place: i64 = row.get(0)?;
-            if skipped.contains(&place) {
-                continue;
-            }
-            // Only between groups may the batch end.
-            let between = ends.last().copied().unwrap_or(0) == changes.len();
-            let size: i64 = row.get(3)?;
-            if between
-                && (ends.len() == groups_max
-                    || (bytes > 0 && bytes + size as usize > OFFER_BYTES_TARGET))
-            {
-                break;
-            }
-            bytes += size as usize;
-            places.push(place);
-            changes.push(decode(&row.get::<_, Vec<u8>>(4)?, "a change")?);
-            if row.get::<_, i64>(1)? == row.get::<_, i64>(2)? {
-                ends.push(changes.len());
-            }
-        }
-        self.batch(changes, places, ends)
-    }
-
-    /// Encode; leave groups off the end until the batch fits a frame.
-    fn batch(
-        &self,
-        mut changes: Vec<Change>,
-        mut places: Vec<i64>,
-        mut ends: Vec<usize>,
-    ) -> Result<Option<Offer>, StoreError> {
-        while let Some(&end) = ends.last() {
-            changes.truncate(end);
-            places.truncate(end);
-            let runs = self.lines_of(&changes)?;
-            let batch = Batch { runs, changes };
-            let bytes = batch::encode(&batch);
-            if bytes.len() + ASK_BYTES <= BODY_BYTES_MAX || ends.len() == 1 {
-                return Ok(Some(Offer {
-                    batch: bytes,
-                    places,
-                    groups: ends.len(),
-                }));
-            }
-            changes = batch.changes;
-            ends.pop();
-        }
-        Ok(None)
-    }
-
-    /// The runs that changes name, and those on their lines.
-    fn lines_of(&self, changes: &[Change]) -> Result<Vec<RunInfo>, StoreError> {
-        let named: BTreeSet<(DeviceId, RunId)> = changes
-            .iter()
-            .map(|change| (change.dot.device, change.dot.run))
-            .collect();
-        let mut runs = BTreeMap::new();
-        for (device, run) in named {
-            for info in line(&self.db, device, run)? {
-                runs.insert((info.device, info.run), info);
-            }
-        }
-        Ok(runs.into_values().collect())
-    }
-
-    /// Own changes whose end is not known, from `after` on, as stretches that fit
-    /// one question; and where the next question goes on.
-    pub fn undecided(&self, after: Option<Dot>) -> Result<(Vec<Span>, Option<Dot>), StoreError> {
-        let (device, run, seq) = after.map_or((i64::MIN, 0, 0), |dot| {
-            (dot.device.0 as i64, dot.run.0 as i64, dot.seq as i64)
-        });
-        let dots = all(
-            &self.db,
-            "SELECT device, run, seq FROM wadi_change
-             WHERE custody IN ('taken', 'parked', 'quarantined')
-               AND (device, run, seq) > (?, ?, ?) ORDER BY device, run, seq LIMIT ?",
-            (device, run, seq, FATES_CHANGES_MAX as i64),
-            |row| {
-                Ok(Dot {
-                    device: device_of(row.get(0)?),
-                    run: RunId(row.get::<_, i64>(1)? as u64),
-                    seq: row.get::<_, i64>(2)? as u64,
-                })
-            },
-        )?;
-        let mut spans: Vec<Span> = Vec::new();
-        let mut last = None;
-        for dot in dots {
-            let next =
-                |span: &&mut Span| (span.0, span.1, span.3 + 1) == (dot.device, dot.run, dot.seq);
-            if let Some(span) = spans.last_mut().filter(next) {
-                span.3 = dot.seq;
-            } else if spans.len() == FATES_SPANS_MAX {
-                break;
-            } else {
-                spans.push((dot.device, dot.run, dot.seq, dot.seq));
-            }
-            last = Some(dot);
-        }
-        Ok((spans, last))
     }
 }
 

@@ -31,10 +31,7 @@ impl Work<'_> {
     /// (its rows stay until the new ones are there) and all that is not durable is
     /// offered again.
     pub fn welcome(&mut self, welcome: &Welcome) -> Result<Replica, StoreError> {
-        let mut clock = Clock {
-            learnt_s: self.ground.learnt_s,
-            ..Clock::default()
-        };
+        let mut clock = Clock { learnt_s: self.ground.learnt_s, ..Clock::default() };
         clock.learn(welcome.clock_s, self.now_s);
         self.ground.learnt_s = clock.learnt_s;
         self.run(
@@ -42,27 +39,15 @@ impl Work<'_> {
             (clock.learnt_s as i64, &welcome.site),
         )?;
         if !welcome.continues {
-            self.run(
-                "UPDATE wadi_change SET custody = 'pending' WHERE custody <> 'durable'",
-                (),
-            )?;
+            self.run("UPDATE wadi_change SET custody = 'pending' WHERE custody <> 'durable'", ())?;
             self.ground.generation += 1;
-            self.run(
-                "UPDATE wadi_file SET generation = ?",
-                (self.ground.generation as i64,),
-            )?;
+            self.run("UPDATE wadi_file SET generation = ?", (self.ground.generation as i64,))?;
         }
         if !welcome.continues || self.ground.feed.run == RunId::NONE {
             // From now on another gateway can tell that this is not its feed.
-            self.set_feed(FeedCursor {
-                run: welcome.run,
-                seq: 0,
-            })?;
+            self.set_feed(FeedCursor { run: welcome.run, seq: 0 })?;
         }
-        Ok(Replica {
-            feed: self.ground.feed,
-            anew: !welcome.continues,
-        })
+        Ok(Replica { feed: self.ground.feed, anew: !welcome.continues })
     }
 
     /// Apply a page and move the cursor.
@@ -81,9 +66,7 @@ impl Work<'_> {
             self.feed_end(&page.taken)?;
         }
         self.drop_decided()?;
-        Ok(Pulled {
-            rows: page.rows.len() as u64,
-        })
+        Ok(Pulled { rows: page.rows.len() as u64 })
     }
 
     /// Everything was offered and pulled.
@@ -126,11 +109,7 @@ impl Work<'_> {
         row: &FeedRow,
         taken: &[(DeviceId, RunId, u64)],
     ) -> Result<(), StoreError> {
-        let Some(table) = self
-            .ground
-            .schema
-            .as_ref()
-            .and_then(|schema| schema.table(row.table))
+        let Some(table) = self.ground.schema.as_ref().and_then(|schema| schema.table(row.table))
         else {
             return Ok(());
         };
@@ -141,24 +120,16 @@ impl Work<'_> {
             |row| {
                 Ok((
                     row.get::<_, i64>(0)?,
-                    (
-                        super::device_of(row.get(1)?),
-                        RunId(row.get::<_, i64>(2)? as u64),
-                    ),
+                    (super::device_of(row.get(1)?), RunId(row.get::<_, i64>(2)? as u64)),
                     row.get::<_, i64>(3)? as u64,
                     row.get::<_, String>(4)?,
                 ))
             },
         )?;
         for (place, (device, run), seq, custody) in own {
-            let there = taken
-                .iter()
-                .any(|&(d, r, last)| (d, r) == (device, run) && seq <= last);
+            let there = taken.iter().any(|&(d, r, last)| (d, r) == (device, run) && seq <= last);
             let shown = there || custody != "pending";
-            self.run(
-                "UPDATE wadi_change SET shown = ? WHERE place = ?",
-                (shown, place),
-            )?;
+            self.run("UPDATE wadi_change SET shown = ? WHERE place = ?", (shown, place))?;
         }
         Ok(())
     }
@@ -168,9 +139,8 @@ impl Work<'_> {
     fn feed_end(&mut self, taken: &[(DeviceId, RunId, u64)]) -> Result<(), StoreError> {
         let sql = "UPDATE wadi_change SET shown = 1 WHERE shown = 0 AND custody <> 'pending'
                    RETURNING tbl, row";
-        let counted = self.all(sql, (), |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
-        })?;
+        let counted =
+            self.all(sql, (), |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
         for (table, row) in counted {
             let row = row_of(row)?;
             self.touch(&table, row);
@@ -200,11 +170,7 @@ impl Work<'_> {
             let row = row_of(row)?;
             self.touch_number(table, row);
             // What the gone image counted and nobody has taken is laid over nothing now.
-            let name = self
-                .ground
-                .schema
-                .as_ref()
-                .and_then(|schema| schema.table(table));
+            let name = self.ground.schema.as_ref().and_then(|schema| schema.table(table));
             if let Some(name) = name.map(|table| table.name.clone()) {
                 self.run(
                     "UPDATE wadi_change SET shown = 0 WHERE tbl = ? AND row = ? AND custody = 'pending'",

@@ -52,11 +52,7 @@ impl Work<'_> {
 
     /// What the screen shows of a row.
     pub(crate) fn shown(&self, table: &Table, row: RowId) -> Result<Option<Image>, StoreError> {
-        let schema = self
-            .ground
-            .schema
-            .as_ref()
-            .expect("a table is of the schema");
+        let schema = self.ground.schema.as_ref().expect("a table is of the schema");
         Ok(picture(&self.tx, schema, table, row, &self.ground.lines)?.0)
     }
 
@@ -123,10 +119,7 @@ fn fed(db: &Connection, table: u16, row: RowId) -> Result<Option<Image>, StoreEr
         return Ok(None);
     };
     let fields: Vec<(u16, Value)> = decode(&fields, "a row of the replica")?;
-    Ok(Some(Image {
-        live,
-        fields: fields.into_iter().collect(),
-    }))
+    Ok(Some(Image { live, fields: fields.into_iter().collect() }))
 }
 
 /// What is shown of a row, and whether own changes are laid over it.
@@ -144,18 +137,11 @@ fn picture(
     }
     let placed: Vec<Placed<'_>> = laid
         .iter()
-        .map(|change| Placed {
-            change,
-            seq: 0,
-            seen_seq: change.seen.version.seq,
-        })
+        .map(|change| Placed { change, seq: 0, seen_seq: change.seen.version.seq })
         .collect();
     let resolved = resolve(table, base.as_ref(), &placed, lines);
     let live = resolved.existence.live();
-    let fields = resolved
-        .fields
-        .into_iter()
-        .filter(|field| live && !field.value.is_null());
+    let fields = resolved.fields.into_iter().filter(|field| live && !field.value.is_null());
     let fields: BTreeMap<u16, Value> = fields.map(|field| (field.field, field.value)).collect();
     Ok((Some(Image { live, fields }), true))
 }
@@ -178,10 +164,7 @@ fn laid(
     for body in bodies {
         let change: Change = decode(&body, "a change")?;
         // The name is what the outbox goes by; the number may be of an older version.
-        let change = Change {
-            table: TableRef::Number(table.number),
-            ..change
-        };
+        let change = Change { table: TableRef::Number(table.number), ..change };
         if judge(schema, &change).is_ok() {
             laid.extend(interpret(schema, &change));
         }
@@ -201,26 +184,16 @@ impl Store {
         let mut ids = statement.query(())?;
         while let Some(id) = ids.next()? {
             let id: String = id.get(0)?;
-            let row = id
-                .parse()
-                .map_err(|_| StoreError::Damaged("the id of a typed row"))?;
+            let row = id.parse().map_err(|_| StoreError::Damaged("the id of a typed row"))?;
             each(self.shown_row(table, row)?)?;
         }
         Ok(())
     }
 
     fn shown_row(&self, table: &Table, row: RowId) -> Result<ShownRow, StoreError> {
-        let schema = self
-            .ground
-            .schema
-            .as_ref()
-            .expect("a table is of the schema");
+        let schema = self.ground.schema.as_ref().expect("a table is of the schema");
         let (image, laid) = picture(&self.db, schema, table, row, &self.ground.lines)?;
-        let village = if laid {
-            Some(fed(&self.db, table.number, row)?)
-        } else {
-            None
-        };
+        let village = if laid { Some(fed(&self.db, table.number, row)?) } else { None };
         let sql = "SELECT review, marked FROM wadi_row WHERE tbl = ? AND row = ?";
         let marks = one(&self.db, sql, (table.number, row.0), |row| {
             Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))

@@ -58,11 +58,10 @@ impl Store {
             |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)? as u64)),
         )?;
         changes.extend(kept);
-        let dropped: i64 = self.db.query_row(
-            "SELECT coalesce(sum(durable), 0) FROM wadi_run",
-            (),
-            |row| row.get(0),
-        )?;
+        let dropped: i64 =
+            self.db.query_row("SELECT coalesce(sum(durable), 0) FROM wadi_run", (), |row| {
+                row.get(0)
+            })?;
         *changes.entry("durable".into()).or_default() += dropped as u64;
         let mut rows = BTreeMap::new();
         for table in self.schema().iter().flat_map(|schema| &schema.tables) {
@@ -71,20 +70,11 @@ impl Store {
             rows.insert(table.name.clone(), count as u64);
         }
         let (site, last_sync_s) =
-            self.db
-                .query_row("SELECT site, last_sync_s FROM wadi_file", (), |row| {
-                    Ok((
-                        row.get(0)?,
-                        row.get::<_, Option<i64>>(1)?.map(|second| second as u64),
-                    ))
-                })?;
+            self.db.query_row("SELECT site, last_sync_s FROM wadi_file", (), |row| {
+                Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(|second| second as u64)))
+            })?;
         let devices = self.ground.devices.values().map(|device| {
-            (
-                device.label.clone(),
-                device.id.to_string(),
-                device.run.to_string(),
-                device.seq,
-            )
+            (device.label.clone(), device.id.to_string(), device.run.to_string(), device.seq)
         });
         Ok(Status {
             changes,
@@ -105,11 +95,7 @@ impl Store {
         all(&self.db, sql, (UNDECIDED_SHOWN_MAX,), |row| {
             let device = super::device_of(row.get(0)?);
             let run = wadi_protocol::id::RunId(row.get::<_, i64>(1)? as u64);
-            let dot = wadi_protocol::id::Dot {
-                device,
-                run,
-                seq: row.get::<_, i64>(2)? as u64,
-            };
+            let dot = wadi_protocol::id::Dot { device, run, seq: row.get::<_, i64>(2)? as u64 };
             let bytes: [u8; 16] = row.get(4)?;
             Ok(Undecided {
                 dot: dot.to_string(),

@@ -38,10 +38,7 @@ fn field(number: u16, name: &str, kind: Kind, merge: Merge) -> Field {
 }
 
 fn schema(version: u32) -> Schema {
-    let reference = Kind::Reference {
-        table: 1,
-        on_delete: OnDelete::Cascade,
-    };
+    let reference = Kind::Reference { table: 1, on_delete: OnDelete::Cascade };
     let mut places = vec![
         field(1, "name", Kind::Text, Merge::LastWrite),
         field(2, "stock", Kind::Integer, Merge::Sum),
@@ -52,14 +49,8 @@ fn schema(version: u32) -> Schema {
     if version > 1 {
         places.push(field(6, "open", Kind::Boolean, Merge::LastWrite));
     }
-    let tables = [
-        (1, "place", places),
-        (
-            2,
-            "visit",
-            vec![field(1, "place", reference, Merge::LastWrite)],
-        ),
-    ];
+    let tables =
+        [(1, "place", places), (2, "visit", vec![field(1, "place", reference, Merge::LastWrite)])];
     let tables = tables.map(|(number, name, fields)| Table {
         number,
         name: name.into(),
@@ -71,11 +62,7 @@ fn schema(version: u32) -> Schema {
         history: History::Full,
         retention_days: None,
     });
-    Schema {
-        name: "test".into(),
-        version,
-        tables: tables.to_vec(),
-    }
+    Schema { name: "test".into(), version, tables: tables.to_vec() }
 }
 
 struct Phone {
@@ -98,9 +85,7 @@ impl Phone {
 
     fn learn(&mut self, version: u32) {
         let bytes = encode(&schema(version));
-        self.store
-            .write(NOW_S, |work| work.install_schema(&bytes))
-            .unwrap();
+        self.store.write(NOW_S, |work| work.install_schema(&bytes)).unwrap();
     }
 
     /// Close, and open after this boot.
@@ -117,9 +102,7 @@ impl Phone {
 
     fn try_put(&mut self, line: &str) -> Result<Entered, String> {
         let records = parse(line)?;
-        self.store
-            .write(NOW_S, |work| enter(work, &records, "phone"))
-            .unwrap()
+        self.store.write(NOW_S, |work| enter(work, &records, "phone")).unwrap()
     }
 
     fn put(&mut self, line: &str) -> Entered {
@@ -127,35 +110,21 @@ impl Phone {
     }
 
     fn update(&mut self, fields: &str) -> Change {
-        self.put(&format!(
-            r#"{{"op":"update","table":"place","id":"{ROW}","fields":{fields}}}"#
-        ));
+        self.put(&format!(r#"{{"op":"update","table":"place","id":"{ROW}","fields":{fields}}}"#));
         self.changes().pop().unwrap()
     }
 
     fn changes(&self) -> Vec<Change> {
-        let bodies = all(
-            &self.store.db,
-            "SELECT body FROM wadi_change ORDER BY place",
-            (),
-            |row| row.get::<_, Vec<u8>>(0),
-        );
-        bodies
-            .unwrap()
-            .iter()
-            .map(|body| decode(body, "a change").unwrap())
-            .collect()
+        let bodies =
+            all(&self.store.db, "SELECT body FROM wadi_change ORDER BY place", (), |row| {
+                row.get::<_, Vec<u8>>(0)
+            });
+        bodies.unwrap().iter().map(|body| decode(body, "a change").unwrap()).collect()
     }
 
     fn text(&self, sql: &str) -> String {
-        let rows = all(&self.store.db, sql, (), |row| {
-            row.get::<_, Option<String>>(0)
-        })
-        .unwrap();
-        rows.into_iter()
-            .map(|text| text.unwrap_or("null".into()))
-            .collect::<Vec<_>>()
-            .join("|")
+        let rows = all(&self.store.db, sql, (), |row| row.get::<_, Option<String>>(0)).unwrap();
+        rows.into_iter().map(|text| text.unwrap_or("null".into())).collect::<Vec<_>>().join("|")
     }
 
     fn custody(&self) -> String {
@@ -163,16 +132,9 @@ impl Phone {
     }
 
     fn hello(&mut self, continues: bool) {
-        let welcome = Welcome {
-            site: "north".into(),
-            run: GATEWAY,
-            schema: 1,
-            continues,
-            clock_s: NOW_S,
-        };
-        self.store
-            .write(NOW_S, |work| work.welcome(&welcome))
-            .unwrap();
+        let welcome =
+            Welcome { site: "north".into(), run: GATEWAY, schema: 1, continues, clock_s: NOW_S };
+        self.store.write(NOW_S, |work| work.welcome(&welcome)).unwrap();
     }
 
     /// Offer everything; the changes in their order.
@@ -180,19 +142,13 @@ impl Phone {
         let mut offered = Vec::new();
         while let Some(offer) = self.store.offer(usize::MAX, &BTreeSet::new()).unwrap() {
             offered.extend(batch::decode(&offer.batch).unwrap().changes);
-            self.store
-                .write(NOW_S, |work| work.taken(&offer.places))
-                .unwrap();
+            self.store.write(NOW_S, |work| work.taken(&offer.places)).unwrap();
         }
         offered
     }
 
     fn page(&mut self, seq: u64, rows: Vec<FeedRow>) {
-        let page = FeedPage {
-            rows,
-            feed: FeedCursor { run: GATEWAY, seq },
-            ..FeedPage::default()
-        };
+        let page = FeedPage { rows, feed: FeedCursor { run: GATEWAY, seq }, ..FeedPage::default() };
         self.store.write(NOW_S, |work| work.page(&page)).unwrap();
     }
 
@@ -207,10 +163,7 @@ fn open_as(folder: &TempDir, boot: &str) -> Result<Store, StoreError> {
         path: folder.path().join("phone.db"),
         label: Some("phone".into()),
         create: true,
-        origin: Origin {
-            machine: "m".into(),
-            boot: boot.into(),
-        },
+        origin: Origin { machine: "m".into(), boot: boot.into() },
     };
     Store::open(&opening).map(|(store, _)| store)
 }
@@ -221,24 +174,14 @@ fn fed(name: &str, stock: i64, version: u64, above: Vec<Dot>) -> FeedRow {
         row: ROW.parse().unwrap(),
         live: true,
         fields: vec![(1, Value::Text(name.into())), (2, Value::Int(stock))],
-        seen: Seen {
-            version: RowVersion {
-                hub: RunId(0x4b),
-                seq: version,
-            },
-            above,
-        },
+        seen: Seen { version: RowVersion { hub: RunId(0x4b), seq: version }, above },
         review: vec![],
         marked: vec![],
     }
 }
 
 fn foreign(seq: u64) -> Dot {
-    Dot {
-        device: DeviceId(0xf0),
-        run: RunId(0xf1),
-        seq,
-    }
+    Dot { device: DeviceId(0xf0), run: RunId(0xf1), seq }
 }
 
 const PLACE: &str = "SELECT name || ' ' || stock FROM place";
@@ -282,20 +225,13 @@ fn what_was_taken_but_never_acknowledged_is_not_counted_twice() {
     // The receipt was lost and the gateway is busy since; its page says what it took.
     let page = FeedPage {
         rows: vec![fed("well", 13, 5, vec![])],
-        feed: FeedCursor {
-            run: GATEWAY,
-            seq: 2,
-        },
+        feed: FeedCursor { run: GATEWAY, seq: 2 },
         taken: vec![(dot.device, dot.run, dot.seq)],
         ..FeedPage::default()
     };
     phone.store.write(NOW_S, |work| work.page(&page)).unwrap();
     assert_eq!(phone.text(PLACE), "well 13");
-    assert_eq!(
-        phone.custody(),
-        "pending",
-        "it is offered again all the same"
-    );
+    assert_eq!(phone.custody(), "pending", "it is offered again all the same");
 }
 
 #[test]
@@ -306,23 +242,13 @@ fn a_change_is_kept_until_it_is_durable_and_shown() {
         r#"{{"op":"insert","table":"place","id":"{ROW}","fields":{{"name":"well","stock":1}}}}"#
     ));
     let dot = phone.changes()[0].dot;
-    assert_eq!(
-        phone.fate(dot, Fate::Durable),
-        (0, 0),
-        "nobody can have it yet"
-    );
+    assert_eq!(phone.fate(dot, Fate::Durable), (0, 0), "nobody can have it yet");
     assert_eq!(phone.custody(), "pending");
     phone.offer();
     assert_eq!(phone.fate(dot, Fate::Durable), (1, 0));
-    assert_eq!(
-        (phone.custody().as_str(), phone.text(PLACE).as_str()),
-        ("durable", "well 1")
-    );
+    assert_eq!((phone.custody().as_str(), phone.text(PLACE).as_str()), ("durable", "well 1"));
     phone.page(1, vec![fed("well", 1, 1, vec![])]);
-    assert_eq!(
-        (phone.custody().as_str(), phone.text(PLACE).as_str()),
-        ("", "well 1")
-    );
+    assert_eq!((phone.custody().as_str(), phone.text(PLACE).as_str()), ("", "well 1"));
     assert_eq!(phone.store.status().unwrap().changes["durable"], 1);
 }
 
@@ -337,24 +263,12 @@ fn unknown_fates_and_another_gateway_bring_changes_out_again() {
     let dot = phone.offer()[0].dot;
     assert_eq!(phone.fate(dot, Fate::Unknown), (0, 1));
     assert_eq!(phone.offer().len(), 1);
-    phone.fate(
-        dot,
-        Fate::Quarantined {
-            reason: "no".into(),
-        },
-    );
+    phone.fate(dot, Fate::Quarantined { reason: "no".into() });
     assert_eq!(phone.custody(), "quarantined");
     phone.page(9, vec![fed("well", 1, 1, vec![])]);
     phone.hello(false);
-    assert_eq!(
-        (phone.custody().as_str(), phone.store.feed().seq),
-        ("pending", 0)
-    );
-    assert_eq!(
-        phone.text(PLACE),
-        "well 1",
-        "the old replica stays until the new one is there"
-    );
+    assert_eq!((phone.custody().as_str(), phone.store.feed().seq), ("pending", 0));
+    assert_eq!(phone.text(PLACE), "well 1", "the old replica stays until the new one is there");
     assert_eq!(phone.offer().len(), 1);
     phone.page(1, vec![]);
     assert_eq!(phone.text(PLACE), "", "this village does not show it");
@@ -369,11 +283,7 @@ fn seen_says_what_the_screen_showed() {
     assert_eq!(first.seen.version.seq, 5);
     assert_eq!(first.seen.above, [foreign(3)]);
     let second = phone.update(r#"{"name":"b"}"#);
-    assert_eq!(
-        second.seen.above,
-        [foreign(3)],
-        "own earlier changes are implied"
-    );
+    assert_eq!(second.seen.above, [foreign(3)], "own earlier changes are implied");
     // Another device in the same file has seen what is laid over.
     phone.put(&format!(
         r#"{{"op":"update","table":"place","id":"{ROW}","fields":{{"stock":5}},"device":"tab-9"}}"#
@@ -384,11 +294,7 @@ fn seen_says_what_the_screen_showed() {
     above.sort();
     assert_eq!(other.seen.above, above);
     // What the village shows of our own line is not named, that of a copy's other branch is.
-    let branch = Dot {
-        device: first.dot.device,
-        run: RunId(0xbad),
-        seq: 1,
-    };
+    let branch = Dot { device: first.dot.device, run: RunId(0xbad), seq: 1 };
     phone.page(2, vec![fed("c", 1, 7, vec![first.dot, branch])]);
     assert_eq!(
         phone
@@ -415,10 +321,7 @@ fn new_values_become_what_the_strategy_takes() {
     assert_eq!(delta(&update, 2), Some(Delta::Add(6)));
     assert_eq!(
         delta(&update, 4),
-        Some(Delta::Edit {
-            add: vec!["c".into()],
-            remove: vec!["b".into()]
-        })
+        Some(Delta::Edit { add: vec!["c".into()], remove: vec!["b".into()] })
     );
     assert_eq!(delta(&update, 5), Some(Delta::Append("second".into())));
     let update = phone.update(r#"{"stock":{"add":-3},"tags":{"add":["z"]}}"#);
@@ -440,28 +343,15 @@ fn what_does_not_type_stays_as_it_was_and_is_warned_of() {
     let change = phone.changes().remove(0);
     assert_eq!(change.table, TableRef::Number(1));
     let raw = |name: &str, value: &str| {
-        (
-            FieldRef::Name(name.into()),
-            Delta::Set(Value::Text(value.into())),
-        )
+        (FieldRef::Name(name.into()), Delta::Set(Value::Text(value.into())))
     };
     let name = (FieldRef::Number(1), Delta::Set(Value::Text("w".into())));
+    assert_eq!(change.fields, [name, raw("colour", "red"), raw("stock", "many")]);
     assert_eq!(
-        change.fields,
-        [name, raw("colour", "red"), raw("stock", "many")]
-    );
-    assert_eq!(
-        phone
-            .put(r#"{"op":"insert","table":"nowhere","fields":{"a":1}}"#)
-            .warnings
-            .len(),
+        phone.put(r#"{"op":"insert","table":"nowhere","fields":{"a":1}}"#).warnings.len(),
         1
     );
-    assert_eq!(
-        phone.text("SELECT name FROM place"),
-        "",
-        "it does not stand, so it is not shown"
-    );
+    assert_eq!(phone.text("SELECT name FROM place"), "", "it does not stand, so it is not shown");
 }
 
 #[test]
@@ -471,26 +361,15 @@ fn without_a_schema_records_are_taken_raw_and_shown_once_it_comes() {
     assert!(entered.warnings.is_empty());
     phone.put(&format!(r#"{{"op":"update","table":"place","id":"{ROW}","fields":{{"name":"pump"}},"device":"other"}}"#));
     let changes = phone.changes();
-    assert_eq!(
-        (changes[0].schema, &changes[0].table),
-        (0, &TableRef::Name("place".into()))
-    );
+    assert_eq!((changes[0].schema, &changes[0].table), (0, &TableRef::Name("place".into())));
     assert_eq!(changes[1].seen.above, [changes[0].dot]);
     assert!(
-        phone
-            .try_put(r#"{"op":"insert","table":"place","fields":{"stock":{"add":1}}}"#)
-            .is_err()
+        phone.try_put(r#"{"op":"insert","table":"place","fields":{"stock":{"add":1}}}"#).is_err()
     );
     phone.learn(1);
-    assert_eq!(
-        phone.text("SELECT name || stock || height FROM place"),
-        "pump225"
-    );
+    assert_eq!(phone.text("SELECT name || stock || height FROM place"), "pump225");
     phone.learn(2);
-    assert_eq!(
-        phone.text("SELECT name || stock || coalesce(open, '-') FROM place"),
-        "pump2-"
-    );
+    assert_eq!(phone.text("SELECT name || stock || coalesce(open, '-') FROM place"), "pump2-");
 }
 
 #[test]
@@ -503,41 +382,23 @@ fn a_group_is_taken_whole_or_not_at_all() {
         "x".repeat(70_000)
     );
     assert!(
-        phone
-            .try_put(&format!(r#"{{"group":[{good},{huge}]}}"#))
-            .unwrap_err()
-            .contains("record 2")
+        phone.try_put(&format!(r#"{{"group":[{good},{huge}]}}"#)).unwrap_err().contains("record 2")
     );
     assert_eq!((phone.changes().len(), phone.text(PLACE).as_str()), (0, ""));
     phone.put(&good);
     phone.put(&format!(r#"{{"group":[{later},{later}]}}"#));
     let changes = phone.changes();
-    assert_eq!(
-        changes
-            .iter()
-            .map(|change| change.dot.seq)
-            .collect::<Vec<_>>(),
-        [1, 2, 3]
-    );
-    assert_eq!(
-        changes[2].group,
-        Some(wadi_protocol::change::Group { first: 2, len: 2 })
-    );
-    assert_eq!(
-        changes[2].delta(2),
-        None,
-        "the second says what is shown already"
-    );
+    assert_eq!(changes.iter().map(|change| change.dot.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(changes[2].group, Some(wadi_protocol::change::Group { first: 2, len: 2 }));
+    assert_eq!(changes[2].delta(2), None, "the second says what is shown already");
     assert_eq!(phone.offer().len(), 3);
 }
 
 #[test]
 fn offers_end_between_groups_and_fit_the_line() {
     let mut phone = Phone::new();
-    let insert = format!(
-        r#"{{"op":"insert","table":"place","fields":{{"name":"{}"}}}}"#,
-        "x".repeat(3_000)
-    );
+    let insert =
+        format!(r#"{{"op":"insert","table":"place","fields":{{"name":"{}"}}}}"#, "x".repeat(3_000));
     let group = format!(r#"{{"group":[{}]}}"#, vec![insert.as_str(); 18].join(","));
     phone.put(&insert);
     phone.put(&group);
@@ -566,28 +427,11 @@ fn another_boot_draws_new_runs_in_line() {
     let changes = phone.changes();
     assert_ne!(changes[0].dot.run, changes[1].dot.run);
     assert_ne!(changes[0].row, changes[1].row);
-    assert!(
-        phone
-            .store
-            .ground
-            .lines
-            .earlier(changes[0].dot, changes[1].dot)
-    );
-    let runs = batch::decode(
-        &phone
-            .store
-            .offer(9, &BTreeSet::new())
-            .unwrap()
-            .unwrap()
-            .batch,
-    )
-    .unwrap()
-    .runs;
-    assert_eq!(
-        runs.len(),
-        2,
-        "boots in which nothing was made leave no run"
-    );
+    assert!(phone.store.ground.lines.earlier(changes[0].dot, changes[1].dot));
+    let runs = batch::decode(&phone.store.offer(9, &BTreeSet::new()).unwrap().unwrap().batch)
+        .unwrap()
+        .runs;
+    assert_eq!(runs.len(), 2, "boots in which nothing was made leave no run");
     let same = phone.reopen("boot-3");
     assert!(!same.store.device().moved);
 }
@@ -602,9 +446,7 @@ fn a_delete_names_the_rows_that_go_with_it() {
             r#"{{"op":"insert","table":"visit","fields":{{"place":"{ROW}"}},"device":"tab-9"}}"#
         ))
         .rows[0];
-    phone.put(&format!(
-        r#"{{"op":"delete","table":"place","id":"{ROW}"}}"#
-    ));
+    phone.put(&format!(r#"{{"op":"delete","table":"place","id":"{ROW}"}}"#));
     let delete = phone.changes().pop().unwrap();
     assert_eq!(delete.op, Op::Delete);
     assert_eq!(delete.closure.len(), 1);
@@ -620,19 +462,10 @@ fn typed_tables_are_read_only_for_others() {
         r#"{{"op":"insert","table":"place","id":"{ROW}","fields":{{"name":"well","stock":1}}}}"#
     ));
     let other = Connection::open(phone.path()).unwrap();
-    for sql in [
-        "DELETE FROM place",
-        "UPDATE place SET name = 'x'",
-        "INSERT INTO place (id) VALUES ('y')",
-    ] {
-        assert!(
-            other
-                .execute(sql, ())
-                .unwrap_err()
-                .to_string()
-                .contains("read-only"),
-            "{sql}"
-        );
+    for sql in
+        ["DELETE FROM place", "UPDATE place SET name = 'x'", "INSERT INTO place (id) VALUES ('y')"]
+    {
+        assert!(other.execute(sql, ()).unwrap_err().to_string().contains("read-only"), "{sql}");
     }
     assert_eq!(phone.text(PLACE), "well 1");
 }
@@ -643,20 +476,13 @@ fn two_processes_share_the_file() {
     let mut second = open_as(&phone.folder, "boot-1").unwrap();
     let put = |store: &mut Store| {
         let records = parse(r#"{"op":"insert","table":"place","fields":{"name":"w"}}"#).unwrap();
-        store
-            .write(NOW_S, |work| enter(work, &records, "phone"))
-            .unwrap()
-            .unwrap();
+        store.write(NOW_S, |work| enter(work, &records, "phone")).unwrap().unwrap();
     };
     for _ in 0..3 {
         put(&mut phone.store);
         put(&mut second);
     }
-    let seqs: Vec<u64> = phone
-        .changes()
-        .iter()
-        .map(|change| change.dot.seq)
-        .collect();
+    let seqs: Vec<u64> = phone.changes().iter().map(|change| change.dot.seq).collect();
     assert_eq!(seqs, [1, 2, 3, 4, 5, 6]);
 }
 
@@ -664,12 +490,8 @@ fn two_processes_share_the_file() {
 fn other_programs_files_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let db = Connection::open(folder.path().join("phone.db")).unwrap();
-    db.execute_batch("CREATE TABLE mine (a); INSERT INTO mine VALUES (1)")
-        .unwrap();
-    assert!(matches!(
-        open_as(&folder, "b").err(),
-        Some(StoreError::Foreign)
-    ));
+    db.execute_batch("CREATE TABLE mine (a); INSERT INTO mine VALUES (1)").unwrap();
+    assert!(matches!(open_as(&folder, "b").err(), Some(StoreError::Foreign)));
 }
 
 #[test]
@@ -687,10 +509,7 @@ fn the_stretches_of_questions_about_fates_stay_within_their_limits() {
         if spans.is_empty() {
             break;
         }
-        let changes: u64 = spans
-            .iter()
-            .map(|(_, _, first, last)| last - first + 1)
-            .sum();
+        let changes: u64 = spans.iter().map(|(_, _, first, last)| last - first + 1).sum();
         assert!(changes <= wadi_protocol::limits::FATES_CHANGES_MAX);
         asked += changes;
         after = last;

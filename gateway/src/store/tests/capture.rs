@@ -14,37 +14,23 @@ type Done = (Op, Vec<(FieldRef, Delta)>);
 fn became(recursive: bool, statements: &[&str]) -> Vec<Done> {
     let mut village = Village::new();
     let program = village.program();
-    program
-        .pragma_update(None, "recursive_triggers", recursive)
-        .unwrap();
+    program.pragma_update(None, "recursive_triggers", recursive).unwrap();
     for sql in statements {
-        program
-            .execute_batch(&sql.replace("ID", &format!("'{ID}'")))
-            .unwrap();
+        program.execute_batch(&sql.replace("ID", &format!("'{ID}'"))).unwrap();
     }
     village.drain();
     let shown = village.text("SELECT group_concat(quote(name) || quote(stock)) FROM place");
     // Drained again, nothing more comes of it; shown is what the program left.
     village.drain();
-    assert_eq!(
-        village.text("SELECT group_concat(quote(name) || quote(stock)) FROM place"),
-        shown
-    );
-    village
-        .changes()
-        .into_iter()
-        .map(|change| (change.op, change.fields))
-        .collect()
+    assert_eq!(village.text("SELECT group_concat(quote(name) || quote(stock)) FROM place"), shown);
+    village.changes().into_iter().map(|change| (change.op, change.fields)).collect()
 }
 
 #[test]
 fn statements_become_what_they_meant() {
     let insert = (Op::Insert, vec![set(1, text("a")), add(2, 5)]);
     let cases: [(&[&str], Vec<Done>); 9] = [
-        (
-            &["INSERT INTO place(id, name, stock) VALUES (ID, 'a', 5)"],
-            vec![insert.clone()],
-        ),
+        (&["INSERT INTO place(id, name, stock) VALUES (ID, 'a', 5)"], vec![insert.clone()]),
         (
             &[
                 "INSERT INTO place(id, name, stock) VALUES (ID, 'a', 5)",
@@ -53,10 +39,7 @@ fn statements_become_what_they_meant() {
             vec![insert.clone(), (Op::Update, vec![add(2, -7)])],
         ),
         (
-            &[
-                "INSERT INTO place(id, name, stock) VALUES (ID, 'a', 5)",
-                "DELETE FROM place",
-            ],
+            &["INSERT INTO place(id, name, stock) VALUES (ID, 'a', 5)", "DELETE FROM place"],
             vec![insert.clone(), (Op::Delete, vec![])],
         ),
         (
@@ -64,10 +47,7 @@ fn statements_become_what_they_meant() {
                 "INSERT INTO place(id, name, stock) VALUES (ID, 'a', 5)",
                 "INSERT OR REPLACE INTO place(id, name) VALUES (ID, 'b')",
             ],
-            vec![
-                insert.clone(),
-                (Op::Update, vec![set(1, text("b")), add(2, -5)]),
-            ],
+            vec![insert.clone(), (Op::Update, vec![set(1, text("b")), add(2, -5)])],
         ),
         (
             &[
@@ -91,11 +71,7 @@ fn statements_become_what_they_meant() {
                 "DELETE FROM place",
                 "INSERT INTO place(id, name) VALUES (ID, 'c')",
             ],
-            vec![
-                insert.clone(),
-                (Op::Delete, vec![]),
-                (Op::Insert, vec![set(1, text("c"))]),
-            ],
+            vec![insert.clone(), (Op::Delete, vec![]), (Op::Insert, vec![set(1, text("c"))])],
         ),
         (
             &[
@@ -137,20 +113,11 @@ fn lists_become_edits_and_entries() {
     assert_eq!(village.drain(), 3);
     let edit = |add: &[&str], remove: &[&str]| {
         let list = |list: &[&str]| list.iter().map(ToString::to_string).collect();
-        (
-            FieldRef::Number(4),
-            Delta::Edit {
-                add: list(add),
-                remove: list(remove),
-            },
-        )
+        (FieldRef::Number(4), Delta::Edit { add: list(add), remove: list(remove) })
     };
     let note = |entry: &str| (FieldRef::Number(5), Delta::Append(entry.into()));
-    let fields: Vec<_> = village
-        .changes()
-        .into_iter()
-        .map(|c| (c.op, c.group.is_some(), c.fields))
-        .collect();
+    let fields: Vec<_> =
+        village.changes().into_iter().map(|c| (c.op, c.group.is_some(), c.fields)).collect();
     assert_eq!(
         fields,
         [
@@ -170,9 +137,7 @@ fn lists_become_edits_and_entries() {
 fn an_insert_without_an_id_gets_one() {
     let mut village = Village::new();
     let program = village.program();
-    program
-        .execute_batch("INSERT INTO place(name) VALUES ('a'), ('b'), (NULL)")
-        .unwrap();
+    program.execute_batch("INSERT INTO place(name) VALUES ('a'), ('b'), (NULL)").unwrap();
     assert_eq!(village.drain(), 3);
     let mut ids: Vec<RowId> = village.changes().iter().map(|change| change.row).collect();
     ids.dedup();
@@ -191,24 +156,14 @@ fn refusals_say_what_to_do() {
         "--------ea43-49e0-8514-58eeb8336913",
     ] {
         let said = refused(&format!("INSERT INTO place(id) VALUES ('{id}')"));
-        assert!(
-            said.starts_with("wadi: an id must be a UUID in lower case"),
-            "{said}"
-        );
+        assert!(said.starts_with("wadi: an id must be a UUID in lower case"), "{said}");
     }
-    program
-        .execute_batch(&format!("INSERT INTO place(id) VALUES ('{ID}')"))
-        .unwrap();
+    program.execute_batch(&format!("INSERT INTO place(id) VALUES ('{ID}')")).unwrap();
     let said = refused("UPDATE place SET id = lower(hex(randomblob(16)))");
-    assert!(
-        said.starts_with("wadi: the id of a row cannot be changed"),
-        "{said}"
-    );
+    assert!(said.starts_with("wadi: the id of a row cannot be changed"), "{said}");
     let said = refused("UPDATE place SET name = hex(zeroblob(40000))");
     assert!(said.starts_with("wadi: the row is too large"), "{said}");
-    program
-        .execute_batch("UPDATE wadi_switch SET full = 1")
-        .unwrap();
+    program.execute_batch("UPDATE wadi_switch SET full = 1").unwrap();
     let said = refused("DELETE FROM place");
     assert!(said.starts_with("wadi: the changelog is full"), "{said}");
 }
@@ -224,10 +179,7 @@ fn a_transaction_of_too_many_changes_is_refused_whole() {
         ))
     };
     let said = many(CAPTURED_CHANGES_MAX + 1).unwrap_err().to_string();
-    assert!(
-        said.starts_with("wadi: 10000 changes already wait for the gateway"),
-        "{said}"
-    );
+    assert!(said.starts_with("wadi: 10000 changes already wait for the gateway"), "{said}");
     assert_eq!(village.text("SELECT '' || count(*) FROM place"), "0");
     many(CAPTURED_CHANGES_MAX).unwrap();
     assert_eq!(village.drain(), u64::from(CAPTURED_CHANGES_MAX));
@@ -255,9 +207,7 @@ fn a_program_marks_what_belongs_together() {
     let spans: Vec<_> = village.changes().iter().map(Change::group_span).collect();
     assert_eq!(spans, [(1, 1), (2, 3), (2, 3), (4, 5), (4, 5)]);
     // The mark that was left open does not last.
-    program
-        .execute_batch("INSERT INTO place(name) VALUES ('alone')")
-        .unwrap();
+    program.execute_batch("INSERT INTO place(name) VALUES ('alone')").unwrap();
     village.drain();
     assert_eq!(village.changes()[5].group, None);
 }
@@ -266,35 +216,16 @@ fn a_program_marks_what_belongs_together() {
 fn hostile_texts_arrive_as_they_are() {
     let mut village = Village::new();
     let program = village.program();
-    let texts = [
-        "it's",
-        "','",
-        "NULL",
-        "X'00'",
-        "a\0b",
-        "",
-        "é\u{1f600}\n",
-        "'); DROP TABLE place; --",
-    ];
+    let texts =
+        ["it's", "','", "NULL", "X'00'", "a\0b", "", "é\u{1f600}\n", "'); DROP TABLE place; --"];
     for text in texts {
-        program
-            .execute("INSERT INTO place(name) VALUES (?)", (text,))
-            .unwrap();
+        program.execute("INSERT INTO place(name) VALUES (?)", (text,)).unwrap();
     }
-    program
-        .execute_batch("INSERT INTO place(name) VALUES (CAST(x'ff41' AS TEXT))")
-        .unwrap();
+    program.execute_batch("INSERT INTO place(name) VALUES (CAST(x'ff41' AS TEXT))").unwrap();
     village.drain();
-    let found: Vec<_> = village
-        .changes()
-        .into_iter()
-        .map(|change| change.fields)
-        .collect();
-    let expected: Vec<_> = texts
-        .iter()
-        .chain(&["\u{fffd}A"])
-        .map(|name| vec![set(1, text(name))])
-        .collect();
+    let found: Vec<_> = village.changes().into_iter().map(|change| change.fields).collect();
+    let expected: Vec<_> =
+        texts.iter().chain(&["\u{fffd}A"]).map(|name| vec![set(1, text(name))]).collect();
     assert_eq!(found, expected);
 }
 
@@ -311,10 +242,7 @@ fn a_senseless_write_is_kept_for_the_hub_and_taken_off_the_table() {
         ))
         .unwrap();
     assert_eq!(village.drain(), 4);
-    assert_eq!(
-        village.shown((PLACE, id())).unwrap(),
-        [(1, text("a")), (6, Value::Bool(true))]
-    );
+    assert_eq!(village.shown((PLACE, id())).unwrap(), [(1, text("a")), (6, Value::Bool(true))]);
     assert_eq!(village.text("SELECT '' || count(*) FROM visit"), "0");
     let status = village.store().status().unwrap();
     assert_eq!(
@@ -343,9 +271,7 @@ fn a_sum_may_cross_its_whole_range() {
         .iter()
         .flat_map(|change| &change.fields)
         .map(|(_, delta)| {
-            let Delta::Add(by) = delta else {
-                panic!("{delta:?}")
-            };
+            let Delta::Add(by) = delta else { panic!("{delta:?}") };
             i128::from(*by)
         })
         .sum();
@@ -355,14 +281,8 @@ fn a_sum_may_cross_its_whole_range() {
 #[test]
 fn the_view_shows_decimals() {
     let village = Village::new();
-    village
-        .program()
-        .execute_batch("INSERT INTO place(height) VALUES (-12345)")
-        .unwrap();
-    assert_eq!(
-        village.text("SELECT '' || height FROM place_view"),
-        "-123.45"
-    );
+    village.program().execute_batch("INSERT INTO place(height) VALUES (-12345)").unwrap();
+    assert_eq!(village.text("SELECT '' || height FROM place_view"), "-123.45");
 }
 
 #[test]
@@ -377,15 +297,9 @@ fn a_delete_names_what_went_with_it() {
         ))
         .unwrap();
     village.drain();
-    program
-        .execute_batch("BEGIN; DELETE FROM place; DELETE FROM log; COMMIT")
-        .unwrap();
+    program.execute_batch("BEGIN; DELETE FROM place; DELETE FROM log; COMMIT").unwrap();
     village.drain();
     let delete = village.changes().remove(2);
-    let closure: Vec<_> = delete
-        .closure
-        .iter()
-        .map(|row| (row.table, row.row))
-        .collect();
+    let closure: Vec<_> = delete.closure.iter().map(|row| (row.table, row.row)).collect();
     assert_eq!(closure, [(LOG, child)]);
 }

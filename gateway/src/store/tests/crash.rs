@@ -6,12 +6,7 @@ use std::collections::BTreeSet;
 fn a_second_gateway_on_the_file_is_refused() {
     let village = Village::new();
     let error = Store::open(&village.opening()).err().unwrap();
-    assert!(
-        error
-            .to_string()
-            .contains("another wadi-gateway is running"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("another wadi-gateway is running"), "{error}");
     assert!(status::read(&village.path).is_ok() && ledger::read(&village.path).is_ok());
     assert_eq!(status::schema(&village.path).unwrap(), Some(schema()));
 }
@@ -20,10 +15,7 @@ fn a_second_gateway_on_the_file_is_refused() {
 fn files_that_are_not_ours_are_refused_and_left_alone() {
     let mut village = Village::bare();
     village.store = None;
-    let other = Opening {
-        site: "south".into(),
-        ..village.opening()
-    };
+    let other = Opening { site: "south".into(), ..village.opening() };
     assert!(
         Store::open(&other)
             .err()
@@ -33,19 +25,10 @@ fn files_that_are_not_ours_are_refused_and_left_alone() {
     );
     let db = Connection::open(&village.path).unwrap();
     db.pragma_update(None, "user_version", 99).unwrap();
-    assert!(
-        Store::open(&village.opening())
-            .err()
-            .unwrap()
-            .to_string()
-            .contains("newer")
-    );
+    assert!(Store::open(&village.opening()).err().unwrap().to_string().contains("newer"));
     drop(db);
     std::fs::remove_file(&village.path).unwrap();
-    assert!(matches!(
-        status::read(&village.path).unwrap_err().problem,
-        Problem::Missing
-    ));
+    assert!(matches!(status::read(&village.path).unwrap_err().problem, Problem::Missing));
     let db = Connection::open(&village.path).unwrap();
     db.execute_batch("CREATE TABLE own (a)").unwrap();
     assert!(
@@ -55,9 +38,7 @@ fn files_that_are_not_ours_are_refused_and_left_alone() {
             .to_string()
             .contains("not a gateway's database")
     );
-    let mode: String = db
-        .pragma_query_value(None, "journal_mode", |row| row.get(0))
-        .unwrap();
+    let mode: String = db.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!(mode, "delete");
     drop(db);
     std::fs::write(&village.path, "Dear diary, ".repeat(100)).unwrap();
@@ -91,10 +72,7 @@ fn what_a_program_wrote_while_nobody_ran_is_found() {
 #[test]
 fn a_copied_card_never_gives_a_dot_twice() {
     let mut village = Village::new();
-    village
-        .program()
-        .execute_batch("INSERT INTO place(name) VALUES ('a')")
-        .unwrap();
+    village.program().execute_batch("INSERT INTO place(name) VALUES ('a')").unwrap();
     village.drain();
     village.store = None;
     let copy = village.path.with_extension("copy");
@@ -102,10 +80,7 @@ fn a_copied_card_never_gives_a_dot_twice() {
     let mut dots = BTreeSet::new();
     for _ in 0..2 {
         village.start();
-        village
-            .program()
-            .execute_batch("INSERT INTO place(name) VALUES ('b')")
-            .unwrap();
+        village.program().execute_batch("INSERT INTO place(name) VALUES ('b')").unwrap();
         village.drain();
         dots.insert(village.changes()[1].dot);
         village.store = None;
@@ -130,56 +105,28 @@ fn the_files_as_they_are_hold_what_was_acknowledged() {
         let beside = |path: &std::path::Path| PathBuf::from(format!("{}-wal", path.display()));
         std::fs::copy(&village.path, &image).unwrap();
         std::fs::copy(beside(&village.path), beside(&image)).unwrap();
-        let opening = Opening {
-            path: image,
-            ..village.opening()
-        };
+        let opening = Opening { path: image, ..village.opening() };
         let store = Store::open(&opening).unwrap();
         let ledger = store.ledger().unwrap();
-        assert_eq!(
-            (
-                ledger.total.pending,
-                ledger.runs[0].last,
-                ledger.faults.len()
-            ),
-            (seq, seq, 0)
-        );
+        assert_eq!((ledger.total.pending, ledger.runs[0].last, ledger.faults.len()), (seq, seq, 0));
     }
 }
 
 #[test]
 fn the_ledger_names_gaps() {
     let mut village = Village::new();
-    let insert = |seq| {
-        change(
-            PHONE,
-            seq,
-            Op::Insert,
-            (PLACE, row(seq)),
-            vec![set(1, text("a"))],
-        )
-    };
+    let insert = |seq| change(PHONE, seq, Op::Insert, (PLACE, row(seq)), vec![set(1, text("a"))]);
     village.take(vec![insert(1), insert(4), insert(9)]);
     let known = wadi_protocol::wire::downlink::KnownRuns {
         device: PHONE,
         run: PHONE_RUN,
         spans: vec![(5, 8)],
     };
-    village.round(
-        &Page {
-            known: vec![known],
-            ..page(1, vec![])
-        },
-        applied(3, 2),
-    );
+    village.round(&Page { known: vec![known], ..page(1, vec![]) }, applied(3, 2));
     let ledger = village.store().ledger().unwrap();
     assert_eq!(ledger.runs[0].gaps, [(2, 3, false), (5, 8, true)]);
     assert_eq!(
-        (
-            ledger.runs[0].first,
-            ledger.runs[0].last,
-            ledger.runs[0].counts.committed
-        ),
+        (ledger.runs[0].first, ledger.runs[0].last, ledger.runs[0].counts.committed),
         (1, 9, 3)
     );
 }

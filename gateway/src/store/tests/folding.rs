@@ -29,10 +29,7 @@ impl Dice {
                 "INSERT {into} {values} ON CONFLICT DO UPDATE SET stock = stock + excluded.stock"
             ),
             4 => format!("UPDATE place SET stock = stock - {stock}, name = NULL WHERE id = '{id}'"),
-            5 => format!(
-                "UPDATE place SET tags = {tags}, open = {} WHERE id >= '{id}'",
-                stock % 2
-            ),
+            5 => format!("UPDATE place SET tags = {tags}, open = {} WHERE id >= '{id}'", stock % 2),
             6 => format!(
                 "UPDATE OR REPLACE place SET height = -{stock}, name = 'x' WHERE id = '{id}'"
             ),
@@ -61,9 +58,7 @@ fn the_picture_survives_drain_commit_and_fold() {
         let program = village.program();
         let mut head = 0;
         for _ in 0..6 {
-            program
-                .pragma_update(None, "recursive_triggers", dice.roll(2) == 0)
-                .unwrap();
+            program.pragma_update(None, "recursive_triggers", dice.roll(2) == 0).unwrap();
             for _ in 0..dice.roll(12) {
                 program.execute_batch(&dice.statement()).unwrap();
             }
@@ -77,11 +72,7 @@ fn the_picture_survives_drain_commit_and_fold() {
             let to = head;
             let waiting = village.store().waiting();
             head += waiting;
-            let outcomes = if waiting > 0 {
-                applied(waiting as u32, to + 1)
-            } else {
-                vec![]
-            };
+            let outcomes = if waiting > 0 { applied(waiting as u32, to + 1) } else { vec![] };
             village.round(&page(to, vec![]), outcomes);
             assert_eq!(picture(&village), left, "seed {seed}: committed");
         }

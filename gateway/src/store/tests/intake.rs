@@ -4,13 +4,7 @@ use wadi_protocol::change::Group;
 use wadi_protocol::link::message::Fate;
 
 fn insert(seq: u64, number: u64, name: &str) -> Change {
-    change(
-        PHONE,
-        seq,
-        Op::Insert,
-        (PLACE, row(number)),
-        vec![set(1, text(name))],
-    )
+    change(PHONE, seq, Op::Insert, (PLACE, row(number)), vec![set(1, text(name))])
 }
 
 #[test]
@@ -18,11 +12,8 @@ fn several_callers_share_a_transaction_and_one_is_refused_alone() {
     let mut village = Village::new();
     let mut half = insert(5, 5, "half");
     half.group = Some(Group { first: 5, len: 2 });
-    let batches = [
-        batch(vec![insert(1, 1, "a")]),
-        batch(vec![half]),
-        batch(vec![insert(2, 2, "b")]),
-    ];
+    let batches =
+        [batch(vec![insert(1, 1, "a")]), batch(vec![half]), batch(vec![insert(2, 2, "b")])];
     let answers = village.store().intake(&batches, NOW_S).unwrap();
     assert_eq!(answers[0], Ok(()));
     assert!(
@@ -40,36 +31,18 @@ fn what_was_taken_is_not_taken_twice() {
         insert(1, 1, "a"),
         change(PHONE, 2, Op::Update, (PLACE, row(1)), vec![add(2, 5)]),
     ]);
-    village.take(vec![change(
-        PHONE,
-        2,
-        Op::Update,
-        (PLACE, row(1)),
-        vec![add(2, 5)],
-    )]);
+    village.take(vec![change(PHONE, 2, Op::Update, (PLACE, row(1)), vec![add(2, 5)])]);
     village.crash();
-    village.take(vec![change(
-        PHONE,
-        2,
-        Op::Update,
-        (PLACE, row(1)),
-        vec![add(2, 5)],
-    )]);
+    village.take(vec![change(PHONE, 2, Op::Update, (PLACE, row(1)), vec![add(2, 5)])]);
     assert_eq!(village.changes().len(), 2);
-    assert_eq!(
-        village.shown((PLACE, row(1))).unwrap(),
-        [(1, text("a")), (2, Value::Int(5))]
-    );
+    assert_eq!(village.shown((PLACE, row(1))).unwrap(), [(1, text("a")), (2, Value::Int(5))]);
 }
 
 #[test]
 fn a_poison_change_is_acknowledged_and_hides_its_group_only() {
     let mut village = Village::new();
     let group = Some(Group { first: 2, len: 2 });
-    let good = Change {
-        group,
-        ..insert(2, 2, "good")
-    };
+    let good = Change { group, ..insert(2, 2, "good") };
     let bad = Change {
         group,
         ..change(
@@ -77,24 +50,14 @@ fn a_poison_change_is_acknowledged_and_hides_its_group_only() {
             3,
             Op::Insert,
             (PLACE, row(3)),
-            vec![(
-                FieldRef::Name("weight".into()),
-                Delta::Set(Value::Number("1e999".into())),
-            )],
+            vec![(FieldRef::Name("weight".into()), Delta::Set(Value::Number("1e999".into())))],
         )
     };
-    let lost = Change {
-        table: TableRef::Name("nowhere".into()),
-        ..insert(4, 4, "lost")
-    };
+    let lost = Change { table: TableRef::Name("nowhere".into()), ..insert(4, 4, "lost") };
     village.take(vec![insert(1, 1, "a"), good, bad, lost, insert(5, 5, "b")]);
     assert_eq!(village.changes().len(), 5);
     for (number, shown) in [(1, true), (2, false), (3, false), (4, false), (5, true)] {
-        assert_eq!(
-            village.shown((PLACE, row(number))).is_some(),
-            shown,
-            "row {number}"
-        );
+        assert_eq!(village.shown((PLACE, row(number))).is_some(), shown, "row {number}");
     }
     let status = village.store().status().unwrap();
     assert_eq!(status.pending, [("?".into(), 1), ("place".into(), 4)]);
@@ -113,10 +76,7 @@ fn what_came_before_the_schema_is_laid_when_it_comes() {
     early.fields = vec![(FieldRef::Name("name".into()), Delta::Set(text("a")))];
     village.take(vec![early]);
     assert_eq!(village.store().status().unwrap().unlaid, 1);
-    let news = Page {
-        schema: Some(schema()),
-        ..page(0, vec![])
-    };
+    let news = Page { schema: Some(schema()), ..page(0, vec![]) };
     village.round(&news, applied(1, 7));
     assert_eq!(village.shown((PLACE, row(1))).unwrap(), [(1, text("a"))]);
     assert_eq!(village.store().status().unwrap().unlaid, 0);
@@ -126,22 +86,12 @@ fn what_came_before_the_schema_is_laid_when_it_comes() {
 fn limits_are_refusals_with_a_reason() {
     let mut village = Village::new();
     let huge = insert(1, 1, &"x".repeat(70_000));
-    let own = Change {
-        dot: Dot {
-            device: village.store().device(),
-            ..huge.dot
-        },
-        ..insert(1, 1, "a")
-    };
-    let nameless = Batch {
-        runs: vec![],
-        ..batch(vec![insert(1, 1, "a")])
-    };
-    for (batch, word) in [
-        (batch(vec![huge]), "bytes"),
-        (batch(vec![own]), "own"),
-        (nameless, "name"),
-    ] {
+    let own =
+        Change { dot: Dot { device: village.store().device(), ..huge.dot }, ..insert(1, 1, "a") };
+    let nameless = Batch { runs: vec![], ..batch(vec![insert(1, 1, "a")]) };
+    for (batch, word) in
+        [(batch(vec![huge]), "bytes"), (batch(vec![own]), "own"), (nameless, "name")]
+    {
         let answers = village.store().intake(&[batch], NOW_S).unwrap();
         assert!(
             matches!(&answers[0], Err(IntakeError::Refused { reason }) if reason.contains(word)),
@@ -149,10 +99,7 @@ fn limits_are_refusals_with_a_reason() {
         );
     }
     village.store().ground.waiting = PENDING_CHANGES_MAX;
-    let answers = village
-        .store()
-        .intake(&[batch(vec![insert(1, 1, "a")])], NOW_S)
-        .unwrap();
+    let answers = village.store().intake(&[batch(vec![insert(1, 1, "a")])], NOW_S).unwrap();
     assert!(
         matches!(&answers[0], Err(IntakeError::Busy { reason, .. }) if reason.contains("500000")),
         "{answers:?}"
@@ -163,54 +110,29 @@ fn limits_are_refusals_with_a_reason() {
 #[test]
 fn another_programs_lock_is_busy_and_named_in_status() {
     let mut village = Village::new();
-    village
-        .store()
-        .db
-        .busy_timeout(std::time::Duration::from_millis(10))
-        .unwrap();
+    village.store().db.busy_timeout(std::time::Duration::from_millis(10)).unwrap();
     let program = village.program();
-    program
-        .execute_batch("BEGIN IMMEDIATE; INSERT INTO place(name) VALUES ('held')")
-        .unwrap();
-    let answers = village
-        .store()
-        .intake(&[batch(vec![insert(1, 1, "a")])], NOW_S)
-        .unwrap();
+    program.execute_batch("BEGIN IMMEDIATE; INSERT INTO place(name) VALUES ('held')").unwrap();
+    let answers = village.store().intake(&[batch(vec![insert(1, 1, "a")])], NOW_S).unwrap();
     assert!(
         matches!(&answers[0], Err(IntakeError::Busy { reason, .. }) if reason.contains("another program"))
     );
     program.execute_batch("COMMIT").unwrap();
     village.take(vec![insert(1, 1, "a")]);
     let status = village.store().status().unwrap();
-    assert_eq!(
-        (status.lock_waits, status.last_lock_wait_s),
-        (1, Some(NOW_S))
-    );
+    assert_eq!((status.lock_waits, status.last_lock_wait_s), (1, Some(NOW_S)));
     // What the program wrote came first.
-    let order: Vec<_> = village
-        .changes()
-        .iter()
-        .map(|change| change.dot.device == PHONE)
-        .collect();
+    let order: Vec<_> = village.changes().iter().map(|change| change.dot.device == PHONE).collect();
     assert_eq!(order, [false, true]);
 }
 
 #[test]
 fn a_full_disk_is_busy_and_nothing_is_half_done() {
     let mut village = Village::new();
-    let pages: i64 = village
-        .store()
-        .db
-        .pragma_query_value(None, "page_count", |row| row.get(0))
-        .unwrap();
-    village
-        .store()
-        .db
-        .pragma_update(None, "max_page_count", pages + 8)
-        .unwrap();
-    let many: Vec<Change> = (1..200)
-        .map(|seq| insert(seq, seq, &"x".repeat(500)))
-        .collect();
+    let pages: i64 =
+        village.store().db.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    village.store().db.pragma_update(None, "max_page_count", pages + 8).unwrap();
+    let many: Vec<Change> = (1..200).map(|seq| insert(seq, seq, &"x".repeat(500))).collect();
     let answers = village.store().intake(&[batch(many)], NOW_S).unwrap();
     assert!(
         matches!(&answers[0], Err(IntakeError::Busy { reason, .. }) if reason.contains("disk is full")),
@@ -225,24 +147,14 @@ fn a_full_disk_is_busy_and_nothing_is_half_done() {
 fn a_clock_of_2099_is_contained_once_the_hub_has_confirmed_ours() {
     let mut village = Village::new();
     let future = |seq| Change {
-        stamp: Stamp {
-            seconds: 4_070_908_800,
-            counter: 0,
-        },
+        stamp: Stamp { seconds: 4_070_908_800, counter: 0 },
         ..insert(seq, seq, "a")
     };
     village.take(vec![future(1)]);
     village.round(&page(0, vec![]), applied(1, 1));
     village.take(vec![future(2)]);
-    let contained: Vec<_> = village
-        .changes()
-        .into_iter()
-        .map(|change| change.contained)
-        .collect();
-    let bound = Stamp {
-        seconds: NOW_S + 24 * 3600,
-        counter: 0,
-    };
+    let contained: Vec<_> = village.changes().into_iter().map(|change| change.contained).collect();
+    let bound = Stamp { seconds: NOW_S + 24 * 3600, counter: 0 };
     assert_eq!(contained, [None, Some(bound)]);
 }
 
@@ -257,19 +169,12 @@ fn fates_are_told_for_what_is_no_longer_pending() {
         (1, Outcome::Held),
         (1, Outcome::Known { seq: 9 }),
     ];
-    let verdicts = Page {
-        verdicts: vec![(3, "weight is no field".into())],
-        ..page(0, vec![])
-    };
+    let verdicts = Page { verdicts: vec![(3, "weight is no field".into())], ..page(0, vec![]) };
     village.round(&verdicts, outcomes);
     village.take(vec![insert(7, 7, "b")]);
-    let fates = village
-        .store()
-        .fates(&[(PHONE, PHONE_RUN, 1, 9), (OTHER_PHONE, PHONE_RUN, 1, 2)])
-        .unwrap();
-    let quarantined = Fate::Quarantined {
-        reason: "weight is no field".into(),
-    };
+    let fates =
+        village.store().fates(&[(PHONE, PHONE_RUN, 1, 9), (OTHER_PHONE, PHONE_RUN, 1, 2)]).unwrap();
+    let quarantined = Fate::Quarantined { reason: "weight is no field".into() };
     assert_eq!(
         fates,
         [
@@ -282,14 +187,8 @@ fn fates_are_told_for_what_is_no_longer_pending() {
         ]
     );
     let ledger = village.store().ledger().unwrap();
-    let counts = ledger::Counts {
-        changes: 7,
-        pending: 1,
-        committed: 3,
-        parked: 1,
-        held: 1,
-        quarantined: 1,
-    };
+    let counts =
+        ledger::Counts { changes: 7, pending: 1, committed: 3, parked: 1, held: 1, quarantined: 1 };
     assert_eq!((ledger.total, ledger.faults.len()), (counts, 0));
     assert_eq!(village.store().waiting(), 2);
 }

@@ -69,10 +69,7 @@ fn table(number: u16, name: &str, fields: Vec<Field>) -> Table {
 /// place(name, stock sum, height decimal, tags set, notes append, open boolean),
 /// visit(place reference restrict, what), log(place reference cascade, next reference set-null).
 pub fn schema() -> Schema {
-    let to_place = |on_delete| Kind::Reference {
-        table: PLACE,
-        on_delete,
-    };
+    let to_place = |on_delete| Kind::Reference { table: PLACE, on_delete };
     let mut height = field(3, "height", Kind::Decimal { scale: 2 }, Merge::LastWrite);
     height.max = Some(1_000_000);
     Schema {
@@ -136,15 +133,8 @@ pub fn change(
     fields: Vec<(FieldRef, Delta)>,
 ) -> Change {
     Change {
-        dot: Dot {
-            device,
-            run: PHONE_RUN,
-            seq,
-        },
-        stamp: Stamp {
-            seconds: NOW_S + seq,
-            counter: 0,
-        },
+        dot: Dot { device, run: PHONE_RUN, seq },
+        stamp: Stamp { seconds: NOW_S + seq, counter: 0 },
         entered_s: NOW_S,
         contained: None,
         schema: 1,
@@ -163,10 +153,7 @@ pub fn batch(changes: Vec<Change>) -> Batch {
     let mut runs: Vec<RunInfo> = Vec::new();
     for change in &changes {
         let dot = change.dot;
-        if !runs
-            .iter()
-            .any(|run| run.device == dot.device && run.run == dot.run)
-        {
+        if !runs.iter().any(|run| run.device == dot.device && run.run == dot.run) {
             runs.push(RunInfo {
                 device: dot.device,
                 run: dot.run,
@@ -208,10 +195,7 @@ impl Village {
     /// With the schema installed.
     pub fn new() -> Village {
         let mut village = Village::bare();
-        village
-            .store()
-            .write(NOW_S, |work| install::install(work, &schema()))
-            .unwrap();
+        village.store().write(NOW_S, |work| install::install(work, &schema())).unwrap();
         village
     }
 
@@ -262,9 +246,7 @@ impl Village {
             .read(|db, _| {
                 let mut statement = db.prepare("SELECT body FROM wadi_change ORDER BY id")?;
                 let bodies = statement.query_map((), |row| row.get::<_, Vec<u8>>(0))?;
-                bodies
-                    .map(|body| work::decode("a change", &body?))
-                    .collect()
+                bodies.map(|body| work::decode("a change", &body?)).collect()
             })
             .unwrap()
     }
@@ -273,10 +255,7 @@ impl Village {
     pub fn shown(&mut self, key: (u16, RowId)) -> Option<Vec<(u16, Value)>> {
         let schema = schema();
         let table = schema.table(key.0).unwrap();
-        let fields = self
-            .store()
-            .read(|db, _| image::read(db, table, key.1))
-            .unwrap();
+        let fields = self.store().read(|db, _| image::read(db, table, key.1)).unwrap();
         fields.map(|fields| fields.into_iter().collect())
     }
 
@@ -300,11 +279,7 @@ impl Village {
     pub fn prepare(&mut self, page: &Page, outcomes: Vec<(u32, Outcome)>) -> (Batch, Committed) {
         let ups = self.begin();
         let (head, body) = changeset(&ups);
-        let batch = if body.is_empty() {
-            Batch::default()
-        } else {
-            batch::decode(&body).unwrap()
-        };
+        let batch = if body.is_empty() { Batch::default() } else { batch::decode(&body).unwrap() };
         let bytes = downlink::encode(page);
         let page = page_head(&bytes);
         let prepared = Prepared {
@@ -319,21 +294,8 @@ impl Village {
             let bytes = part(&bytes, index).to_vec();
             last = self.hear(DownBody::Part(Part { index, bytes }));
         }
-        let said: Vec<Up> = last
-            .messages
-            .iter()
-            .map(|m| message::decode(m).unwrap())
-            .collect();
-        assert!(
-            matches!(
-                said.as_slice(),
-                [Up {
-                    body: UpBody::Commit,
-                    ..
-                }]
-            ),
-            "{said:?}"
-        );
+        let said: Vec<Up> = last.messages.iter().map(|m| message::decode(m).unwrap()).collect();
+        assert!(matches!(said.as_slice(), [Up { body: UpBody::Commit, .. }]), "{said:?}");
         self.chain = chain(self.chain, head.content, &outcomes);
         let committed = Committed {
             content: head.content,
@@ -347,36 +309,23 @@ impl Village {
 
     pub fn begin(&mut self) -> Vec<Up> {
         let answer = self.store().round(RoundInput::Begin, NOW_S).unwrap();
-        answer
-            .messages
-            .iter()
-            .map(|m| message::decode(m).unwrap())
-            .collect()
+        answer.messages.iter().map(|m| message::decode(m).unwrap()).collect()
     }
 
     pub fn hear(&mut self, body: DownBody) -> RoundAnswer {
         let round = self.store().ground.round.round;
         let known = self.store().ground.round.hub;
-        let down = Down {
-            hub: self.hub,
-            known,
-            round,
-            body,
-        };
+        let down = Down { hub: self.hub, known, round, body };
         self.store().round(RoundInput::Heard(down), NOW_S).unwrap()
     }
 }
 
 /// The head and the whole body of a changeset.
 pub fn changeset(ups: &[Up]) -> (message::Prepare, Vec<u8>) {
-    let UpBody::Prepare(head) = &ups[0].body else {
-        panic!("{ups:?}")
-    };
+    let UpBody::Prepare(head) = &ups[0].body else { panic!("{ups:?}") };
     let mut body = head.first.clone();
     for up in &ups[1..] {
-        let UpBody::Part(part) = &up.body else {
-            panic!("{up:?}")
-        };
+        let UpBody::Part(part) = &up.body else { panic!("{up:?}") };
         body.extend(&part.bytes);
     }
     assert_eq!(body.len(), head.bytes as usize);
@@ -385,12 +334,7 @@ pub fn changeset(ups: &[Up]) -> (message::Prepare, Vec<u8>) {
 
 /// A page up to a hub sequence of the routine lane.
 pub fn page(to: u64, rows: Vec<PageRow>) -> Page {
-    Page {
-        to: [0, to],
-        rows,
-        clock_s: NOW_S,
-        ..Page::default()
-    }
+    Page { to: [0, to], rows, clock_s: NOW_S, ..Page::default() }
 }
 
 pub fn told(

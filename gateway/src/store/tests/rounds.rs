@@ -6,13 +6,7 @@ use wadi_protocol::wire::downlink::Notice;
 use wadi_protocol::wire::message::Refused;
 
 fn insert(seq: u64, name: &str) -> Change {
-    change(
-        PHONE,
-        seq,
-        Op::Insert,
-        (PLACE, row(seq)),
-        vec![set(1, text(name))],
-    )
+    change(PHONE, seq, Op::Insert, (PLACE, row(seq)), vec![set(1, text(name))])
 }
 
 /// Text that no encoding makes small.
@@ -46,11 +40,7 @@ fn a_changeset_fills_its_target_with_whole_groups_in_order() {
             body.len() <= CHANGESET_BYTES_TARGET && count.is_multiple_of(5) && count > 0,
             "{count}"
         );
-        assert!(
-            body.len() > CHANGESET_BYTES_TARGET / 2 || next + count > 200,
-            "{}",
-            body.len()
-        );
+        assert!(body.len() > CHANGESET_BYTES_TARGET / 2 || next + count > 200, "{}", body.len());
         assert_eq!(head.content, batch::content_hash(&batch));
         let seqs: Vec<u64> = batch.changes.iter().map(|change| change.dot.seq).collect();
         assert_eq!(seqs, (next..next + count).collect::<Vec<_>>());
@@ -79,13 +69,7 @@ fn finish_open(village: &mut Village, head: message::Prepare, outcomes: Vec<(u32
     village.hear(DownBody::Prepared(prepared));
     let parent = village.store().ground.round.chain;
     let chain = chain(parent, head.content, &outcomes);
-    let committed = Committed {
-        content: head.content,
-        outcomes,
-        chain,
-        paged: true,
-        more: false,
-    };
+    let committed = Committed { content: head.content, outcomes, chain, paged: true, more: false };
     assert!(village.hear(DownBody::Committed(committed)).idle);
 }
 
@@ -106,43 +90,25 @@ fn small_changes_are_counted_too() {
 #[test]
 fn a_round_names_the_lines_of_its_runs() {
     let mut village = Village::new();
-    village
-        .program()
-        .execute_batch("INSERT INTO place(name) VALUES ('a')")
-        .unwrap();
+    village.program().execute_batch("INSERT INTO place(name) VALUES ('a')").unwrap();
     // Runs without a change of their own leave no trace.
     for _ in 0..3 {
         village.crash();
     }
-    village
-        .program()
-        .execute_batch("INSERT INTO place(name) VALUES ('b')")
-        .unwrap();
+    village.program().execute_batch("INSERT INTO place(name) VALUES ('b')").unwrap();
     let (_, body) = changeset(&village.begin());
     let batch = batch::decode(&body).unwrap();
     let dots: Vec<Dot> = batch.changes.iter().map(|change| change.dot).collect();
     assert_eq!((batch.runs.len(), dots[0].seq, dots[1].seq), (2, 1, 1));
-    let last = batch
-        .runs
-        .iter()
-        .find(|info| info.run == dots[1].run)
-        .unwrap();
-    assert_eq!(
-        (last.parent, last.label.as_str()),
-        (Some((dots[0].run, 1)), "north")
-    );
+    let last = batch.runs.iter().find(|info| info.run == dots[1].run).unwrap();
+    assert_eq!((last.parent, last.label.as_str()), (Some((dots[0].run, 1)), "north"));
 }
 
 #[test]
 fn a_crash_in_any_phase_goes_on_with_the_same_round() {
     let mut village = Village::new();
     village.take(vec![insert(1, "a")]);
-    let mut place = told(
-        (PLACE, row(9)),
-        4,
-        RowState::Live,
-        vec![(1, text(&noise(1, 20_000)))],
-    );
+    let mut place = told((PLACE, row(9)), 4, RowState::Live, vec![(1, text(&noise(1, 20_000)))]);
     place.whole = true;
     let (_, committed) = village.prepare(&page(4, vec![place]), applied(1, 5));
     village.crash();
@@ -155,10 +121,7 @@ fn a_crash_in_any_phase_goes_on_with_the_same_round() {
     assert_eq!(village.store().ground.round.chain, committed.chain);
     assert!(village.shown((PLACE, row(9))).is_some());
     let status = village.store().status().unwrap();
-    assert_eq!(
-        (status.rounds, status.last_round_s, status.phase),
-        (1, Some(NOW_S), "idle")
-    );
+    assert_eq!((status.rounds, status.last_round_s, status.phase), (1, Some(NOW_S), "idle"));
     assert_eq!(status.pending, []);
 }
 
@@ -198,32 +161,13 @@ fn a_page_that_cannot_be_used_aborts_and_changes_nothing() {
 fn a_parked_change_that_is_released_lets_held_ones_go_again() {
     let mut village = Village::new();
     village.take(vec![insert(1, "a"), insert(2, "b")]);
-    village.round(
-        &page(0, vec![]),
-        vec![(1, Outcome::Parked), (1, Outcome::Held)],
-    );
+    village.round(&page(0, vec![]), vec![(1, Outcome::Parked), (1, Outcome::Held)]);
     assert_eq!(changeset(&village.begin()).1.len(), 0, "held back");
-    let dot = Dot {
-        device: PHONE,
-        run: PHONE_RUN,
-        seq: 1,
-    };
-    let notice = Notice {
-        dot,
-        outcome: Outcome::Applied { seq: 8 },
-        reason: String::new(),
-    };
+    let dot = Dot { device: PHONE, run: PHONE_RUN, seq: 1 };
+    let notice = Notice { dot, outcome: Outcome::Applied { seq: 8 }, reason: String::new() };
     let (head, _) = (village.store().ground.round.clone(), ());
-    let Phase::Preparing {
-        changeset: open, ..
-    } = head.phase
-    else {
-        panic!()
-    };
-    let bytes = downlink::encode(&Page {
-        notices: vec![notice],
-        ..page(8, vec![])
-    });
+    let Phase::Preparing { changeset: open, .. } = head.phase else { panic!() };
+    let bytes = downlink::encode(&Page { notices: vec![notice], ..page(8, vec![]) });
     let parts = page_head(&bytes);
     village.hear(DownBody::Prepared(Prepared {
         content: open.content,
@@ -233,28 +177,12 @@ fn a_parked_change_that_is_released_lets_held_ones_go_again() {
         first: bytes,
     }));
     let chain = chain(head.chain, open.content, &[]);
-    let committed = Committed {
-        content: open.content,
-        outcomes: vec![],
-        chain,
-        paged: true,
-        more: true,
-    };
+    let committed =
+        Committed { content: open.content, outcomes: vec![], chain, paged: true, more: true };
     let answer = village.hear(DownBody::Committed(committed));
     assert!(answer.more && answer.pending);
-    assert_eq!(
-        batch::decode(&changeset(&village.begin()).1)
-            .unwrap()
-            .changes[0]
-            .dot
-            .seq,
-        2
-    );
-    assert_eq!(
-        village.text("SELECT '' || laid FROM wadi_change WHERE seq = 1"),
-        "0",
-        "folded"
-    );
+    assert_eq!(batch::decode(&changeset(&village.begin()).1).unwrap().changes[0].dot.seq, 2);
+    assert_eq!(village.text("SELECT '' || laid FROM wadi_change WHERE seq = 1"), "0", "folded");
     assert!(village.shown((PLACE, row(1))).is_some());
 }
 
@@ -277,49 +205,24 @@ fn a_refusal_is_told_until_it_ends() {
     let answer = village.hear(DownBody::Refused(Refused::UnknownGateway));
     assert_eq!(answer.refused, Some(Refused::UnknownGateway));
     village.crash();
-    assert!(
-        village
-            .store()
-            .status()
-            .unwrap()
-            .refused
-            .unwrap()
-            .contains("gateway add")
-    );
+    assert!(village.store().status().unwrap().refused.unwrap().contains("gateway add"));
 }
 
 #[test]
 fn a_new_schema_brings_columns_and_what_waited_for_them() {
     let mut village = Village::new();
-    village.take(vec![change(
-        PHONE,
-        1,
-        Op::Insert,
-        (PLACE, row(1)),
-        vec![set(7, text("x"))],
-    )]);
+    village.take(vec![change(PHONE, 1, Op::Insert, (PLACE, row(1)), vec![set(7, text("x"))])]);
     assert_eq!(village.shown((PLACE, row(1))), None);
     let mut next = schema();
     next.version = 2;
-    next.tables[0]
-        .fields
-        .push(field(7, "colour", Kind::Text, Merge::LastWrite));
+    next.tables[0].fields.push(field(7, "colour", Kind::Text, Merge::LastWrite));
     let mut place = told((PLACE, row(9)), 4, RowState::Live, vec![(7, text("red"))]);
     place.whole = true;
-    village
-        .program()
-        .execute_batch("INSERT INTO place(name) VALUES ('before')")
-        .unwrap();
-    let news = Page {
-        schema: Some(next),
-        ..page(4, vec![place])
-    };
+    village.program().execute_batch("INSERT INTO place(name) VALUES ('before')").unwrap();
+    let news = Page { schema: Some(next), ..page(4, vec![place]) };
     let (batch, committed) = village.prepare(&news, applied(2, 5));
     assert_eq!(batch.changes.len(), 2);
-    village
-        .program()
-        .execute_batch("UPDATE place SET name = 'meanwhile'")
-        .unwrap();
+    village.program().execute_batch("UPDATE place SET name = 'meanwhile'").unwrap();
     assert!(village.hear(DownBody::Committed(committed)).idle);
     village
         .program()
@@ -340,22 +243,13 @@ fn urgent_changes_go_first_with_what_they_need() {
     let mut village = Village::bare();
     let mut urgent = schema();
     urgent.tables[1].lane = Lane::Urgent;
-    village
-        .store()
-        .write(NOW_S, |work| install::install(work, &urgent))
-        .unwrap();
+    village.store().write(NOW_S, |work| install::install(work, &urgent)).unwrap();
     let bulk = (1..=200).map(|seq| insert(seq, &noise(seq, 500)));
     village.take(bulk.collect());
     // The place of the visit, in a group with a note; then the visit itself.
     let group = Some(Group { first: 201, len: 2 });
-    let place = Change {
-        group,
-        ..insert(201, "place of the visit")
-    };
-    let note = Change {
-        group,
-        ..insert(202, "with it")
-    };
+    let place = Change { group, ..insert(201, "place of the visit") };
+    let note = Change { group, ..insert(202, "with it") };
     let more = change(PHONE, 203, Op::Update, (PLACE, row(201)), vec![add(2, 1)]);
     let visited = vec![set(1, Value::Row(row(201)))];
     let visit = change(PHONE, 204, Op::Insert, (VISIT, row(204)), visited);
@@ -365,12 +259,5 @@ fn urgent_changes_go_first_with_what_they_need() {
     let seqs: Vec<u64> = batch.changes.iter().map(|change| change.dot.seq).collect();
     assert_eq!(seqs[..6], [201, 202, 203, 204, 1, 2]);
     let count = seqs.len() as u32;
-    assert!(
-        count < 204
-            && village
-                .store()
-                .round(RoundInput::Retry, NOW_S)
-                .unwrap()
-                .pending
-    );
+    assert!(count < 204 && village.store().round(RoundInput::Retry, NOW_S).unwrap().pending);
 }

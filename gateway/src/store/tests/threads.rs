@@ -3,10 +3,7 @@ use super::*;
 use crate::store::thread::{OwnedInput, start};
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 #[test]
@@ -26,17 +23,10 @@ fn many_callers_are_answered_and_their_changes_are_there() {
         }
         local.await;
         activity.changed().await.unwrap();
-        village
-            .program()
-            .execute_batch("UPDATE place SET stock = 9")
-            .unwrap();
+        village.program().execute_batch("UPDATE place SET stock = 9").unwrap();
         let feed = handle.feed(PHONE, Default::default()).await;
         assert_eq!(feed.rows.len(), 50, "drained before it is fed");
-        assert!(
-            feed.rows
-                .iter()
-                .all(|row| row.fields == [(2, Value::Int(9))])
-        );
+        assert!(feed.rows.iter().all(|row| row.fields == [(2, Value::Int(9))]));
         let answer = handle.round(OwnedInput::Begin).await;
         assert!(!answer.idle && !answer.messages.is_empty());
         assert_eq!(handle.status().await.pending, [("place".into(), 100)]);

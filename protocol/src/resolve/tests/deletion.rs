@@ -7,18 +7,11 @@ use crate::schema::OnDelete::{self, Cascade, Restrict, SetNull};
 
 /// A row: whether it is deleted, what it references, whose cascade it survives.
 fn node(deleted: bool, references: &[(usize, OnDelete)], survives: &[usize]) -> Node {
-    Node {
-        deleted,
-        references: references.into(),
-        survives: survives.into(),
-    }
+    Node { deleted, references: references.into(), survives: survives.into() }
 }
 
 fn check(situation: &str, nodes: &[Node], dead: &[usize], kept: &[usize]) {
-    let Verdict {
-        dead: found,
-        kept: taken,
-    } = decide(nodes);
+    let Verdict { dead: found, kept: taken } = decide(nodes);
     let found: Vec<usize> = (0..nodes.len()).filter(|&at| found[at]).collect();
     assert_eq!((&found[..], &taken[..]), (dead, kept), "{situation}");
 }
@@ -87,9 +80,7 @@ fn decide_plainly(nodes: &[Node], pick: usize) -> Verdict {
     let closures: Vec<Vec<bool>> = (0..len).map(closure).collect();
     let mut asks: Vec<bool> = nodes.iter().map(|node| node.deleted).collect();
     let dead = |asks: &[bool]| -> Vec<bool> {
-        (0..len)
-            .map(|row| (0..len).any(|of| asks[of] && closures[of][row]))
-            .collect()
+        (0..len).map(|row| (0..len).any(|of| asks[of] && closures[of][row])).collect()
     };
     loop {
         let now = dead(&asks);
@@ -102,9 +93,7 @@ fn decide_plainly(nodes: &[Node], pick: usize) -> Verdict {
             |of: &usize| asks[*of] && (0..len).any(|row| closures[*of][row] && stays(*of, row));
         let must: Vec<usize> = (0..len).filter(must).collect();
         if must.is_empty() {
-            let kept = (0..len)
-                .filter(|&row| nodes[row].deleted && !asks[row])
-                .collect();
+            let kept = (0..len).filter(|&row| nodes[row].deleted && !asks[row]).collect();
             return Verdict { dead: now, kept };
         }
         asks[must[pick % must.len()]] = false;
@@ -116,11 +105,8 @@ fn rows() -> impl Strategy<Value = Vec<Node>> {
     let references = prop::collection::vec((0usize..9, how), 0..3);
     let survives = prop::collection::vec(0usize..9, 0..2);
     let row = (any::<bool>(), references, survives);
-    let row = row.prop_map(|(deleted, references, survives)| Node {
-        deleted,
-        references,
-        survives,
-    });
+    let row =
+        row.prop_map(|(deleted, references, survives)| Node { deleted, references, survives });
     prop::collection::vec(row, 0..9)
 }
 

@@ -38,20 +38,12 @@ struct Told {
 }
 
 fn told(cases: &str) -> Vec<Told> {
-    cases
-        .split('|')
-        .map(|one| one.trim())
-        .filter(|one| !one.is_empty())
-        .map(tell)
-        .collect()
+    cases.split('|').map(|one| one.trim()).filter(|one| !one.is_empty()).map(tell).collect()
 }
 
 fn tell(text: &str) -> Told {
     let mut words = text.split_whitespace();
-    let (name, stamp) = words
-        .next()
-        .and_then(|head| head.split_once('@'))
-        .expect("name@stamp");
+    let (name, stamp) = words.next().and_then(|head| head.split_once('@')).expect("name@stamp");
     let mut told = Told {
         name: name.into(),
         change: change(dot(name), stamp.parse().expect("a stamp")),
@@ -80,10 +72,7 @@ fn tell(text: &str) -> Told {
 fn change(dot: Dot, seconds: u64) -> Change {
     Change {
         dot,
-        stamp: Stamp {
-            seconds,
-            counter: 0,
-        },
+        stamp: Stamp { seconds, counter: 0 },
         entered_s: seconds,
         contained: None,
         schema: 1,
@@ -93,10 +82,7 @@ fn change(dot: Dot, seconds: u64) -> Change {
         row: RowId([1; 16]),
         op: Op::Update,
         fields: Vec::new(),
-        seen: Seen {
-            version: RowVersion::default(),
-            above: Vec::new(),
-        },
+        seen: Seen { version: RowVersion::default(), above: Vec::new() },
         closure: Vec::new(),
     }
 }
@@ -109,11 +95,7 @@ fn dot(name: &str) -> Dot {
         _ => (1, &name[1..]),
     };
     let seq = seq.parse().expect("a sequence");
-    Dot {
-        device: DeviceId(device.into()),
-        run: RunId(run),
-        seq,
-    }
+    Dot { device: DeviceId(device.into()), run: RunId(run), seq }
 }
 
 fn delta(word: &str) -> (FieldRef, Delta) {
@@ -127,22 +109,12 @@ fn delta(word: &str) -> (FieldRef, Delta) {
     let (how, what) = rest.split_at(1);
     let list = |text: &str| -> Vec<String> {
         let inner = text.trim_matches(['[', ']', '{', '}']);
-        inner
-            .split(',')
-            .filter(|entry| !entry.is_empty())
-            .map(|entry| entry.to_string())
-            .collect()
+        inner.split(',').filter(|entry| !entry.is_empty()).map(|entry| entry.to_string()).collect()
     };
     let braces = what.starts_with('{');
     let delta = match how {
-        "+" if braces => Delta::Edit {
-            add: list(what),
-            remove: vec![],
-        },
-        "-" if braces => Delta::Edit {
-            add: vec![],
-            remove: list(what),
-        },
+        "+" if braces => Delta::Edit { add: list(what), remove: vec![] },
+        "-" if braces => Delta::Edit { add: vec![], remove: list(what) },
         "+" => Delta::Add(what.parse().expect("a number")),
         "-" => Delta::Add(-what.parse::<i64>().expect("a number")),
         "<" => Delta::Append(what.into()),
@@ -156,9 +128,7 @@ fn scalar(text: &str) -> Value {
     match text {
         "null" => Value::Null,
         "true" | "false" => Value::Bool(text == "true"),
-        _ => text
-            .parse()
-            .map_or_else(|_| Value::Text(text.into()), Value::Int),
+        _ => text.parse().map_or_else(|_| Value::Text(text.into()), Value::Int),
     }
 }
 
@@ -195,10 +165,7 @@ fn table(merge: Merge, mode: Mode, delete: DeletePolicy) -> Table {
     Table {
         number: 1,
         name: "stock".into(),
-        fields: vec![
-            field(1, "v", kind, merge),
-            field(2, "w", Kind::Integer, Merge::LastWrite),
-        ],
+        fields: vec![field(1, "v", kind, merge), field(2, "w", Kind::Integer, Merge::LastWrite)],
         mode,
         delete,
         scope: Scope::Global,
@@ -215,12 +182,7 @@ fn copied() -> Lines {
         for run in [2, 3] {
             let parent = Some((RunId(1), 1));
             let device = DeviceId(device.into());
-            lines.add(&RunInfo {
-                device,
-                run: RunId(run),
-                parent,
-                label: String::new(),
-            });
+            lines.add(&RunInfo { device, run: RunId(run), parent, label: String::new() });
         }
     }
     lines
@@ -231,23 +193,14 @@ fn placed(told: &[Told]) -> Vec<Placed<'_>> {
     told.iter()
         .map(|told| {
             let (seq, seen_seq) = placed(told);
-            Placed {
-                change: &told.change,
-                seq,
-                seen_seq,
-            }
+            Placed { change: &told.change, seq, seen_seq }
         })
         .collect()
 }
 
 fn image(live: bool, v: &str) -> Image {
-    let fields = [(1, value(v))]
-        .into_iter()
-        .filter(|(_, value)| !value.is_null());
-    Image {
-        live,
-        fields: BTreeMap::from_iter(fields),
-    }
+    let fields = [(1, value(v))].into_iter().filter(|(_, value)| !value.is_null());
+    Image { live, fields: BTreeMap::from_iter(fields) }
 }
 
 fn names(told: &[Told], indices: &[usize]) -> String {
@@ -265,13 +218,7 @@ fn marks(conflict: bool, review: bool) -> &'static str {
 }
 
 /// Situation, changes, value of `v`, its candidates, marks.
-type ValueCase = (
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-);
+type ValueCase = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
 /// Check what `v` becomes, for the changes as told and told backwards.
 fn check_values(table: &Table, base: Option<&Image>, cases: &[ValueCase]) {

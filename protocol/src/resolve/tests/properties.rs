@@ -25,17 +25,7 @@ fn drafts(len: usize) -> impl Strategy<Value = Vec<Draft>> {
     let hub = prop_oneof![Just((0, 0)), (0u64..8, 0u64..8)];
     let draft = (name, 0u8..10, fields, seen, hub).prop_map(|(name, op, fields, above, hub)| {
         let (device, run, seq, stamp, contained) = name;
-        Draft {
-            device,
-            run,
-            seq,
-            stamp,
-            contained,
-            op,
-            fields,
-            above,
-            hub,
-        }
+        Draft { device, run, seq, stamp, contained, op, fields, above, hub }
     });
     prop::collection::vec(draft, 0..len)
 }
@@ -56,15 +46,10 @@ fn runs() -> impl Strategy<Value = Vec<RunInfo>> {
 
 fn tables() -> impl Strategy<Value = Table> {
     use Merge::*;
-    let merge = prop::sample::select(vec![
-        LastWrite, FirstWrite, Max, Min, Sum, Append, Set, Review,
-    ]);
+    let merge =
+        prop::sample::select(vec![LastWrite, FirstWrite, Max, Min, Sum, Append, Set, Review]);
     let mode = prop::sample::select(vec![Mode::Field, Mode::Field, Mode::Record]);
-    let policies = vec![
-        DeletePolicy::DeleteWins,
-        DeletePolicy::UpdateWins,
-        DeletePolicy::Review,
-    ];
+    let policies = vec![DeletePolicy::DeleteWins, DeletePolicy::UpdateWins, DeletePolicy::Review];
     (merge, mode, prop::sample::select(policies)).prop_map(|(merge, mode, policy)| {
         let gathers = matches!(merge, Sum | Append | Set);
         let mode = if gathers { Mode::Field } else { mode };
@@ -92,10 +77,7 @@ fn base_image(merge: Merge, drawn: Option<(bool, u8)>) -> Option<Image> {
 
 fn delta_of(merge: Merge, op: Op, how: u8, number: i64) -> Delta {
     let entries = |bits: i64| -> Vec<String> {
-        (0..4)
-            .filter(|at| bits >> at & 1 == 1)
-            .map(|at| ["a", "b", "c", "d"][at].into())
-            .collect()
+        (0..4).filter(|at| bits >> at & 1 == 1).map(|at| ["a", "b", "c", "d"][at].into()).collect()
     };
     let whole = how == 7 || op == Op::Settle && how > 4;
     match merge {
@@ -104,10 +86,7 @@ fn delta_of(merge: Merge, op: Op, how: u8, number: i64) -> Delta {
         Merge::Append if whole => Delta::Set(Value::List(entries(number + 2))),
         Merge::Append => Delta::Append(format!("{how}")),
         Merge::Set if whole => Delta::Set(Value::List(entries(number + 2))),
-        Merge::Set => Delta::Edit {
-            add: entries(how.into()),
-            remove: entries(number + 2),
-        },
+        Merge::Set => Delta::Edit { add: entries(how.into()), remove: entries(number + 2) },
         _ if how == 0 => Delta::Set(Value::Null),
         _ => Delta::Set(Value::Int(number)),
     }
@@ -121,10 +100,8 @@ fn fit(table: &Table, drafts: &[Draft]) -> Vec<Told> {
     };
     let told = |draft: &Draft| {
         let mut change = change(dot(draft), draft.stamp);
-        change.contained = draft.contained.then_some(Stamp {
-            seconds: draft.stamp / 2,
-            counter: 0,
-        });
+        change.contained =
+            draft.contained.then_some(Stamp { seconds: draft.stamp / 2, counter: 0 });
         change.op = match draft.op {
             0 | 1 => Op::Insert,
             2 => Op::Delete,
@@ -142,19 +119,9 @@ fn fit(table: &Table, drafts: &[Draft]) -> Vec<Told> {
         }
         change.fields.sort();
         change.fields.dedup_by_key(|(field, _)| field.clone());
-        change.seen.above = draft
-            .above
-            .iter()
-            .filter_map(|&at| drafts.get(at))
-            .map(dot)
-            .collect();
+        change.seen.above = draft.above.iter().filter_map(|&at| drafts.get(at)).map(dot).collect();
         let (seq, seen_seq) = draft.hub;
-        Told {
-            name: String::new(),
-            change,
-            seq,
-            seen_seq,
-        }
+        Told { name: String::new(), change, seq, seen_seq }
     };
     drafts.iter().map(told).collect()
 }
@@ -262,24 +229,11 @@ fn a_row_of_ten_thousand_changes() {
         let table = table(merge, Mode::Field, DeletePolicy::Review);
         let mut told = told("A1@1 insert w=1 #1");
         for at in 0..10_000u64 {
-            let dot = Dot {
-                device: DeviceId(at % 10),
-                run: RunId(9),
-                seq: at / 10 + 1,
-            };
+            let dot = Dot { device: DeviceId(at % 10), run: RunId(9), seq: at / 10 + 1 };
             let mut change = change(dot, at);
             change.fields = vec![(FieldRef::Number(1), delta_of(merge, Op::Update, 1, 1))];
-            let seen_seq = if at % 2 == 0 {
-                at.saturating_sub(30)
-            } else {
-                1
-            };
-            told.push(Told {
-                name: String::new(),
-                change,
-                seq: at + 2,
-                seen_seq,
-            });
+            let seen_seq = if at % 2 == 0 { at.saturating_sub(30) } else { 1 };
+            told.push(Told { name: String::new(), change, seq: at + 2, seen_seq });
         }
         let resolved = resolve(&table, None, &placed(&told), &Lines::new());
         if merge == Merge::Sum {
@@ -296,21 +250,12 @@ fn a_row_of_hostile_changes() {
     for circle in [false, true] {
         let mut told: Vec<Told> = vec![];
         for at in 0..4000u64 {
-            let dot = |at: u64| Dot {
-                device: DeviceId(at),
-                run: RunId(1),
-                seq: 1,
-            };
+            let dot = |at: u64| Dot { device: DeviceId(at), run: RunId(1), seq: 1 };
             let mut change = change(dot(at), 7);
             change.op = if at % 2 == 0 { Op::Delete } else { Op::Insert };
             change.seen.above = vec![dot((at + 1) % 4000)];
             change.seen.above.retain(|_| circle);
-            told.push(Told {
-                name: String::new(),
-                change,
-                seq: 0,
-                seen_seq: 0,
-            });
+            told.push(Told { name: String::new(), change, seq: 0, seen_seq: 0 });
         }
         let resolved = resolve(&table, None, &placed(&told), &Lines::new());
         assert!(resolved.existence.review && resolved.existence.live());

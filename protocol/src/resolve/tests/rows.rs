@@ -12,11 +12,7 @@ const GONE_CONFLICT: (bool, &str) = (false, "conflict");
 const HERE_REVIEW: (bool, &str) = (true, "conflict review");
 
 fn check_rows(mode: Mode, base: Option<&Image>, cases: &[RowCase]) {
-    let policies = [
-        DeletePolicy::DeleteWins,
-        DeletePolicy::UpdateWins,
-        DeletePolicy::Review,
-    ];
+    let policies = [DeletePolicy::DeleteWins, DeletePolicy::UpdateWins, DeletePolicy::Review];
     for (situation, text, wanted) in cases {
         for (policy, wanted) in policies.into_iter().zip(wanted) {
             let table = table(Merge::LastWrite, mode, policy);
@@ -97,18 +93,9 @@ fn who_deletes_and_who_stands() {
     let wins = |policy| {
         let table = table(Merge::LastWrite, Mode::Field, policy);
         let found = resolve(&table, None, &placed(&told), &copied()).existence;
-        (
-            names(&told, &found.deletes),
-            names(&told, &found.candidates),
-        )
+        (names(&told, &found.deletes), names(&told, &found.candidates))
     };
-    assert_eq!(
-        wins(DeletePolicy::DeleteWins),
-        ("D1 B1".into(), "D1 B1".into())
-    );
-    assert_eq!(
-        wins(DeletePolicy::UpdateWins),
-        ("D1".into(), "D1 B1".into())
-    );
+    assert_eq!(wins(DeletePolicy::DeleteWins), ("D1 B1".into(), "D1 B1".into()));
+    assert_eq!(wins(DeletePolicy::UpdateWins), ("D1".into(), "D1 B1".into()));
     assert_eq!(wins(DeletePolicy::Review), ("".into(), "D1 B1".into()));
 }

@@ -198,9 +198,7 @@ fn a_edits_r_then_q_and_b_shown_only_q_has_not_seen_r() {
     // v is r, w is q. B1 had been shown A3 (q), which lies behind A2 (r) on A's line.
     let told = told("A1@10 insert v=1 w=1 | A2@50 v=2 | A3@51 w=2 | B1@20 w=3 saw A3 | B2@21 v=3");
     let resolved = resolve(&by(Merge::LastWrite), None, &placed(&told), &copied());
-    let [r, q] = &resolved.fields[..] else {
-        panic!("two fields")
-    };
+    let [r, q] = &resolved.fields[..] else { panic!("two fields") };
     assert_eq!(names(&told, &r.candidates), "B2 A2");
     assert_eq!((r.value.clone(), r.conflict), (Value::Int(2), true));
     assert_eq!(names(&told, &q.candidates), "B1");
@@ -218,10 +216,7 @@ fn a_settle_that_ends_the_row_may_carry_values_too() {
 #[test]
 fn a_contained_stamp_counts_in_place_of_the_devices_own() {
     let mut told = told("A1@10 insert | B1@20 v=2 saw A1 | C1@4070908800 v=3 saw A1");
-    told[2].change.contained = Some(Stamp {
-        seconds: 15,
-        counter: 0,
-    });
+    told[2].change.contained = Some(Stamp { seconds: 15, counter: 0 });
     let resolved = resolve(&by(Merge::LastWrite), None, &placed(&told), &copied());
     assert_eq!(resolved.fields[0].value, Value::Int(2));
 }
@@ -242,10 +237,6 @@ fn laying_one_change_on_a_value() {
     ];
     for (merge, before, word, after) in cases {
         let table = by(merge);
-        assert_eq!(
-            lay(&table.fields[0], &value(before), &delta(word).1),
-            value(after),
-            "{word}"
-        );
+        assert_eq!(lay(&table.fields[0], &value(before), &delta(word).1), value(after), "{word}");
     }
 }

@@ -67,9 +67,7 @@ pub(super) fn take(from: &mut Reader<'_>, count: usize) -> Result<Vec<Numbers>, 
                     let len = from.count("changes in a stretch", rest.len())?;
                     let number = from.number()?;
                     let (stretch, after) = rest.split_at_mut(len);
-                    stretch
-                        .iter_mut()
-                        .for_each(|numbers| numbers[column] = number);
+                    stretch.iter_mut().for_each(|numbers| numbers[column] = number);
                     rest = after;
                 }
             }

@@ -128,10 +128,7 @@ impl Decoder<'_> {
             row,
             op: op_of(op)?,
             fields: Vec::new(),
-            seen: Seen {
-                version,
-                above: Vec::new(),
-            },
+            seen: Seen { version, above: Vec::new() },
             closure: Vec::new(),
         };
         self.rare(rare, hub, &mut change)?;
@@ -142,10 +139,7 @@ impl Decoder<'_> {
     }
 
     fn table(&mut self, place: usize) -> Result<TableRef, BatchError> {
-        let table = self
-            .tables
-            .get(place)
-            .ok_or(BatchError::Malformed("place of a table"))?;
+        let table = self.tables.get(place).ok_or(BatchError::Malformed("place of a table"))?;
         if let TableRef::Name(name) = table {
             self.from.charge(name.len())?;
         }
@@ -154,16 +148,12 @@ impl Decoder<'_> {
 
     /// Announce the fields of a change.
     fn charge_fields(&mut self, set: usize) -> Result<(), BatchError> {
-        let set = self
-            .sets
-            .get(set)
-            .ok_or(BatchError::Malformed("place of a set of fields"))?;
+        let set = self.sets.get(set).ok_or(BatchError::Malformed("place of a set of fields"))?;
         let names = set.iter().map(|field| match field {
             FieldRef::Number(_) => 0,
             FieldRef::Name(name) => name.len(),
         });
-        self.from
-            .charge(set.len() * FIELD_BYTES + names.sum::<usize>())
+        self.from.charge(set.len() * FIELD_BYTES + names.sum::<usize>())
     }
 
     fn group(
@@ -181,10 +171,7 @@ impl Decoder<'_> {
             OTHER_GROUP => {
                 let back = together(self.from.number()?, 0);
                 let first = seq.wrapping_sub(back);
-                Ok(Some(Group {
-                    first,
-                    len: self.from.small("length of a group")?,
-                }))
+                Ok(Some(Group { first, len: self.from.small("length of a group")? }))
             }
             _ => Err(BatchError::Malformed("group")),
         }
@@ -216,20 +203,10 @@ impl Decoder<'_> {
     fn closure_row(&mut self, hub: usize) -> Result<SeenRow, BatchError> {
         let table = self.from.small("number of a table")?;
         let row = self.rows.take(&mut self.from)?;
-        let hub = narrow(
-            together(self.from.number()?, hub as u64),
-            "place of a hub run",
-        )?;
+        let hub = narrow(together(self.from.number()?, hub as u64), "place of a hub run")?;
         let version = self.from.number()?;
         let version = self.version(hub, version)?;
-        Ok(SeenRow {
-            table,
-            row,
-            seen: Seen {
-                version,
-                above: self.above()?,
-            },
-        })
+        Ok(SeenRow { table, row, seen: Seen { version, above: self.above()? } })
     }
 
     fn above(&mut self) -> Result<Vec<Dot>, BatchError> {
@@ -247,15 +224,9 @@ impl Decoder<'_> {
     }
 
     fn version(&mut self, hub: usize, apart: u64) -> Result<RowVersion, BatchError> {
-        let last = self
-            .versions
-            .get_mut(hub)
-            .ok_or(BatchError::Malformed("place of a hub run"))?;
+        let last = self.versions.get_mut(hub).ok_or(BatchError::Malformed("place of a hub run"))?;
         *last = together(apart, *last);
-        Ok(RowVersion {
-            hub: self.hubs[hub],
-            seq: *last,
-        })
+        Ok(RowVersion { hub: self.hubs[hub], seq: *last })
     }
 
     /// The value columns, and from them the fields of every change.
@@ -270,9 +241,7 @@ impl Decoder<'_> {
             let set = &self.sets[*set];
             change.fields.reserve_exact(set.len());
             for (field, place) in set.iter().zip(&mut walk) {
-                let delta = columns[place]
-                    .next()
-                    .expect("each column holds what was counted");
+                let delta = columns[place].next().expect("each column holds what was counted");
                 change.fields.push((field.clone(), delta));
             }
         }

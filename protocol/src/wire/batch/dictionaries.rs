@@ -33,10 +33,7 @@ pub(super) struct Dictionary<T> {
 
 impl<T: Ord + Clone> Dictionary<T> {
     pub(super) fn new() -> Dictionary<T> {
-        Dictionary {
-            list: Vec::new(),
-            places: BTreeMap::new(),
-        }
+        Dictionary { list: Vec::new(), places: BTreeMap::new() }
     }
 
     pub(super) fn place(&mut self, item: &T) -> usize {
@@ -68,11 +65,7 @@ pub(super) fn names(batch: &Batch) -> Dictionary<(DeviceId, RunId)> {
     }
     for change in &batch.changes {
         let shown = change.closure.iter().flat_map(|row| &row.seen.above);
-        for dot in [&change.dot]
-            .into_iter()
-            .chain(&change.seen.above)
-            .chain(shown)
-        {
+        for dot in [&change.dot].into_iter().chain(&change.seen.above).chain(shown) {
             names.place(&(dot.device, dot.run));
         }
     }
@@ -81,11 +74,7 @@ pub(super) fn names(batch: &Batch) -> Dictionary<(DeviceId, RunId)> {
 
 pub(super) fn put_names(out: &mut Writer, names: &Dictionary<(DeviceId, RunId)>) {
     let mut devices = Dictionary::new();
-    let places: Vec<_> = names
-        .list
-        .iter()
-        .map(|(device, _)| devices.place(device))
-        .collect();
+    let places: Vec<_> = names.list.iter().map(|(device, _)| devices.place(device)).collect();
     out.count(devices.list.len());
     for device in &devices.list {
         out.bytes(&device.0.to_le_bytes());
@@ -107,9 +96,7 @@ pub(super) fn take_names(from: &mut Reader<'_>) -> Result<Vec<(DeviceId, RunId)>
     let mut names = Vec::with_capacity(count);
     for _ in 0..count {
         let place: usize = from.small("place of a device")?;
-        let device = *devices
-            .get(place)
-            .ok_or(BatchError::Malformed("place of a device"))?;
+        let device = *devices.get(place).ok_or(BatchError::Malformed("place of a device"))?;
         names.push((device, RunId(from.number()?)));
     }
     Ok(names)
@@ -151,12 +138,7 @@ pub(super) fn take_runs(
                 Some((*parent, from.number()?))
             }
         };
-        runs.push(RunInfo {
-            device,
-            run,
-            parent,
-            label: texts.take(from)?,
-        });
+        runs.push(RunInfo { device, run, parent, label: texts.take(from)? });
     }
     Ok(runs)
 }

@@ -40,9 +40,7 @@ struct Encoder<'a> {
 }
 
 pub(super) fn encode(batch: &Batch) -> Vec<u8> {
-    let mut out = Writer {
-        out: vec![BATCH_VERSION],
-    };
+    let mut out = Writer { out: vec![BATCH_VERSION] };
     let mut texts = Texts::default();
     let names = names(batch);
     put_names(&mut out, &names);
@@ -126,8 +124,7 @@ impl<'a> Encoder<'a> {
         let mut rare = 0;
         if let Some(stamp) = change.contained {
             rare |= CONTAINED;
-            self.details
-                .number(apart(stamp.seconds, change.stamp.seconds));
+            self.details.number(apart(stamp.seconds, change.stamp.seconds));
             self.details.number(stamp.counter.into());
         }
         if !change.seen.above.is_empty() {
@@ -177,11 +174,7 @@ impl<'a> Encoder<'a> {
 
 /// The counter that a stamp of these seconds has if it follows `before`.
 pub(super) fn foreseen_counter(before: Stamp, seconds: u64) -> u16 {
-    if before.seconds == seconds {
-        before.counter.wrapping_add(1)
-    } else {
-        0
-    }
+    if before.seconds == seconds { before.counter.wrapping_add(1) } else { 0 }
 }
 
 fn code(op: Op) -> u64 {

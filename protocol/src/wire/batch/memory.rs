@@ -24,10 +24,8 @@ pub(super) fn bytes(change: &Change) -> usize {
         };
         FIELD_BYTES + COLUMN_BYTES + named + of_delta(delta)
     });
-    let closure = change
-        .closure
-        .iter()
-        .map(|row| size_of::<SeenRow>() + ROW_BYTES + seen(&row.seen));
+    let closure =
+        change.closure.iter().map(|row| size_of::<SeenRow>() + ROW_BYTES + seen(&row.seen));
     let whole = size_of::<Change>() + size_of::<Numbers>() + NAME_BYTES + ROW_BYTES;
     whole + table + fields.sum::<usize>() + seen(&change.seen) + closure.sum::<usize>()
 }
@@ -42,10 +40,7 @@ fn text(text: &str) -> usize {
 }
 
 fn list(entries: &[String]) -> usize {
-    entries
-        .iter()
-        .map(|entry| size_of::<String>() + text(entry))
-        .sum()
+    entries.iter().map(|entry| size_of::<String>() + text(entry)).sum()
 }
 
 fn of_delta(delta: &Delta) -> usize {

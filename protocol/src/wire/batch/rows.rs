@@ -79,10 +79,7 @@ impl Rows {
         let own = own.filter(|own| self.makers[*own].prefix == prefix);
         let Some(place) = own.or_else(|| self.maker_places.get(&prefix).copied()) else {
             self.maker_places.insert(prefix, self.makers.len());
-            self.makers.push(Maker {
-                prefix,
-                last: counter,
-            });
+            self.makers.push(Maker { prefix, last: counter });
             details.bytes(&row.0);
             return RAW;
         };
@@ -110,9 +107,8 @@ impl Rows {
     ) -> Result<RowId, BatchError> {
         const BAD: BatchError = BatchError::Malformed("row");
         if let Some(back) = code.checked_sub(BACK) {
-            let place = usize::try_from(back)
-                .ok()
-                .and_then(|back| self.came.len().checked_sub(back + 1));
+            let place =
+                usize::try_from(back).ok().and_then(|back| self.came.len().checked_sub(back + 1));
             return place.map(|place| self.came[place]).ok_or(BAD);
         }
         from.charge(size_of::<RowId>() + size_of::<Maker>())?;
@@ -136,10 +132,7 @@ impl Rows {
 
     /// The row of a maker whose counter lies `apart` from its last.
     fn counted(&mut self, place: usize, apart: u64) -> Result<RowId, BatchError> {
-        let maker = self
-            .makers
-            .get_mut(place)
-            .ok_or(BatchError::Malformed("maker of a row"))?;
+        let maker = self.makers.get_mut(place).ok_or(BatchError::Malformed("maker of a row"))?;
         let counter = together(apart, maker.last);
         if counter >> COUNTER_BITS != 0 {
             return Err(BatchError::Malformed("counter of a row"));
@@ -155,8 +148,6 @@ impl Rows {
 fn split(row: RowId) -> ([u8; MAKER_BYTES], u64) {
     let mut prefix = [0; MAKER_BYTES];
     prefix.copy_from_slice(&row.0[..MAKER_BYTES]);
-    let counter = row.0[MAKER_BYTES..]
-        .iter()
-        .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let counter = row.0[MAKER_BYTES..].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
     (prefix, counter)
 }

@@ -47,10 +47,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader {
-            rest: bytes,
-            memory_left: BATCH_MEMORY_BYTES_MAX,
-        }
+        Reader { rest: bytes, memory_left: BATCH_MEMORY_BYTES_MAX }
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -60,10 +57,8 @@ impl<'a> Reader<'a> {
     /// Announce that `bytes` of memory are about to be taken.
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), BatchError> {
         let left = self.memory_left.checked_sub(bytes);
-        self.memory_left = left.ok_or(BatchError::Limit {
-            what: "bytes in memory",
-            max: BATCH_MEMORY_BYTES_MAX,
-        })?;
+        self.memory_left =
+            left.ok_or(BatchError::Limit { what: "bytes in memory", max: BATCH_MEMORY_BYTES_MAX })?;
         Ok(())
     }
 
@@ -82,9 +77,7 @@ impl<'a> Reader<'a> {
 
     /// How many of `what` follow, at most `max`.
     pub(super) fn count(&mut self, what: &'static str, max: usize) -> Result<usize, BatchError> {
-        let count = usize::try_from(self.number()?)
-            .ok()
-            .filter(|count| *count <= max);
+        let count = usize::try_from(self.number()?).ok().filter(|count| *count <= max);
         count.ok_or(BatchError::Limit { what, max })
     }
 
@@ -94,10 +87,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn bytes(&mut self, len: usize) -> Result<&'a [u8], BatchError> {
-        let cut = self
-            .rest
-            .split_at_checked(len)
-            .ok_or(BatchError::Malformed("it ends early"))?;
+        let cut = self.rest.split_at_checked(len).ok_or(BatchError::Malformed("it ends early"))?;
         self.rest = cut.1;
         Ok(cut.0)
     }
@@ -139,14 +129,9 @@ mod tests {
 
     #[test]
     fn distances_bring_back_their_number() {
-        for (number, foreseen) in [
-            (0, 0),
-            (1, 0),
-            (0, 1),
-            (u64::MAX, 0),
-            (0, u64::MAX),
-            (1 << 63, 0),
-        ] {
+        for (number, foreseen) in
+            [(0, 0), (1, 0), (0, 1), (u64::MAX, 0), (0, u64::MAX), (1 << 63, 0)]
+        {
             assert_eq!(together(apart(number, foreseen), foreseen), number);
         }
         assert_eq!((apart(7, 7), apart(8, 7), apart(6, 7)), (0, 2, 1));

@@ -45,10 +45,8 @@ impl Texts {
     pub(super) fn take(&mut self, from: &mut Reader<'_>) -> Result<String, BatchError> {
         let code: usize = from.small("text")?;
         let text = if code & 1 == 0 {
-            let known = self
-                .known
-                .get(code >> 1)
-                .ok_or(BatchError::Malformed("place of a text"))?;
+            let known =
+                self.known.get(code >> 1).ok_or(BatchError::Malformed("place of a text"))?;
             from.charge(known.len())?;
             known.clone()
         } else {

@@ -66,9 +66,7 @@ pub(super) fn put(out: &mut Writer, rows: &mut Rows, deltas: &[&Delta]) {
         return same.iter().for_each(|row| rows.put(out, *row));
     }
     out.number(MIXED);
-    deltas
-        .iter()
-        .for_each(|delta| put_delta(out, &mut texts, rows, delta));
+    deltas.iter().for_each(|delta| put_delta(out, &mut texts, rows, delta));
 }
 
 fn of_one_kind<'a, T>(

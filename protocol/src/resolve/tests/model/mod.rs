@@ -17,11 +17,8 @@ struct Model<'a> {
 /// Whether `a` lies before `b` on the line of `b`, by these reports of runs (one a run).
 fn earlier(runs: &[RunInfo], a: Dot, b: Dot) -> bool {
     let parent = |run: RunId| {
-        let info = runs
-            .iter()
-            .find(|info| info.device == b.device && info.run == run);
-        info.and_then(|info| info.parent)
-            .filter(|(run, _)| *run != RunId::NONE)
+        let info = runs.iter().find(|info| info.device == b.device && info.run == run);
+        info.and_then(|info| info.parent).filter(|(run, _)| *run != RunId::NONE)
     };
     let circles = |run: RunId| {
         let mut at = run;
@@ -61,10 +58,8 @@ impl<'a> Model<'a> {
                     || e.seq != 0 && e.seq <= f.seen_seq
                     || earlier(runs, e.change.dot, f.change.dot))
         };
-        let mut closure: Vec<Vec<bool>> = changes
-            .iter()
-            .map(|e| changes.iter().map(|f| direct(e, f)).collect())
-            .collect();
+        let mut closure: Vec<Vec<bool>> =
+            changes.iter().map(|e| changes.iter().map(|f| direct(e, f)).collect()).collect();
         for via in 0..len {
             for e in 0..len {
                 for f in 0..len {
@@ -73,17 +68,10 @@ impl<'a> Model<'a> {
             }
         }
         let precedes = |e: usize, f: usize| closure[e][f] && !closure[f][e];
-        let precedes = (0..len)
-            .map(|e| (0..len).map(|f| precedes(e, f)).collect())
-            .collect();
+        let precedes = (0..len).map(|e| (0..len).map(|f| precedes(e, f)).collect()).collect();
         let value = changes.iter().map(|told| gives(&told.change)).collect();
         let delete = changes.iter().map(|told| is_delete(&told.change)).collect();
-        Model {
-            changes,
-            precedes,
-            value,
-            delete,
-        }
+        Model { changes, precedes, value, delete }
     }
 
     fn all(&self) -> impl Iterator<Item = usize> + Clone {
@@ -104,14 +92,11 @@ impl<'a> Model<'a> {
     fn ended(&self, e: usize, inside: &dyn Fn(usize) -> bool) -> bool {
         let insert = |i: usize| inside(i) && self.op(i) == Op::Insert && self.value[i];
         let undone = |d: usize| self.all().any(|i| insert(i) && self.precedes[d][i]);
-        self.all()
-            .any(|d| inside(d) && self.delete[d] && self.precedes[e][d] && undone(d))
+        self.all().any(|d| inside(d) && self.delete[d] && self.precedes[e][d] && undone(d))
     }
 
     fn alive(&self) -> Vec<usize> {
-        self.all()
-            .filter(|&e| self.value[e] && !self.ended(e, &|_| true))
-            .collect()
+        self.all().filter(|&e| self.value[e] && !self.ended(e, &|_| true)).collect()
     }
 
     fn candidates(&self) -> Vec<usize> {
@@ -154,10 +139,7 @@ impl<'a> Model<'a> {
     }
 
     fn reborn(&self) -> bool {
-        let insert = |d: usize| {
-            self.all()
-                .any(|i| self.op(i) == Op::Insert && self.precedes[d][i])
-        };
+        let insert = |d: usize| self.all().any(|i| self.op(i) == Op::Insert && self.precedes[d][i]);
         self.all().any(|d| self.delete[d] && insert(d))
     }
 }
@@ -192,18 +174,12 @@ pub(super) fn resolve_plainly(
     let row = Model::new(changes, runs, |_| true, row);
     let there = |change: &Change| is_there(change) || is_delete(change);
     let existence = Model::new(changes, runs, |change| record || there(change), is_there);
-    let models: Vec<Model<'_>> = table
-        .fields
-        .iter()
-        .map(|field| model(field.number))
-        .collect();
+    let models: Vec<Model<'_>> = table.fields.iter().map(|field| model(field.number)).collect();
 
     let inserted = changes.iter().any(|told| told.change.op == Op::Insert);
     let base_of = |model: &Model<'_>, field: u16| {
         let base = base.filter(|base| !model.reborn() && (base.live || !inserted));
-        base.and_then(|base| base.fields.get(&field))
-            .cloned()
-            .unwrap_or(Value::Null)
+        base.and_then(|base| base.fields.get(&field)).cloned().unwrap_or(Value::Null)
     };
     let fields = table.fields.iter().zip(&models).map(|(field, model)| {
         if record {
@@ -214,11 +190,8 @@ pub(super) fn resolve_plainly(
         plain_field(field, base, model, runs)
     });
     let fields = fields.collect();
-    let mut contested_in: Vec<&Model<'_>> = if record {
-        vec![&row]
-    } else {
-        models.iter().collect()
-    };
+    let mut contested_in: Vec<&Model<'_>> =
+        if record { vec![&row] } else { models.iter().collect() };
     contested_in.push(&existence);
     let existence = exists(table, base, &existence, &contested_in);
     Resolved { existence, fields }
@@ -233,12 +206,7 @@ fn exists(
     let counts = |at: usize| existence.value[at] || existence.delete[at];
     let last = |who: &dyn Fn(usize) -> bool, among: &dyn Fn(usize) -> bool| {
         let followed = |e: usize| existence.all().any(|f| who(f) && existence.precedes[e][f]);
-        existence.sorted(
-            existence
-                .all()
-                .filter(|&e| among(e) && !followed(e))
-                .collect(),
-        )
+        existence.sorted(existence.all().filter(|&e| among(e) && !followed(e)).collect())
     };
     let contested = |d: usize| {
         models.iter().any(|model| {
@@ -248,10 +216,7 @@ fn exists(
     };
     let candidates = last(&counts, &counts);
     let deletes = |from: &[usize]| -> Vec<usize> {
-        from.iter()
-            .copied()
-            .filter(|&d| existence.delete[d])
-            .collect()
+        from.iter().copied().filter(|&d| existence.delete[d]).collect()
     };
     let asking = deletes(&candidates);
     let closes = |f: usize| counts(f) && existence.op(f) != Op::Delete;
@@ -267,11 +232,5 @@ fn exists(
     let any = |op: Op| existence.all().any(|at| existence.op(at) == op);
     let inserted =
         any(Op::Insert) || base.is_some_and(|base| base.live || any(Op::Update) || any(Op::Settle));
-    Existence {
-        inserted,
-        deletes,
-        candidates,
-        conflict,
-        review,
-    }
+    Existence { inserted, deletes, candidates, conflict, review }
 }

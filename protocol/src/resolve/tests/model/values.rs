@@ -16,19 +16,9 @@ pub(super) fn record_field(
     row: &Model<'_>,
     runs: &[RunInfo],
 ) -> Resolution {
-    let reviewed = table
-        .fields
-        .iter()
-        .any(|field| field.merge == Merge::Review);
-    let candidates = if reviewed {
-        row.case(runs)
-    } else {
-        row.candidates()
-    };
-    let first = table
-        .fields
-        .iter()
-        .all(|field| field.merge == Merge::FirstWrite);
+    let reviewed = table.fields.iter().any(|field| field.merge == Merge::Review);
+    let candidates = if reviewed { row.case(runs) } else { row.candidates() };
+    let first = table.fields.iter().all(|field| field.merge == Merge::FirstWrite);
     let pick = |from: &[usize]| if first { from.first() } else { from.last() }.copied();
     let winner = pick(&candidates);
     let mut giver = winner;
@@ -59,11 +49,7 @@ pub(super) fn plain_field(
     runs: &[RunInfo],
 ) -> Resolution {
     let review = field.merge == Merge::Review;
-    let candidates = if review {
-        model.case(runs)
-    } else {
-        model.candidates()
-    };
+    let candidates = if review { model.case(runs) } else { model.candidates() };
     let conflict = candidates.len() > 1;
     let delta = |at: usize| model.changes[at].change.delta(field.number);
     let (mut value, mut winner, mut shown, mut review) =
@@ -76,11 +62,8 @@ pub(super) fn plain_field(
         Merge::Sum => {
             let total =
                 |at: usize| matches!(delta(at), Some(Delta::Set(_))) && model.op(at) != Op::Insert;
-            let totals: Vec<usize> = model
-                .kept_from(&total)
-                .into_iter()
-                .filter(|&at| total(at))
-                .collect();
+            let totals: Vec<usize> =
+                model.kept_from(&total).into_iter().filter(|&at| total(at)).collect();
             let chosen = totals.last().copied();
             let part = |at: usize| -> Option<i128> {
                 let replaced = chosen.is_some_and(|chosen| model.precedes[at][chosen]);
@@ -91,13 +74,8 @@ pub(super) fn plain_field(
                     _ => None,
                 }
             };
-            shown = model.sorted(
-                model
-                    .alive()
-                    .into_iter()
-                    .filter(|&at| part(at).is_some())
-                    .collect(),
-            );
+            shown =
+                model.sorted(model.alive().into_iter().filter(|&at| part(at).is_some()).collect());
             let from = match (&base, chosen) {
                 (Value::Int(number), None) => i128::from(*number),
                 _ => 0,
@@ -113,11 +91,8 @@ pub(super) fn plain_field(
         Merge::Append => {
             let whole =
                 |at: usize| matches!(delta(at), Some(Delta::Set(_))) && model.op(at) == Op::Settle;
-            let mut all = if model.alive().iter().any(|&at| whole(at)) {
-                vec![]
-            } else {
-                list(&base)
-            };
+            let mut all =
+                if model.alive().iter().any(|&at| whole(at)) { vec![] } else { list(&base) };
             for at in model.kept_from(&whole) {
                 let entries = match delta(at) {
                     Some(Delta::Append(entry)) => vec![entry.clone()],
@@ -129,11 +104,7 @@ pub(super) fn plain_field(
                 }
                 all.extend(entries);
             }
-            value = if all.is_empty() {
-                Value::Null
-            } else {
-                Value::List(all)
-            };
+            value = if all.is_empty() { Value::Null } else { Value::List(all) };
         }
         Merge::Set => {
             let adds = |at: usize, entry: &String| match delta(at) {
@@ -149,11 +120,8 @@ pub(super) fn plain_field(
             let alive = model.alive();
             let mut there = vec![];
             for entry in ["a", "b", "c", "d"].map(String::from) {
-                let removed = |e: usize| {
-                    alive
-                        .iter()
-                        .any(|&r| removes(r, &entry) && model.precedes[e][r])
-                };
+                let removed =
+                    |e: usize| alive.iter().any(|&r| removes(r, &entry) && model.precedes[e][r]);
                 let stays = |&&e: &&usize| adds(e, &entry) && !removed(e);
                 let stays: Vec<usize> = alive.iter().filter(stays).copied().collect();
                 let based =
@@ -170,11 +138,7 @@ pub(super) fn plain_field(
             }
             shown = model.sorted(shown);
             shown.dedup();
-            value = if there.is_empty() {
-                Value::Null
-            } else {
-                Value::List(there)
-            };
+            value = if there.is_empty() { Value::Null } else { Value::List(there) };
         }
         merge => {
             let of = |at: usize| alone(model, field, at);
@@ -191,13 +155,5 @@ pub(super) fn plain_field(
             value = winner.map_or(base, of);
         }
     }
-    Resolution {
-        field: field.number,
-        value,
-        candidates,
-        winner,
-        shown,
-        conflict,
-        review,
-    }
+    Resolution { field: field.number, value, candidates, winner, shown, conflict, review }
 }
