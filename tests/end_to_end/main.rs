@@ -12,4 +12,5 @@ mod quiet;
 mod references;
 mod review;
 mod sql;
+mod upkeep;
 mod world;

@@ -36,9 +36,12 @@ pub fn build() -> Result<PathBuf> {
         .args(["build", "--quiet", "--package", "wadi-gateway", "--package", "wadi-hub", "--bins"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("CARGO_TARGET_DIR", target);
-    // Cargo tells its children about the package that it runs; build scripts must not see that twice.
+    // Cargo tells its children about the package that it runs. Build scripts that look at
+    // those would run again, and everything that depends on them would be built again.
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CARGO_PKG_") {
+        let about =
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        if about.iter().any(|about| name.to_string_lossy().starts_with(about)) {
             command.env_remove(name);
         }
     }

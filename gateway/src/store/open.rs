@@ -1,6 +1,7 @@
 //! Opening the store: the lock, the layout, a new run.
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,9 @@ impl Store {
 
 fn open(opening: &Opening) -> Result<Store, Problem> {
     let lock = lock(&opening.path)?;
+    // Records of patients: for the gateway's user and its group, the SQL programs
+    // of the site. An error shows again when SQLite opens the file.
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o660).open(&opening.path);
     let mut db = Connection::open(&opening.path)?;
     configure(&db)?;
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;

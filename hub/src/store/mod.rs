@@ -34,6 +34,8 @@ mod twins;
 mod typed;
 mod work;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +84,9 @@ pub struct Store {
 impl Store {
     /// Open the file, make it where there is none, and bring its tables up to date.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
+        // Records of patients: nobody outside the hub's group reads them. An error
+        // shows again, with its reason, when SQLite opens the file.
+        let _ = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path);
         Store::start(Connection::open(path)?)
     }
 

@@ -3,8 +3,9 @@
 //! A file that finds itself on another machine, after another boot or under
 //! another inode may be a copy or a restored card: every device in it makes its
 //! next change in a new run, so that no number is ever used twice.
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +64,8 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // Records of patients: for their collector only. An error shows again below.
+        let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let mut db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(Duration::from_millis(LOCK_WAIT_MS))?;
         db.set_prepared_statement_cache_capacity(64);
