@@ -123,3 +123,12 @@ fn an_operator_who_asks_for_what_is_not_there_is_told() {
     assert_eq!(world.hub.operator.list(&["gateway", "list"]).unwrap().len(), 1);
     world.stop().unwrap();
 }
+
+#[test]
+fn cargo_demo_hands_its_options_on() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/.cargo/config.toml");
+    let config: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
+    let alias = config["alias"]["demo"].as_str().unwrap();
+    // `cargo demo -- --out DIR` brings the one `--` that there may be.
+    assert!(!alias.split_whitespace().any(|word| word == "--"), "{alias}");
+}
