@@ -62,7 +62,7 @@ fn a_cascade_of_a_hundred_thousand_rows_needs_no_stack() {
     assert!(decide(&nodes).dead.iter().all(|&dead| !dead));
 }
 
-/// DESIGN's rule, one row taken out of T at a time, the `pick`th that must be.
+/// The delete rule, one row taken out of T at a time, the `pick`th that must be.
 fn decide_plainly(nodes: &[Node], pick: usize) -> Verdict {
     let len = nodes.len();
     let closure = |from: usize| {

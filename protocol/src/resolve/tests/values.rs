@@ -192,7 +192,7 @@ fn over_a_base_image() {
     ]);
 }
 
-/// DESIGN's counter-example: *precedes* is per field.
+/// The counter-example: *precedes* is per field.
 #[test]
 fn a_edits_r_then_q_and_b_shown_only_q_has_not_seen_r() {
     // v is r, w is q. B1 had been shown A3 (q), which lies behind A2 (r) on A's line.

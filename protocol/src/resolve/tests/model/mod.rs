@@ -1,4 +1,4 @@
-//! The rules read aloud: every definition as it stands in DESIGN, pair by pair
+//! The rules read aloud: every definition in its own words, pair by pair
 //! and change by change, at whatever cost. Shares no code with what it checks.
 mod values;
 
