@@ -164,6 +164,7 @@ fn work(
     let mut told = HashMap::new();
     let mut version = store.data_version()?;
     tell(&store, &mut told, outbox)?;
+    let mut looked = Instant::now();
     loop {
         match inbox.recv_timeout(LOOK) {
             Ok((gateway, bytes)) => {
@@ -180,17 +181,21 @@ fn work(
                     tell(&store, &mut told, outbox)?;
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {
-                let now = store.data_version()?;
-                told.retain(|_, when: &mut Instant| when.elapsed() < TELL_AGAIN);
-                if now != version {
-                    version = now;
-                    store.refresh()?;
-                    told.clear();
-                }
-                tell(&store, &mut told, outbox)?;
-            }
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        // By the clock, not by silence: many busy gateways must not keep an operator's
+        // word from the others.
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            told.retain(|_, when: &mut Instant| when.elapsed() < TELL_AGAIN);
+            let now = store.data_version()?;
+            if now != version {
+                version = now;
+                store.refresh()?;
+                told.clear();
+            }
+            tell(&store, &mut told, outbox)?;
         }
     }
 }
