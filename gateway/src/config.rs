@@ -1,13 +1,24 @@
-//! The gateway's configuration: defaults, then the file, then `WADI_*` from the
-//! environment. An unknown or bad key is an error that names file and key; the
-//! process ends with exit code 78 and stays down until somebody mends it.
+//! The gateway's configuration: defaults, then what enrolment installed, the file,
+//! `conf.d/*.toml` beside it, and `WADI_*` from the environment. An unknown or bad
+//! key is an error that names its file or variable and the key; the process ends
+//! with exit code 78 and stays down until somebody mends it. `template.toml` says
+//! the same for people; a test keeps the two together.
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+pub use crate::layers::ConfigError;
+use crate::layers::{self, Layer, Origins};
+
+/// Where the file is unless told otherwise.
+pub const FILE: &str = "/etc/wadi/gateway.toml";
+/// Every key with its meaning, unit and default.
+pub const TEMPLATE: &str = include_str!("template.toml");
 
 /// Everything that can be configured.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The site's name.
     pub site: String,
@@ -15,22 +26,25 @@ pub struct Config {
     pub gateway: u32,
     /// The database; relative to the configuration file.
     pub database: PathBuf,
+    /// What enrolment installed; relative to the configuration file.
+    pub identity: PathBuf,
     /// The MQTT broker between this gateway and the hub.
-    #[serde(default)]
     pub broker: Broker,
     /// Serial ports with handhelds on them.
-    #[serde(default)]
     pub serial: Vec<Serial>,
     /// Handhelds on the local network; absent = none.
-    #[serde(default)]
     pub lan: Option<Lan>,
     /// When and how patiently to sync.
-    #[serde(default)]
     pub sync: Sync,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
+    /// Where each value came from.
+    #[serde(skip)]
+    pub origins: Origins,
 }
 
 /// An MQTT 5 broker.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Broker {
     /// Its host.
@@ -39,29 +53,40 @@ pub struct Broker {
     pub port: u16,
     /// Seconds between pings on an idle link, at least 5.
     pub keep_alive_s: u16,
+    /// Whether to speak TLS; none = as the enrolment says.
+    pub tls: Option<bool>,
 }
 
 /// A serial port.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Serial {
     /// A device file; best a stable name below `/dev/serial/by-id`.
     pub path: PathBuf,
     /// Bits a second.
-    #[serde(default = "default_baud")]
     pub baud: u32,
 }
 
 /// The local network.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Lan {
     /// Address and port to listen on.
     pub listen: String,
+    /// Whether handhelds may find the gateway by name.
+    pub announce: bool,
+}
+
+/// Figures for Prometheus.
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Address and port to listen on, loopback only; none = nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Times of the sync worker.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sync {
     /// Seconds between rounds that only ask for news.
@@ -75,9 +100,38 @@ pub struct Sync {
     pub deadline_ms: u64,
 }
 
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            site: String::new(),
+            gateway: 0,
+            database: "gateway.db".into(),
+            identity: "identity.toml".into(),
+            broker: Broker::default(),
+            serial: Vec::new(),
+            lan: None,
+            sync: Sync::default(),
+            metrics: Metrics::default(),
+            origins: Origins::default(),
+        }
+    }
+}
+
+impl Default for Serial {
+    fn default() -> Serial {
+        Serial { path: PathBuf::new(), baud: 115_200 }
+    }
+}
+
+impl Default for Lan {
+    fn default() -> Lan {
+        Lan { listen: String::new(), announce: true }
+    }
+}
+
 impl Default for Broker {
     fn default() -> Broker {
-        Broker { host: "127.0.0.1".into(), port: 1883, keep_alive_s: 60 }
+        Broker { host: "127.0.0.1".into(), port: 1883, keep_alive_s: 60, tls: None }
     }
 }
 
@@ -87,54 +141,97 @@ impl Default for Sync {
     }
 }
 
-fn default_baud() -> u32 {
-    115_200
-}
-
-/// A configuration that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("configuration {file}: {reason}")]
-pub struct ConfigError {
-    file: String,
-    reason: String,
-}
-
 impl Config {
-    /// Read a file and the environment.
+    /// Read everything, with no enrolment below it.
     pub fn read(file: &Path) -> Result<Config, ConfigError> {
-        let bad = |reason: String| ConfigError { file: file.display().to_string(), reason };
-        let mut config: Config = config::Config::builder()
-            .add_source(config::File::from(file).format(config::FileFormat::Toml).required(true))
-            .add_source(
-                config::Environment::with_prefix("WADI").separator("__").prefix_separator("_"),
-            )
-            .build()
-            .and_then(config::Config::try_deserialize)
-            .map_err(|error| bad(error.to_string()))?;
+        Config::read_over(file, |_| Ok(Vec::new()))
+    }
+
+    /// Read everything. `enrolment` gets the path of the identity and gives the
+    /// layers that go below the file.
+    pub fn read_over(
+        file: &Path,
+        enrolment: impl FnOnce(&Path) -> Result<Vec<Layer>, ConfigError>,
+    ) -> Result<Config, ConfigError> {
         let folder = file.parent().unwrap_or(Path::new("."));
+        let mut written = vec![Layer::file(file)?];
+        written.extend(Layer::beside(file)?);
+        written.extend(Layer::environment(std::env::vars_os())?);
+        let (first, _): (Config, _) = layers::lay(&written)?;
+        let mut all = enrolment(&folder.join(&first.identity))?;
+        all.extend(written);
+        let (mut config, origins): (Config, _) = layers::lay(&all)?;
+        config.check().map_err(|(key, reason)| ConfigError {
+            origin: origins.of(key).map_or_else(|| file.display().to_string(), Into::into),
+            reason: format!("{key}: {reason}"),
+        })?;
         config.database = folder.join(&config.database);
-        config.check().map_err(bad)?;
+        config.identity = folder.join(&config.identity);
+        config.origins = origins;
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Every key with its value and where that came from.
+    pub fn effective(&self) -> String {
+        layers::effective(self, &self.origins)
+    }
+
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
         if self.site.is_empty() || self.site.len() > wadi_protocol::limits::NAME_BYTES_MAX {
-            return Err("site: a name of 1 to 63 bytes is needed".into());
+            return Err((
+                "site",
+                "a name of 1 to 63 bytes is needed; enrol with `wadi-gateway enrol FILE`, or write it",
+            ));
         }
         if self.gateway == 0 {
-            return Err("gateway: use the number that `wadi-hub gateway add` printed".into());
+            return Err((
+                "gateway",
+                "the number that `wadi-hub gateway add` gave is needed; enrol with `wadi-gateway enrol FILE`, or write it",
+            ));
+        }
+        if self.database.as_os_str().is_empty() {
+            return Err(("database", "a file is needed"));
+        }
+        if self.identity.as_os_str().is_empty() {
+            return Err(("identity", "a file is needed"));
+        }
+        if self.broker.host.is_empty() {
+            return Err(("broker.host", "a host is needed"));
+        }
+        if self.broker.port == 0 {
+            return Err(("broker.port", "a port from 1 to 65535 is needed"));
         }
         if self.broker.keep_alive_s < 5 {
-            return Err("broker.keep_alive_s: at least 5 seconds are needed".into());
+            return Err(("broker.keep_alive_s", "at least 5 seconds are needed"));
         }
-        let sync = &self.sync;
-        if sync.retry_min_ms == 0 || sync.retry_max_ms < sync.retry_min_ms || sync.deadline_ms == 0
-        {
-            return Err(
-                "sync: retry_min_ms and deadline_ms must be above 0, and retry_max_ms not below retry_min_ms"
-                    .into(),
-            );
+        if self.serial.iter().any(|port| port.path.as_os_str().is_empty() || port.baud == 0) {
+            return Err(("serial", "each port needs its `path`, and a `baud` above 0"));
+        }
+        if self.lan.as_ref().is_some_and(|lan| lan.listen.is_empty()) {
+            return Err(("lan.listen", "the address and port to listen on are needed"));
+        }
+        if self.sync.interval_s == 0 {
+            return Err(("sync.interval_s", "it must be above 0"));
+        }
+        if self.sync.retry_min_ms == 0 || self.sync.retry_max_ms < self.sync.retry_min_ms {
+            return Err((
+                "sync.retry_max_ms",
+                "retry_min_ms must be above 0, and retry_max_ms not below retry_min_ms",
+            ));
+        }
+        if self.sync.deadline_ms == 0 {
+            return Err(("sync.deadline_ms", "it must be above 0"));
+        }
+        if self.metrics.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
+            return Err((
+                "metrics.listen",
+                "only loopback (as 127.0.0.1:9420): the figures are for programs of this machine",
+            ));
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod handheld;
 pub mod lan;
+pub mod layers;
 pub mod logging;
 pub mod mqtt;
 pub mod serial;

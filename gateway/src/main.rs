@@ -1,20 +1,24 @@
-//! `wadi-gateway`: wiring only.
-use std::path::PathBuf;
+//! `wadi-gateway`: wiring only. The words of the command line are in `arguments`.
+mod arguments;
+
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info};
-use wadi_gateway::config::{Config, ConfigError};
+use wadi_gateway::config::{self, Config, ConfigError};
 use wadi_gateway::control::{self, SYNC_PATIENCE};
 use wadi_gateway::store::thread::{self, Failure, Handle};
 use wadi_gateway::store::{Opening, Store};
 use wadi_gateway::sync::Worker;
 use wadi_gateway::{command, lan, logging, serial};
 use wadi_protocol::id::GatewayId;
+
+use crate::arguments::{Arguments, Command};
 
 /// The configuration or the arguments cannot be used: systemd should not try again.
 const EXIT_CONFIG: u8 = 78;
@@ -24,40 +28,6 @@ const EXIT_UNAVAILABLE: u8 = 69;
 const LOOK: Duration = Duration::from_millis(500);
 /// How long tasks have to end.
 const STOP_PATIENCE: Duration = Duration::from_millis(1_500);
-
-/// The village end of Wadi: keeps what handhelds and programs record, and syncs
-/// it with the hub whenever the link flows.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Serve handhelds and sync, until stopped.
-    Run,
-    /// A page about this gateway; problems first.
-    Status {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Sync now; ends when everything is exchanged.
-    Sync,
-    /// The schema that this gateway holds.
-    Schema,
-    /// Every change by custody; exit code 1 if the books do not balance.
-    Ledger {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-}
 
 fn main() -> ExitCode {
     logging::start();
@@ -72,15 +42,20 @@ fn main() -> ExitCode {
 }
 
 fn ask(arguments: Arguments) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    if let Command::Config { template: true } = arguments.command {
+        out.write_all(config::TEMPLATE.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = Config::read(&arguments.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the async runtime")?;
-    let mut out = std::io::stdout().lock();
     match arguments.command {
         Command::Run => return runtime.block_on(run(&config)),
         Command::Sync => return runtime.block_on(sync(&config)),
+        Command::Config { .. } => out.write_all(config.effective().as_bytes())?,
         Command::Status { json } => command::status(&config.database, json, now_s(), &mut out)?,
         Command::Schema => command::schema(&config.database, &mut out)?,
         Command::Ledger { json } => {

@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod command;
 pub mod config;
+pub mod layers;
 pub mod logging;
 pub mod mqtt;
 pub mod serve;

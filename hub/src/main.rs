@@ -1,148 +1,24 @@
-//! `wadi-hub`: wiring only. What a command does is in [`wadi_hub::command`].
-use std::path::PathBuf;
+//! `wadi-hub`: wiring only. The words of the command line are in `arguments`; what
+//! a command does is in [`wadi_hub::command`].
+mod arguments;
+
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use wadi_hub::command;
-use wadi_hub::config::{Config, ConfigError};
+use wadi_hub::config::{self, Config, ConfigError};
 use wadi_hub::store::Store;
 use wadi_hub::{logging, serve};
 
+use crate::arguments::{
+    Arguments, Command, GatewayCommand, QuarantineCommand, ReviewCommand, SchemaCommand,
+};
+
 /// The configuration or the arguments cannot be used: systemd should not try again.
 const EXIT_CONFIG: u8 = 78;
-
-/// The centre of Wadi: commits what gateways bring, resolves conflicts, and
-/// gives back what changed elsewhere.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Serve the gateways until stopped.
-    Serve,
-    /// Every site with its age, and what waits for whom.
-    Status {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// The schema of all sites.
-    #[command(subcommand)]
-    Schema(SchemaCommand),
-    /// The gateways.
-    #[command(subcommand)]
-    Gateway(GatewayCommand),
-    /// Every change of one row, and what became of it.
-    History {
-        /// The table's name.
-        table: String,
-        /// The row's id.
-        row: String,
-    },
-    /// Conflicts that wait for a person.
-    #[command(subcommand)]
-    Review(ReviewCommand),
-    /// Changes that broke the schema, kept whole.
-    #[command(subcommand)]
-    Quarantine(QuarantineCommand),
-    /// Accounts for every change; exit code 1 if one is in no custody or in two.
-    Ledger {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Everything as canonical JSON lines.
-    Export,
-}
-
-#[derive(Subcommand)]
-enum SchemaCommand {
-    /// Say what is wrong with a schema file, or that it may be published.
-    Check {
-        /// The TOML file.
-        file: PathBuf,
-    },
-    /// Make a schema file the schema of all sites.
-    Publish {
-        /// The TOML file.
-        file: PathBuf,
-    },
-}
-
-#[derive(Subcommand)]
-enum GatewayCommand {
-    /// Enrol the gateway of a site, and print its number and configuration.
-    Add {
-        /// The site's name.
-        site: String,
-    },
-    /// The gateways, one a line.
-    List {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Subcommand)]
-enum ReviewCommand {
-    /// The open cases, one a line.
-    List {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// One case with all its competing values.
-    Show {
-        /// The case's number.
-        case: u64,
-    },
-    /// Settle a case: everywhere, for good.
-    Settle {
-        /// The case's number.
-        case: u64,
-        /// Take the candidate of this number, as `review show` lists them.
-        #[arg(long, value_name = "N", conflicts_with = "value", required_unless_present = "value")]
-        pick: Option<usize>,
-        /// Take this value instead.
-        #[arg(long, value_name = "VALUE")]
-        value: Option<String>,
-    },
-}
-
-#[derive(Subcommand)]
-enum QuarantineCommand {
-    /// The quarantined changes, one a line.
-    List {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// One change, whole.
-    Show {
-        /// Its dot, as `quarantine list` prints it.
-        dot: String,
-    },
-}
-
-impl Command {
-    /// Whether a hub may begin with it.
-    fn may_create(&self) -> bool {
-        matches!(
-            self,
-            Command::Serve | Command::Schema(_) | Command::Gateway(GatewayCommand::Add { .. })
-        )
-    }
-}
 
 fn main() -> ExitCode {
     logging::start();
@@ -157,9 +33,19 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
+    let mut out = std::io::stdout();
+    if let Command::Config { template: true } = arguments.command {
+        out.write_all(config::TEMPLATE.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = Config::read(&arguments.config)?;
-    if matches!(arguments.command, Command::Serve) {
-        return start(&config);
+    match arguments.command {
+        Command::Serve => return start(&config),
+        Command::Config { .. } => {
+            out.write_all(config.effective().as_bytes())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
     }
     // A mistyped path must not look like a hub that knows nothing.
     anyhow::ensure!(
@@ -169,14 +55,13 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     );
     let mut store =
         Store::open(&config.database).with_context(|| config.database.display().to_string())?;
-    let mut out = std::io::stdout().lock();
     ask(&mut store, arguments.command, &mut out)
 }
 
 fn ask(store: &mut Store, command: Command, out: &mut dyn std::io::Write) -> Result<ExitCode> {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     match command {
-        Command::Serve => unreachable!("handled before"),
+        Command::Serve | Command::Config { .. } => unreachable!("handled before"),
         Command::Status { json } => command::status(store, json, now_s, out)?,
         Command::Schema(SchemaCommand::Check { file }) => command::schema_check(store, &file, out)?,
         Command::Schema(SchemaCommand::Publish { file }) => {

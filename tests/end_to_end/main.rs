@@ -5,6 +5,7 @@
 //! side; each folder is kept when its test fails.
 mod chaos;
 mod command_line;
+mod configuration;
 mod ledger;
 mod merging;
 mod poison;

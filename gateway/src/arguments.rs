@@ -1,0 +1,47 @@
+//! The command line of `wadi-gateway`: words only, nothing is done here.
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use wadi_gateway::config;
+
+/// The village end of Wadi: keeps what handhelds and programs record, and syncs
+/// it with the hub whenever the link flows.
+#[derive(Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = config::FILE)]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What a person at the gateway can ask for.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve handhelds and sync, until stopped.
+    Run,
+    /// A page about this gateway; problems first.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sync now; ends when everything is exchanged.
+    Sync,
+    /// The schema that this gateway holds.
+    Schema,
+    /// Every change by custody; exit code 1 if the books do not balance.
+    Ledger {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The configuration as it takes effect, and where each value comes from.
+    Config {
+        /// A commented file to begin with, instead.
+        #[arg(long)]
+        template: bool,
+    },
+}

@@ -1,0 +1,148 @@
+//! The command line of `wadi-hub`: words only, nothing is done here.
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use wadi_hub::config;
+
+/// The centre of Wadi: commits what gateways bring, resolves conflicts, and
+/// gives back what changed elsewhere.
+#[derive(Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = config::FILE)]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What an operator can ask for.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve the gateways until stopped.
+    Serve,
+    /// Every site with its age, and what waits for whom.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The schema of all sites.
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// The gateways.
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
+    /// Every change of one row, and what became of it.
+    History {
+        /// The table's name.
+        table: String,
+        /// The row's id.
+        row: String,
+    },
+    /// Conflicts that wait for a person.
+    #[command(subcommand)]
+    Review(ReviewCommand),
+    /// Changes that broke the schema, kept whole.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Accounts for every change; exit code 1 if one is in no custody or in two.
+    Ledger {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Everything as canonical JSON lines.
+    Export,
+    /// The configuration as it takes effect, and where each value comes from.
+    Config {
+        /// A commented file to begin with, instead.
+        #[arg(long)]
+        template: bool,
+    },
+}
+
+/// `schema …`
+#[derive(Subcommand)]
+pub enum SchemaCommand {
+    /// Say what is wrong with a schema file, or that it may be published.
+    Check {
+        /// The TOML file.
+        file: PathBuf,
+    },
+    /// Make a schema file the schema of all sites.
+    Publish {
+        /// The TOML file.
+        file: PathBuf,
+    },
+}
+
+/// `gateway …`
+#[derive(Subcommand)]
+pub enum GatewayCommand {
+    /// Enrol the gateway of a site, and print its number and configuration.
+    Add {
+        /// The site's name.
+        site: String,
+    },
+    /// The gateways, one a line.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `review …`
+#[derive(Subcommand)]
+pub enum ReviewCommand {
+    /// The open cases, one a line.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One case with all its competing values.
+    Show {
+        /// The case's number.
+        case: u64,
+    },
+    /// Settle a case: everywhere, for good.
+    Settle {
+        /// The case's number.
+        case: u64,
+        /// Take the candidate of this number, as `review show` lists them.
+        #[arg(long, value_name = "N", conflicts_with = "value", required_unless_present = "value")]
+        pick: Option<usize>,
+        /// Take this value instead.
+        #[arg(long, value_name = "VALUE")]
+        value: Option<String>,
+    },
+}
+
+/// `quarantine …`
+#[derive(Subcommand)]
+pub enum QuarantineCommand {
+    /// The quarantined changes, one a line.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One change, whole.
+    Show {
+        /// Its dot, as `quarantine list` prints it.
+        dot: String,
+    },
+}
+
+impl Command {
+    /// Whether a hub may begin with it.
+    pub fn may_create(&self) -> bool {
+        matches!(
+            self,
+            Command::Serve | Command::Schema(_) | Command::Gateway(GatewayCommand::Add { .. })
+        )
+    }
+}
