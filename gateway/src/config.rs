@@ -53,7 +53,7 @@ pub struct Broker {
     pub port: u16,
     /// Seconds between pings on an idle link, at least 5.
     pub keep_alive_s: u16,
-    /// Whether to speak TLS; none = as the enrolment says.
+    /// Whether to speak TLS; none = unless it is on loopback.
     pub tls: Option<bool>,
 }
 
@@ -201,6 +201,12 @@ impl Config {
         if self.broker.port == 0 {
             return Err(("broker.port", "a port from 1 to 65535 is needed"));
         }
+        if !self.broker.is_loopback() && !self.broker.tls() {
+            return Err((
+                "broker.tls",
+                "false is for loopback only: what crosses a network is sealed by TLS",
+            ));
+        }
         if self.broker.keep_alive_s < 5 {
             return Err(("broker.keep_alive_s", "at least 5 seconds are needed"));
         }
@@ -229,6 +235,18 @@ impl Config {
             ));
         }
         Ok(())
+    }
+}
+
+impl Broker {
+    /// Whether to speak TLS.
+    pub fn tls(&self) -> bool {
+        self.tls.unwrap_or(!self.is_loopback())
+    }
+
+    fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<std::net::IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 }
 

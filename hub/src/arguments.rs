@@ -34,6 +34,9 @@ pub enum Command {
     /// The gateways.
     #[command(subcommand)]
     Gateway(GatewayCommand),
+    /// What a broker of your own needs, so that each gateway has only its own topics.
+    #[command(subcommand)]
+    BrokerConfig(BrokerConfigCommand),
     /// Every change of one row, and what became of it.
     History {
         /// The table's name.
@@ -78,11 +81,41 @@ pub enum SchemaCommand {
     },
 }
 
+/// `broker-config …`
+#[derive(Subcommand)]
+pub enum BrokerConfigCommand {
+    /// Configuration, topics and certificates of a mosquitto, into a folder.
+    Mosquitto {
+        /// The folder; it is made if it is not there.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// The port to listen on.
+        #[arg(long, default_value_t = 8883)]
+        port: u16,
+    },
+}
+
 /// `gateway …`
 #[derive(Subcommand)]
 pub enum GatewayCommand {
-    /// Enrol the gateway of a site, and print its number and configuration.
+    /// Enrol the gateway of a new site, and write its enrolment file.
     Add {
+        /// The site's name.
+        site: String,
+        /// Where to write it; gateway-NUMBER.enrolment.toml here, if left out.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Enrol the gateway of a site anew (a new box, a lost key); the former enrolment ends.
+    Enrol {
+        /// The site's name.
+        site: String,
+        /// Where to write it; gateway-NUMBER.enrolment.toml here, if left out.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Believe a gateway no longer: a stolen box, a lost card.
+    Revoke {
         /// The site's name.
         site: String,
     },

@@ -1,12 +1,20 @@
 //! The embedded broker: so that one machine needs nothing installed.
 //!
 //! The mqtt5 crate is young; this is the only file that knows it. It listens on
-//! loopback only (the configuration sees to that) and stores nothing: to Wadi a
-//! broker is a hint.
+//! loopback only, behind the TLS front where gateways are elsewhere, and stores
+//! nothing: to Wadi a broker is a hint. It asks the door about everybody.
+use std::future::{Future, ready};
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 
+use mqtt5::broker::auth::{AuthProvider, AuthResult};
 use mqtt5::broker::{BrokerConfig, MqttBroker};
+use mqtt5::packet::connect::ConnectPacket;
+use mqtt5::protocol::v5::reason_codes::ReasonCode;
 use wadi_protocol::limits::MESSAGE_BYTES_MAX;
+
+use crate::door::{Denied, Door};
 
 /// Gateways, the hub itself, and whoever looks.
 const CLIENTS_MAX: usize = 2_000;
@@ -29,7 +37,7 @@ pub struct Embedded {
 
 impl Embedded {
     /// Bind and run.
-    pub async fn start(listen: SocketAddr) -> Result<Embedded, BrokerError> {
+    pub async fn start(listen: SocketAddr, door: Arc<Door>) -> Result<Embedded, BrokerError> {
         let bad = move |error: mqtt5::MqttError| BrokerError { listen, reason: error.to_string() };
         let mut config = BrokerConfig {
             bind_addresses: vec![listen],
@@ -41,9 +49,10 @@ impl Embedded {
             sys_topics_enabled: false,
             ..BrokerConfig::default()
         };
-        config.auth_config.allow_anonymous = true;
+        config.auth_config.allow_anonymous = false;
         config.storage_config.enable_persistence = false;
-        let mut broker = MqttBroker::with_config(config).await.map_err(bad)?;
+        let broker = MqttBroker::with_config(config).await.map_err(bad)?;
+        let mut broker = broker.with_auth_provider(Arc::new(Doorkeeper(door)));
         let address = broker.local_addr().unwrap_or(listen);
         let task = tokio::spawn(async move { broker.run().await.map_err(bad) });
         Ok(Embedded { task, address })
@@ -68,5 +77,52 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Asks the door for the broker.
+struct Doorkeeper(Arc<Door>);
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl AuthProvider for Doorkeeper {
+    fn authenticate<'a>(
+        &'a self,
+        connect: &'a ConnectPacket,
+        from: SocketAddr,
+    ) -> Answer<'a, mqtt5::Result<AuthResult>> {
+        let Doorkeeper(door) = self;
+        let verdict = door.may_connect(from, &connect.client_id, connect.password.as_deref());
+        // A last will would be published in our name, unasked.
+        let result = match (verdict, &connect.will) {
+            (Ok(()), None) => AuthResult::success_with_user(connect.client_id.clone()),
+            (Ok(()), Some(_)) => AuthResult::fail(ReasonCode::NotAuthorized),
+            (Err(denied), _) => {
+                tracing::warn!(phase = "link", client = connect.client_id, ?denied, "denied");
+                AuthResult::fail(match denied {
+                    Denied::Client => ReasonCode::ClientIdentifierNotValid,
+                    Denied::NotYou | Denied::NotEnrolled => ReasonCode::NotAuthorized,
+                })
+            }
+        };
+        Box::pin(ready(Ok(result)))
+    }
+
+    fn authorize_publish<'a>(
+        &'a self,
+        client: &str,
+        _user: Option<&'a str>,
+        topic: &'a str,
+    ) -> Answer<'a, bool> {
+        Box::pin(ready(self.0.may_publish(client, topic)))
+    }
+
+    fn authorize_subscribe<'a>(
+        &'a self,
+        client: &str,
+        _user: Option<&'a str>,
+        filter: &'a str,
+    ) -> Answer<'a, bool> {
+        Box::pin(ready(self.0.may_subscribe(client, filter)))
     }
 }

@@ -50,7 +50,7 @@ pub struct Broker {
     pub port: u16,
     /// Seconds between pings on an idle link, at least 5.
     pub keep_alive_s: u16,
-    /// Whether to speak TLS; none = as the hub's identity says.
+    /// Whether to speak TLS; none = unless it is on loopback.
     pub tls: Option<bool>,
 }
 
@@ -58,9 +58,9 @@ pub struct Broker {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Embedded {
-    /// Address and port to listen on; loopback only.
+    /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Whether to speak TLS; none = as the hub's identity says.
+    /// Whether to speak TLS; none = unless it is on loopback.
     pub tls: Option<bool>,
 }
 
@@ -117,6 +117,16 @@ impl Config {
         Ok(config)
     }
 
+    /// Host and port where gateways reach the broker; none if nothing says so.
+    pub fn address(&self) -> Option<String> {
+        let from_broker = || match &self.broker {
+            Some(broker) => Some(format!("{}:{}", broker.host, broker.port)),
+            None if self.embedded.listen.ip().is_unspecified() => None,
+            None => Some(self.embedded.listen.to_string()),
+        };
+        self.address.clone().or_else(from_broker)
+    }
+
     /// Every key with its value and where that came from.
     pub fn effective(&self) -> String {
         layers::effective(self, &self.origins)
@@ -153,17 +163,37 @@ impl Config {
                 "only loopback (as 127.0.0.1:9421): the figures are for programs of this machine",
             );
         }
-        if self.broker.is_none() && !self.embedded.listen.ip().is_loopback() {
-            return Err((
-                "embedded.listen",
-                format!(
-                    "{} is not loopback; the embedded broker has no TLS yet, so for gateways \
-                     on other machines run an MQTT 5 broker and name it under [broker]",
-                    self.embedded.listen
-                ),
-            ));
+        let plain = "false is for loopback only: what crosses a network is sealed by TLS";
+        if self.broker.is_none() && !self.embedded.is_loopback() && !self.embedded.tls() {
+            return bad("embedded.tls", plain);
+        }
+        if self.broker.as_ref().is_some_and(|broker| !broker.is_loopback() && !broker.tls()) {
+            return bad("broker.tls", plain);
         }
         Ok(())
+    }
+}
+
+impl Broker {
+    /// Whether to speak TLS.
+    pub fn tls(&self) -> bool {
+        self.tls.unwrap_or(!self.is_loopback())
+    }
+
+    fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<std::net::IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl Embedded {
+    /// Whether to speak TLS.
+    pub fn tls(&self) -> bool {
+        self.tls.unwrap_or(!self.is_loopback())
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.listen.ip().is_loopback()
     }
 }
 

@@ -7,8 +7,12 @@
 pub mod broker;
 pub mod command;
 pub mod config;
+pub mod door;
+pub mod front;
+pub mod identity;
 pub mod layers;
 pub mod logging;
 pub mod mqtt;
 pub mod serve;
 pub mod store;
+pub mod tls;

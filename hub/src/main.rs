@@ -3,6 +3,7 @@
 mod arguments;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,11 +11,12 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use wadi_hub::command;
 use wadi_hub::config::{self, Config, ConfigError};
+use wadi_hub::identity::Identity;
 use wadi_hub::store::Store;
 use wadi_hub::{logging, serve};
 
 use crate::arguments::{
-    Arguments, Command, GatewayCommand, QuarantineCommand, ReviewCommand, SchemaCommand,
+    Arguments, BrokerConfigCommand, Command, GatewayCommand, QuarantineCommand, ReviewCommand, SchemaCommand,
 };
 
 /// The configuration or the arguments cannot be used: systemd should not try again.
@@ -55,10 +57,15 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     );
     let mut store =
         Store::open(&config.database).with_context(|| config.database.display().to_string())?;
-    ask(&mut store, arguments.command, &mut out)
+    ask(&config, &mut store, arguments.command, &mut out)
 }
 
-fn ask(store: &mut Store, command: Command, out: &mut dyn std::io::Write) -> Result<ExitCode> {
+fn ask(
+    config: &Config,
+    store: &mut Store,
+    command: Command,
+    out: &mut dyn std::io::Write,
+) -> Result<ExitCode> {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     match command {
         Command::Serve | Command::Config { .. } => unreachable!("handled before"),
@@ -67,8 +74,18 @@ fn ask(store: &mut Store, command: Command, out: &mut dyn std::io::Write) -> Res
         Command::Schema(SchemaCommand::Publish { file }) => {
             command::schema_publish(store, &file, now_s, out)?
         }
-        Command::Gateway(GatewayCommand::Add { site }) => {
-            command::gateway_add(store, &site, now_s, out)?
+        Command::Gateway(GatewayCommand::Add { site, out: file }) => {
+            enrol(config, store, (&site, false), file.as_deref(), now_s, out)?
+        }
+        Command::Gateway(GatewayCommand::Enrol { site, out: file }) => {
+            enrol(config, store, (&site, true), file.as_deref(), now_s, out)?
+        }
+        Command::Gateway(GatewayCommand::Revoke { site }) => {
+            command::gateway_revoke(store, &site, now_s, out)?
+        }
+        Command::BrokerConfig(BrokerConfigCommand::Mosquitto { out: folder, port }) => {
+            let identity = Identity::open(&config.identity, now_s)?;
+            command::broker_config(store, &identity, (&folder, port), now_s, out)?
         }
         Command::Gateway(GatewayCommand::List { json }) => command::gateway_list(store, json, out)?,
         Command::History { table, row } => command::history(store, &table, &row, out)?,
@@ -92,11 +109,30 @@ fn ask(store: &mut Store, command: Command, out: &mut dyn std::io::Write) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
+fn enrol(
+    config: &Config,
+    store: &mut Store,
+    site: (&str, bool),
+    file: Option<&Path>,
+    now_s: u64,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let address = config.address().ok_or_else(|| ConfigError {
+        origin: "of the hub".into(),
+        reason: "address: say where gateways reach the broker, as in address = \"hub.example:8883\"".into(),
+    })?;
+    let identity = Identity::open(&config.identity, now_s)?;
+    let enroller =
+        command::Enroller { identity: &identity, address: &address, days: config.certificate_days };
+    Ok(command::gateway_enrol(store, &enroller, site, file, now_s, out)?)
+}
+
 fn start(config: &Config) -> Result<ExitCode> {
     let mut store =
         Store::open(&config.database).with_context(|| config.database.display().to_string())?;
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     store.begin_run(now_s)?;
+    let identity = Identity::open(&config.identity, now_s)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -110,7 +146,7 @@ fn start(config: &Config) -> Result<ExitCode> {
                 _ = tokio::signal::ctrl_c() => {}
             }
         };
-        serve::serve(config, store, stop).await?;
+        serve::serve(config, store, identity, stop).await?;
         anyhow::Ok(())
     })?;
     Ok(ExitCode::SUCCESS)

@@ -4,11 +4,14 @@
 //! resumed; gateways ask again for whatever did not get through. A new
 //! client is made for every connection, since rumqttc keeps what was in flight
 //! and can spin on it. This is the only file that knows rumqttc.
+use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Packet, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::{TlsConfiguration, Transport};
+use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use wadi_protocol::limits::MESSAGE_BYTES_MAX;
@@ -24,7 +27,7 @@ const PACKET_OVERHEAD_BYTES: u32 = 512;
 pub struct LinkError(String);
 
 /// Where and as whom to connect.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
     /// The broker's host.
     pub host: String,
@@ -38,6 +41,10 @@ pub struct Target {
     pub listen: String,
     /// How long connecting and subscribing may take.
     pub deadline: Duration,
+    /// What TLS to speak; none = none.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// What the embedded broker knows the hub by.
+    pub password: Option<String>,
 }
 
 /// A message and where it came from.
@@ -65,6 +72,13 @@ impl Link {
             .set_connection_timeout(target.deadline.as_secs().max(1))
             .set_max_packet_size(Some(MESSAGE_BYTES_MAX as u32 + PACKET_OVERHEAD_BYTES))
             .set_outgoing_inflight_upper_limit(100);
+        if let Some(tls) = &target.tls {
+            let tls = TlsConfiguration::Rustls(tls.clone());
+            options.set_transport(Transport::tls_with_config(tls));
+        }
+        if let Some(password) = &target.password {
+            options.set_credentials(&target.client, password);
+        }
         let (client, mut events) = AsyncClient::new(options, QUEUE_MESSAGES_MAX);
         tokio::time::timeout(target.deadline, subscribe(&client, &mut events, &target.listen))
             .await

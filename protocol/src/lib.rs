@@ -24,5 +24,6 @@ pub mod resolve;
 pub mod round;
 pub mod schema;
 pub mod stamp;
+pub mod tag;
 pub mod value;
 pub mod wire;

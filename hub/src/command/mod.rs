@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use crate::store::StoreError;
 use crate::store::export::ExportError;
 
+mod broker_config;
 mod export;
 mod gateway;
 mod history;
@@ -17,8 +18,9 @@ mod review;
 mod schema;
 mod status;
 
+pub use self::broker_config::broker_config;
 pub use self::export::export;
-pub use self::gateway::{gateway_add, gateway_list};
+pub use self::gateway::{Enroller, gateway_enrol, gateway_list, gateway_revoke, subject};
 pub use self::history::history;
 pub use self::ledger::ledger;
 pub use self::quarantine::{quarantine_list, quarantine_show};

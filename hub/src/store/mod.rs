@@ -11,6 +11,7 @@ mod catalog;
 mod changes;
 mod commit;
 mod deletion;
+pub mod enrolment;
 pub mod export;
 pub mod gateway;
 pub mod history;
@@ -49,7 +50,7 @@ pub use self::sql::RowKey;
 /// How long a statement waits for another process of the hub.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Versions of the tables: each entry brings the file one version further.
-const MIGRATIONS: &[&str] = &[include_str!("tables.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("tables.sql"), include_str!("enrolment.sql")];
 
 /// What can go wrong at the hub's store.
 #[derive(Debug, thiserror::Error)]

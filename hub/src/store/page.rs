@@ -11,6 +11,7 @@ use wadi_protocol::schema::{Kind, LANES};
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::downlink::{KnownRuns, Notice, Page, PageRow, RowState};
 
+use super::enrolment;
 use super::log::{self, Entry};
 use super::page_row::{Asker, Dots};
 use super::scope;
@@ -48,6 +49,7 @@ pub(super) fn build(
         rows: builder.rows,
         known: spans(&builder.known),
         clock_s: 0,
+        certificate: enrolment::renewal(db, gateway)?,
     };
     Ok((page, notices_to))
 }
@@ -92,6 +94,9 @@ pub(super) fn passed(
 ) -> Result<(), StoreError> {
     db.prepare_cached("DELETE FROM wadi_notice WHERE gateway = ?1 AND number <= ?2")?
         .execute(params![gateway, notices_to])?;
+    if let Some(certificate) = &page.certificate {
+        enrolment::renewed(db, gateway, certificate)?;
+    }
     for row in &page.rows {
         let key = RowKey { table: row.table, row: row.row };
         let given = row.state != RowState::Left;

@@ -37,6 +37,8 @@ pub struct Page {
     pub known: Vec<KnownRuns>,
     /// The hub's clock, seconds since 1970.
     pub clock_s: u64,
+    /// A later certificate of the gateway, in DER, while it has not got it.
+    pub certificate: Option<Vec<u8>>,
 }
 
 /// News of a change whose outcome came later than its round.

@@ -3,6 +3,7 @@
 //! ```text
 //! message  = version (1 byte) | postcard(Up or Down)
 //! ```
+//! On its way it carries a tag, see [`crate::tag`].
 //! A message may be lost, doubled, reordered or a year late; every one names
 //! the round it is about and the lineage its sender believes in.
 use alloc::string::String;
@@ -208,6 +209,18 @@ pub enum Refused {
         /// Which limit.
         reason: String,
     },
+    /// The gateway was revoked.
+    #[error(
+        "the hub revoked this gateway: if that was a mistake, run `wadi-hub gateway enrol` there, \
+         and `wadi-gateway enrol` here with the file that it writes"
+    )]
+    Revoked,
+    /// A later enrolment took the place of this one.
+    #[error(
+        "this gateway was enrolled anew: run `wadi-gateway enrol` here with the file that \
+         the hub wrote then"
+    )]
+    Replaced,
 }
 
 /// A message that cannot be read.

@@ -1,0 +1,190 @@
+//! Who this gateway is: its enrolment by the hub.
+//!
+//! `wadi-hub gateway add` writes one file, [`install`] puts it beside the
+//! configuration, for the gateway's user only. It holds the key and certificate
+//! of every connection and the key of every message. A renewed certificate
+//! comes with a round and lies in the database, since it is no secret. Intake
+//! never looks at any of this: a gateway without an enrolment, or with one that
+//! ended, collects as before.
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde::{Deserialize, Serialize};
+use wadi_protocol::id::GatewayId;
+use wadi_protocol::limits::NAME_BYTES_MAX;
+use wadi_protocol::tag::{KEY_BYTES, TagKey};
+
+/// A file of more bytes is not an enrolment.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// An enrolment, as it was checked.
+#[derive(Debug)]
+pub struct Identity {
+    /// The site.
+    pub site: String,
+    /// The number.
+    pub gateway: GatewayId,
+    /// Which enrolment of this gateway it is, from 1.
+    pub enrolment: u32,
+    /// Host and port of the hub's broker when it was enrolled.
+    pub address: (String, u16),
+    /// When the certificate ends, seconds since 1970.
+    pub until_s: u64,
+    /// The key of messages.
+    pub tag_key: TagKey,
+    /// The hub's authority.
+    pub authority: CertificateDer<'static>,
+    /// The certificate.
+    pub certificate: CertificateDer<'static>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// An enrolment that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {file}: {reason}")]
+pub struct IdentityError {
+    what: &'static str,
+    file: String,
+    reason: String,
+}
+
+/// The file's own form.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    site: String,
+    gateway: u32,
+    enrolment: u32,
+    address: String,
+    until_s: u64,
+    tag_key: String,
+    authority: String,
+    certificate: String,
+    key: String,
+}
+
+impl Identity {
+    /// Read an installed enrolment; none where there is none.
+    pub fn read(path: &Path) -> Result<Option<Identity>, IdentityError> {
+        let bad = |reason| IdentityError { what: "identity", file: path.display().to_string(), reason };
+        let Some((text, mode)) = text_of(path).map_err(|error| bad(error.to_string()))? else {
+            return Ok(None);
+        };
+        if mode & 0o077 != 0 {
+            let advice = format!("mode {mode:o} lets others read its key: run `chmod 600 {}`", path.display());
+            return Err(bad(advice));
+        }
+        parse(&text).map(Some).map_err(bad)
+    }
+}
+
+/// Put an enrolment file in its place, readable by its user only. What stood
+/// there is replaced: the hub takes only the newest enrolment.
+pub fn install(file: &Path, place: &Path) -> Result<Identity, IdentityError> {
+    let bad = |reason| IdentityError { what: "enrolment file", file: file.display().to_string(), reason };
+    let text = text_of(file).map_err(|error| bad(error.to_string()))?;
+    let (text, _) = text.ok_or_else(|| bad("there is no such file".into()))?;
+    let identity = parse(&text).map_err(|reason| {
+        bad(format!("{reason}; use the file that `wadi-hub gateway add` wrote, unchanged"))
+    })?;
+    if let Some(held) = Identity::read(place).ok().flatten()
+        && (held.gateway, &held.site) != (identity.gateway, &identity.site)
+    {
+        return Err(bad(format!(
+            "it is for gateway {} of site {}, but this is gateway {} of site {}: move {} away first if that is wanted",
+            identity.gateway, identity.site, held.gateway, held.site, place.display()
+        )));
+    }
+    let put = |error: io::Error| IdentityError {
+        what: "identity",
+        file: place.display().to_string(),
+        reason: error.to_string(),
+    };
+    replace(place, &text).map_err(put)?;
+    Ok(identity)
+}
+
+/// The text of a file and its mode; none where there is none.
+fn text_of(path: &Path) -> io::Result<Option<(String, u32)>> {
+    let file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let about = file.metadata()?;
+    if !about.is_file() || about.len() > FILE_BYTES_MAX {
+        return Err(io::Error::other("this is no enrolment file"));
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(Some((text, about.mode() & 0o777)))
+}
+
+/// Write beside and rename, so that a power cut leaves the old or the new.
+fn replace(place: &Path, text: &str) -> io::Result<()> {
+    let mut draft = place.as_os_str().to_os_string();
+    draft.push(".new");
+    let draft = Path::new(&draft);
+    match fs::remove_file(draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(draft, place)?;
+    let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn parse(text: &str) -> Result<Identity, String> {
+    let stored: Stored = config::Config::builder()
+        .add_source(config::File::from_str(text, config::FileFormat::Toml))
+        .build()
+        .and_then(config::Config::try_deserialize)
+        .map_err(|error| error.to_string())?;
+    if stored.site.is_empty() || stored.site.len() > NAME_BYTES_MAX {
+        return Err(format!("site: a name of 1 to {NAME_BYTES_MAX} bytes is needed"));
+    }
+    if stored.gateway == 0 || stored.enrolment == 0 {
+        return Err("gateway and enrolment are counted from 1".into());
+    }
+    let pem = |what: &str| format!("{what} is damaged");
+    Ok(Identity {
+        site: stored.site,
+        gateway: GatewayId(stored.gateway),
+        enrolment: stored.enrolment,
+        address: address(&stored.address).ok_or("address: host:port is needed")?,
+        until_s: stored.until_s,
+        tag_key: TagKey::from_bytes(unhex(&stored.tag_key).ok_or_else(|| pem("tag_key"))?),
+        authority: CertificateDer::from_pem_slice(stored.authority.as_bytes())
+            .map_err(|_| pem("authority"))?,
+        certificate: CertificateDer::from_pem_slice(stored.certificate.as_bytes())
+            .map_err(|_| pem("certificate"))?,
+        key: PrivateKeyDer::from_pem_slice(stored.key.as_bytes()).map_err(|_| pem("key"))?,
+    })
+}
+
+/// Host and port.
+fn address(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let port = port.parse().ok().filter(|&port| port != 0)?;
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+fn unhex(digits: &str) -> Option<[u8; KEY_BYTES]> {
+    let digits = digits.as_bytes();
+    if digits.len() != 2 * KEY_BYTES || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut key = [0; KEY_BYTES];
+    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(key)
+}

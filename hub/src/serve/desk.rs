@@ -1,0 +1,230 @@
+//! The store's thread: one message at a time, whose it is first.
+//!
+//! It also looks by the clock at what operators wrote: news for the gateways,
+//! who is enrolled, whose certificate is to be renewed.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+use wadi_protocol::id::{GatewayId, RunId};
+use wadi_protocol::tag::{TagKey, Way};
+use wadi_protocol::wire::message::{self, Down, DownBody, Refused, Up};
+
+use super::Outgoing;
+use super::tags::{self, Opened};
+use crate::command::subject;
+use crate::door::{Door, Entry};
+use crate::identity::Identity;
+use crate::store::enrolment::Due;
+use crate::store::{Store, StoreError};
+
+/// How often the store looks for what other processes (the command line) wrote.
+const LOOK: Duration = Duration::from_millis(500);
+/// A gateway that has been told of news and has not come is told again after this.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// How often certificates are looked through for those to be renewed.
+const RENEW: Duration = Duration::from_secs(3_600);
+/// Messages that nobody could have sealed are logged this often at most.
+const FORGED_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the store's thread works with besides the store.
+pub(super) struct Desk {
+    pub identity: Identity,
+    /// The door of the embedded broker, if that is the one in use.
+    pub door: Option<Arc<Door>>,
+    /// How long a certificate lasts, in seconds.
+    pub certificate_s: u64,
+}
+
+struct Work<'a> {
+    store: Store,
+    desk: &'a Desk,
+    outbox: &'a mpsc::Sender<Outgoing>,
+    /// When which gateway was told of news.
+    told: HashMap<GatewayId, Instant>,
+    version: i64,
+    renewed: Option<Instant>,
+    forged: u64,
+    forged_logged: Option<Instant>,
+}
+
+/// Work until the inbox is closed.
+pub(super) fn work(
+    store: Store,
+    desk: &Desk,
+    inbox: &Receiver<(GatewayId, Vec<u8>)>,
+    outbox: &mpsc::Sender<Outgoing>,
+) -> Result<(), StoreError> {
+    let version = store.data_version()?;
+    let mut work = Work {
+        store,
+        desk,
+        outbox,
+        told: HashMap::new(),
+        version,
+        renewed: None,
+        forged: 0,
+        forged_logged: None,
+    };
+    work.admit()?;
+    work.renew()?;
+    work.tell()?;
+    let mut looked = Instant::now();
+    loop {
+        match inbox.recv_timeout(LOOK) {
+            Ok((gateway, sealed)) => work.take(gateway, &sealed)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        // By the clock, not by silence: many busy gateways must not keep an operator's
+        // word from the others.
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            work.look()?;
+        }
+    }
+}
+
+impl Work<'_> {
+    fn look(&mut self) -> Result<(), StoreError> {
+        self.told.retain(|_, when| when.elapsed() < TELL_AGAIN);
+        let now = self.store.data_version()?;
+        if now != self.version {
+            self.version = now;
+            self.store.refresh()?;
+            self.told.clear();
+            self.admit()?;
+        }
+        if self.renewed.is_none_or(|when| when.elapsed() >= RENEW) {
+            self.renew()?;
+        }
+        self.tell()
+    }
+
+    /// One sealed message of a gateway's topic.
+    fn take(&mut self, gateway: GatewayId, sealed: &[u8]) -> Result<(), StoreError> {
+        let (bytes, key, refused) =
+            match tags::open(&self.store, &self.desk.identity, gateway, sealed)? {
+                Opened::Message(bytes, key) => (bytes, key, None),
+                Opened::Refused(bytes, key, refused) => (bytes, key, Some(refused)),
+                Opened::Forged => {
+                    self.note_forged(gateway, sealed.len());
+                    return Ok(());
+                }
+            };
+        let up: Up = match message::decode(bytes) {
+            Ok(up) => up,
+            Err(error) => {
+                warn!(phase = "round", gateway = gateway.0, bytes = bytes.len(), "{error}");
+                return Ok(());
+            }
+        };
+        if let Some(refused) = refused {
+            self.refuse(gateway, &up, &key, refused);
+            return Ok(());
+        }
+        self.answer(gateway, &up, &key)
+    }
+
+    fn answer(&mut self, gateway: GatewayId, up: &Up, key: &TagKey) -> Result<(), StoreError> {
+        let head = self.store.head()?;
+        let answers = self.store.hear(gateway, up, now_s())?;
+        self.told.remove(&gateway);
+        for answer in &answers {
+            if let DownBody::Refused(refused) = &answer.body {
+                warn!(phase = "round", gateway = gateway.0, round = up.round, "refused: {refused}");
+            }
+            let sealed = key.seal(gateway, Way::Down, message::encode(answer));
+            let _ = self.outbox.blocking_send((gateway, sealed));
+        }
+        if self.store.head()? != head {
+            self.told.insert(gateway, Instant::now());
+            self.tell()?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, gateway: GatewayId, up: &Up, key: &TagKey, refused: Refused) {
+        warn!(phase = "round", gateway = gateway.0, round = up.round, "refused: {refused}");
+        let body = DownBody::Refused(refused);
+        let down = Down { hub: self.store.run(), known: up.hub, round: up.round, body };
+        // A full outbox loses only a refusal; the gateway asks again.
+        let sealed = key.seal(gateway, Way::Down, message::encode(&down));
+        let _ = self.outbox.try_send((gateway, sealed));
+    }
+
+    fn note_forged(&mut self, gateway: GatewayId, bytes: usize) {
+        self.forged += 1;
+        if self.forged_logged.is_none_or(|when| when.elapsed() >= FORGED_LOG_INTERVAL) {
+            self.forged_logged = Some(Instant::now());
+            warn!(
+                phase = "round",
+                gateway = gateway.0,
+                bytes,
+                forged = self.forged,
+                "a message without the tag of the gateway whose topic it came by was dropped"
+            );
+        }
+    }
+
+    /// Hint to every gateway that has something to fetch and was not told lately.
+    fn tell(&mut self) -> Result<(), StoreError> {
+        let head = self.store.head()?;
+        for gateway in self.store.behind()? {
+            if self.told.contains_key(&gateway) {
+                continue;
+            }
+            let Some(key) = tags::seal_of(&self.store, &self.desk.identity, gateway)? else {
+                continue;
+            };
+            let body = DownBody::News { head };
+            let news = Down { hub: self.store.run(), known: RunId::NONE, round: 0, body };
+            // A full outbox loses only a hint.
+            let sealed = key.seal(gateway, Way::Down, message::encode(&news));
+            let _ = self.outbox.try_send((gateway, sealed));
+            self.told.insert(gateway, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Tell the door who is enrolled.
+    fn admit(&self) -> Result<(), StoreError> {
+        let Some(door) = &self.desk.door else {
+            return Ok(());
+        };
+        let roster = self.store.roster()?.into_iter().map(|(gateway, standing)| {
+            let entry = Entry { enrolment: standing.enrolment, revoked: standing.revoked };
+            (gateway, entry)
+        });
+        door.set_roster(roster.collect());
+        Ok(())
+    }
+
+    /// Renew certificates that have less than half of their life left: a site that is
+    /// silent for years still comes back in time.
+    fn renew(&mut self) -> Result<(), StoreError> {
+        self.renewed = Some(Instant::now());
+        let now_s = now_s();
+        for Due { mut next, public_key } in
+            self.store.renewals_due(now_s + self.desk.certificate_s / 2)?
+        {
+            next.until_s = now_s + self.desk.certificate_s;
+            match self.desk.identity.renew(&subject(next), &public_key) {
+                Ok(certificate) => self.store.put_renewal(next, &certificate)?,
+                Err(error) => {
+                    warn!(gateway = next.gateway.0, "renewal: {error}");
+                    continue;
+                }
+            }
+            info!(gateway = next.gateway.0, "a new certificate waits for its next round");
+        }
+        Ok(())
+    }
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

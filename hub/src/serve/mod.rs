@@ -1,0 +1,223 @@
+//! The serving loop: messages in, answers out, and hints that there is news.
+//!
+//! The store has a thread of its own and takes one message at a time; answers
+//! leave only after its commit. The hub keeps no timers about rounds. On a
+//! store error the process ends and recovers from disk.
+mod desk;
+mod tags;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+use wadi_protocol::backoff;
+use wadi_protocol::id::GatewayId;
+
+use self::desk::{Desk, work};
+use crate::broker::{BrokerError, Embedded};
+use crate::config::{Broker, Config};
+use crate::door::Door;
+use crate::front::Front;
+use crate::identity::{self, HUB_CLIENT, Identity};
+use crate::mqtt::{Heard, Link, LinkError, Target};
+use crate::store::{Store, StoreError};
+use crate::tls;
+
+/// Messages from gateways that wait for the store; beyond it the broker waits.
+const INBOX_MESSAGES_MAX: usize = 256;
+/// Answers that wait for the link.
+const OUTBOX_MESSAGES_MAX: usize = 1_024;
+/// How long connecting to the broker may take.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Milliseconds between attempts to reach the broker, least and most.
+const RETRY_MS: (u64, u64) = (500, 15_000);
+
+/// Serving ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The embedded broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The TLS listener.
+    #[error("[embedded] listen {listen}: {error}")]
+    Listen {
+        /// Where.
+        listen: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// TLS could not be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The store's thread.
+    #[error("the store's thread ended without a word")]
+    Thread,
+}
+
+const DAY_S: u64 = 86_400;
+
+/// A message to a gateway.
+type Outgoing = (GatewayId, Vec<u8>);
+
+/// The embedded broker and what stands before it.
+struct OwnBroker {
+    embedded: Embedded,
+    door: Arc<Door>,
+    /// Where gateways come in, if they come by TLS.
+    _front: Option<Front>,
+}
+
+impl OwnBroker {
+    async fn start(config: &Config, identity: &Identity) -> Result<OwnBroker, ServeError> {
+        let listen = config.embedded.listen;
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret).map_err(|error| StoreError::Random(error.to_string()))?;
+        let door = Arc::new(Door::new(identity::hex(&secret), config.embedded.tls()));
+        if !config.embedded.tls() {
+            let embedded = Embedded::start(listen, door.clone()).await?;
+            return Ok(OwnBroker { embedded, door, _front: None });
+        }
+        let inner = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let embedded = Embedded::start(inner, door.clone()).await?;
+        let tls = tls::server(identity)?;
+        let front = Front::start(listen, tls, embedded.address(), door.clone()).await;
+        let front = front.map_err(|error| ServeError::Listen { listen, error })?;
+        info!(phase = "link", listen = %front.address(), "gateways come in by TLS");
+        Ok(OwnBroker { embedded, door, _front: Some(front) })
+    }
+}
+
+/// How the hub itself reaches the broker.
+fn target(
+    config: &Config,
+    identity: &Identity,
+    own: Option<&OwnBroker>,
+) -> Result<Target, ServeError> {
+    let broker = match (&config.broker, own) {
+        (Some(broker), _) => broker.clone(),
+        (None, Some(own)) => {
+            let address = own.embedded.address();
+            Broker { host: address.ip().to_string(), port: address.port(), ..Broker::default() }
+        }
+        (None, None) => unreachable!("without a broker of one's own there is the embedded one"),
+    };
+    Ok(Target {
+        tls: if broker.tls() { Some(tls::client(identity)?) } else { None },
+        host: broker.host,
+        port: broker.port,
+        client: HUB_CLIENT.into(),
+        keep_alive: Duration::from_secs(broker.keep_alive_s.into()),
+        listen: "wadi/+/up".into(),
+        deadline: CONNECT_DEADLINE,
+        password: own.map(|own| own.door.hub_secret().to_owned()),
+    })
+}
+
+/// Serve until `stop` completes.
+pub async fn serve(
+    config: &Config,
+    store: Store,
+    identity: Identity,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let mut own = match &config.broker {
+        Some(_) => None,
+        None => Some(OwnBroker::start(config, &identity).await?),
+    };
+    let target = target(config, &identity, own.as_ref())?;
+    let desk = Desk {
+        identity,
+        door: own.as_ref().map(|own| own.door.clone()),
+        certificate_s: u64::from(config.certificate_days) * DAY_S,
+    };
+    let (inbox, messages) = sync_channel(INBOX_MESSAGES_MAX);
+    let (answers, mut outbox) = mpsc::channel(OUTBOX_MESSAGES_MAX);
+    let thread = std::thread::Builder::new().name("store".into());
+    let mut store_end = {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let run = move || drop(sender.send(work(store, &desk, &messages, &answers)));
+        thread.spawn(run).map_err(|_| ServeError::Thread)?;
+        receiver
+    };
+    tokio::select! {
+        () = stop => info!("stopping"),
+        () = link_loop(&target, &inbox, &mut outbox) => {}
+        end = &mut store_end => return end.map_err(|_| ServeError::Thread)?.map_err(Into::into),
+        error = embedded_end(own.as_mut()) => return Err(error.into()),
+    }
+    // The thread finishes what it is at, and ends with its inbox.
+    drop((inbox, outbox));
+    match tokio::time::timeout(Duration::from_secs(2), store_end).await {
+        Ok(Ok(end)) => end.map_err(Into::into),
+        _ => Ok(()),
+    }
+}
+
+async fn embedded_end(own: Option<&mut OwnBroker>) -> BrokerError {
+    match own {
+        Some(own) => own.embedded.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn link_loop(
+    target: &Target,
+    inbox: &SyncSender<(GatewayId, Vec<u8>)>,
+    outbox: &mut mpsc::Receiver<Outgoing>,
+) {
+    let mut wait_ms = 0;
+    loop {
+        match Link::open(target).await {
+            Ok(mut link) => {
+                info!(phase = "link", host = target.host, port = target.port, "serving");
+                wait_ms = 0;
+                let Err(error) = relay(&mut link, inbox, outbox).await;
+                warn!(phase = "link", "lost the broker: {error}");
+            }
+            Err(error) => {
+                warn!(phase = "link", host = target.host, port = target.port, "no broker: {error}")
+            }
+        }
+        let random = getrandom::u64().unwrap_or(0);
+        wait_ms = backoff::next_ms(wait_ms, RETRY_MS.0, RETRY_MS.1, random);
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    }
+}
+
+async fn relay(
+    link: &mut Link,
+    inbox: &SyncSender<(GatewayId, Vec<u8>)>,
+    outbox: &mut mpsc::Receiver<Outgoing>,
+) -> Result<std::convert::Infallible, LinkError> {
+    loop {
+        tokio::select! {
+            heard = link.next() => {
+                let Heard { topic, message } = heard?;
+                let Some(gateway) = sender(&topic) else {
+                    warn!(phase = "link", topic, "not a gateway's topic");
+                    continue;
+                };
+                // Full: the message is dropped, and the gateway asks again.
+                if inbox.try_send((gateway, message)).is_err() {
+                    debug!(phase = "round", gateway = gateway.0, "inbox full");
+                }
+            }
+            Some((gateway, message)) = outbox.recv() => {
+                link.send(&format!("wadi/{gateway}/down"), message).await?;
+            }
+        }
+    }
+}
+
+/// The gateway of a topic `wadi/<number>/up`.
+fn sender(topic: &str) -> Option<GatewayId> {
+    let number = topic.strip_prefix("wadi/")?.strip_suffix("/up")?;
+    number.parse().ok().map(GatewayId)
+}
+
