@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use super::copy::CopyError;
+
 /// A failure of the store, with its file.
 #[derive(Debug, thiserror::Error)]
 #[error("database {path}: {problem}")]
@@ -53,6 +55,11 @@ pub enum Problem {
     /// The lock file beside it cannot be made.
     #[error("its lock file cannot be opened: {0}")]
     Lock(std::io::Error),
+    /// The copy that is made before the file is brought up to date.
+    #[error(
+        "it is of an older layout, and is copied before that is changed; nothing was changed: {0}"
+    )]
+    OldCopy(CopyError),
     /// SQLite says no.
     #[error("{}", explain(.0))]
     Sqlite(#[from] rusqlite::Error),
@@ -91,6 +98,21 @@ impl Problem {
     /// Whether the same may work later: nothing was done and the store is sound.
     pub fn is_passing(&self) -> bool {
         self.is_lock() || self.code() == Some(ErrorCode::DiskFull)
+    }
+
+    /// Whether starting again changes nothing until a person has acted: another
+    /// file's contents, a newer layout, damage.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Problem::Foreign
+            | Problem::Newer { .. }
+            | Problem::OtherGateway { .. }
+            | Problem::Damaged(_) => true,
+            _ => matches!(
+                self.code(),
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::ReadOnly)
+            ),
+        }
     }
 
     fn code(&self) -> Option<ErrorCode> {

@@ -8,6 +8,7 @@
 mod assemble;
 mod base;
 mod capture;
+pub mod copy;
 mod drain;
 mod error;
 mod fates;

@@ -12,6 +12,7 @@ use wadi_protocol::resolve::Lines;
 use wadi_protocol::round::gateway::GatewayRound;
 use wadi_protocol::stamp::Clock;
 
+use super::copy;
 use super::error::{Problem, StoreError};
 use super::work::{decode, encode};
 use super::{Ground, LOCK_WAIT_MS, Store, install};
@@ -34,26 +35,30 @@ pub struct Opening {
 /// In the file's header: a gateway's database.
 const APPLICATION_ID: i64 = 0x5741_4447;
 /// Layouts, oldest first; `user_version` counts those that are in.
-const MIGRATIONS: [&str; 1] = [include_str!("tables.sql")];
+pub(super) const MIGRATIONS: [&str; 1] = [include_str!("tables.sql")];
 
 impl Store {
     /// Open for a running gateway, creating the file if it is not there. Draws a new run.
     pub fn open(opening: &Opening) -> Result<Store, StoreError> {
-        let mut store = open(opening).map_err(|problem| problem.at(&opening.path))?;
+        let mut store = open(opening, &MIGRATIONS).map_err(|problem| problem.at(&opening.path))?;
         store.drain(opening.now_s)?;
         Ok(store)
     }
 }
 
-fn open(opening: &Opening) -> Result<Store, Problem> {
+/// Bring a file up to date by `steps`, the whole list of layouts, and open it.
+pub(super) fn open(opening: &Opening, steps: &[&str]) -> Result<Store, Problem> {
     let lock = lock(&opening.path)?;
     // Records of patients: for the gateway's user and its group, the SQL programs
     // of the site. An error shows again when SQLite opens the file.
     let _ = OpenOptions::new().write(true).create_new(true).mode(0o660).open(&opening.path);
     let mut db = Connection::open(&opening.path)?;
-    configure(&db)?;
+    let found = configure(&db, steps.len())?;
+    if found > 0 && found < steps.len() as i64 {
+        keep_old(&db, &opening.path, found, steps.len())?;
+    }
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    migrate(&tx, opening)?;
+    migrate(&tx, opening, steps)?;
     install::refresh(&tx)?;
     draw_run(&tx, opening)?;
     let ground = load(&tx)?;
@@ -76,13 +81,13 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, Problem> {
     }
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     db.busy_timeout(Duration::from_millis(LOCK_WAIT_MS.into()))?;
-    check_layout(&db)?;
+    check_layout(&db, MIGRATIONS.len())?;
     Ok(db)
 }
 
 /// One process writes. SQLite's own locks are held only within transactions, so
 /// the whole life of the process is guarded by a lock file beside the database.
-fn lock(path: &Path) -> Result<File, Problem> {
+pub(super) fn lock(path: &Path) -> Result<File, Problem> {
     let mut name = path.as_os_str().to_os_string();
     name.push("-lock");
     let file = OpenOptions::new()
@@ -98,21 +103,21 @@ fn lock(path: &Path) -> Result<File, Problem> {
     }
 }
 
-fn configure(db: &Connection) -> Result<(), Problem> {
+fn configure(db: &Connection, known: usize) -> Result<i64, Problem> {
     db.busy_timeout(Duration::from_millis(LOCK_WAIT_MS.into()))?;
     // Another file's mode is not to be changed before we know that it is ours.
-    check_layout(db)?;
+    let found = check_layout(db, known)?;
     db.pragma_update(None, "journal_mode", "wal")?;
     db.pragma_update(None, "synchronous", "full")?;
     db.pragma_update(None, "foreign_keys", false)?;
     db.pragma_update(None, "journal_size_limit", 16 << 20)?;
     db.set_prepared_statement_cache_capacity(512);
-    Ok(())
+    Ok(found)
 }
 
 /// The layout of the file, 0 if it is empty; an error if it is not ours.
-fn check_layout(db: &Connection) -> Result<i64, Problem> {
-    let known = MIGRATIONS.len() as i64;
+pub(super) fn check_layout(db: &Connection, known: usize) -> Result<i64, Problem> {
+    let known = known as i64;
     let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (found, id) = (pragma("user_version")?, pragma("application_id")?);
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
@@ -124,12 +129,28 @@ fn check_layout(db: &Connection) -> Result<i64, Problem> {
     }
 }
 
-fn migrate(tx: &Transaction<'_>, opening: &Opening) -> Result<(), Problem> {
-    let found = check_layout(tx)?;
-    for sql in &MIGRATIONS[usize::try_from(found).unwrap_or(0)..] {
+/// A copy of the file as it was, beside it. One that an interrupted attempt made
+/// is kept.
+fn keep_old(db: &Connection, path: &Path, found: i64, known: usize) -> Result<(), Problem> {
+    let old = copy::beside(path, &format!("-before-v{known}"));
+    let whole = copy::open_to_read(&old).and_then(|copy| {
+        let version: i64 = copy.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(version == found && copy::faults(&copy)?.is_none())
+    });
+    if whole.unwrap_or(false) {
+        return Ok(());
+    }
+    copy::copy(db, &old, copy::mode_of(path), true, |_| Ok(())).map_err(Problem::OldCopy)?;
+    tracing::info!(phase = "migration", from = found, to = known, copy = %old.display(), "the old file is kept");
+    Ok(())
+}
+
+fn migrate(tx: &Transaction<'_>, opening: &Opening, steps: &[&str]) -> Result<(), Problem> {
+    let found = check_layout(tx, steps.len())?;
+    for sql in &steps[usize::try_from(found).unwrap_or(0)..] {
         tx.execute_batch(sql)?;
     }
-    tx.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    tx.pragma_update(None, "user_version", steps.len() as i64)?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     if found == 0 {
         tx.execute(

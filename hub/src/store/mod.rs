@@ -10,6 +10,7 @@ mod apply;
 mod catalog;
 mod changes;
 mod commit;
+pub mod copy;
 mod deletion;
 pub mod enrolment;
 pub mod export;
@@ -19,6 +20,7 @@ mod judge;
 pub mod ledger;
 mod log;
 mod neighbours;
+mod open;
 mod page;
 mod page_row;
 pub mod quarantine;
@@ -35,11 +37,8 @@ mod twins;
 mod typed;
 mod work;
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::fs::File;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use wadi_protocol::id::RunId;
@@ -47,19 +46,31 @@ use wadi_protocol::id::RunId;
 pub use self::catalog::Catalog;
 pub use self::sql::RowKey;
 
-/// How long a statement waits for another process of the hub.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Versions of the tables: each entry brings the file one version further.
-const MIGRATIONS: &[&str] = &[include_str!("tables.sql"), include_str!("enrolment.sql")];
-
 /// What can go wrong at the hub's store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// SQLite said so: disk, lock or file.
-    #[error("database: {0}")]
+    #[error("database: {}", explain(.0))]
     Sqlite(#[from] rusqlite::Error),
+    /// A database of something else.
+    #[error("this is not a hub's database; give another file in `database`")]
+    Foreign,
+    /// Another process serves with it.
+    #[error("another wadi-hub is serving with it; stop that one first")]
+    InUse,
+    /// The lock file beside it.
+    #[error("its lock file cannot be opened: {0}")]
+    Lock(std::io::Error),
+    /// A copy of it.
+    #[error(transparent)]
+    Copy(#[from] copy::CopyError),
+    /// The copy that is made before the file is brought up to date.
+    #[error(
+        "it is of an older version, and is copied before that is changed; nothing was changed: {0}"
+    )]
+    OldCopy(copy::CopyError),
     /// The file was written by a later Wadi.
-    #[error("the database has version {found}, this program knows {MAX}: use a newer wadi-hub", MAX = MIGRATIONS.len())]
+    #[error("the database has version {found}, this program knows {MAX}: use a newer wadi-hub", MAX = open::MIGRATIONS.len())]
     Newer {
         /// The file's version.
         found: usize,
@@ -75,38 +86,30 @@ pub enum StoreError {
     Random(String),
 }
 
+impl StoreError {
+    /// Whether starting again changes nothing until a person has acted.
+    pub fn is_lasting(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, ReadOnly};
+        match self {
+            StoreError::Foreign | StoreError::Newer { .. } | StoreError::Broken(_) => true,
+            StoreError::Sqlite(error) => {
+                matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase | ReadOnly))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// The open store.
 pub struct Store {
     db: Connection,
     catalog: Arc<Catalog>,
     run: RunId,
+    /// Held while serving.
+    _lock: Option<File>,
 }
 
 impl Store {
-    /// Open the file, make it where there is none, and bring its tables up to date.
-    pub fn open(path: &Path) -> Result<Store, StoreError> {
-        // Records of patients: nobody outside the hub's group reads them. An error
-        // shows again, with its reason, when SQLite opens the file.
-        let _ = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path);
-        Store::start(Connection::open(path)?)
-    }
-
-    fn start(mut db: Connection) -> Result<Store, StoreError> {
-        db.busy_timeout(BUSY_TIMEOUT)?;
-        db.pragma_update(None, "journal_mode", "WAL")?;
-        db.pragma_update(None, "synchronous", "FULL")?;
-        db.pragma_update(None, "foreign_keys", false)?;
-        db.set_prepared_statement_cache_capacity(256);
-        if version(&db)? != MIGRATIONS.len() {
-            let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            migrate(&tx)?;
-            tx.commit()?;
-        }
-        let mut store = Store { db, catalog: Arc::default(), run: RunId::NONE };
-        store.refresh()?;
-        Ok(store)
-    }
-
     /// Look at what other processes of the hub have written: schema and run.
     pub fn refresh(&mut self) -> Result<(), StoreError> {
         Catalog::refresh(&mut self.catalog, &self.db)?;
@@ -153,28 +156,14 @@ impl Store {
     }
 }
 
-/// The version of the file's tables; 0 = there are none yet.
-fn version(db: &Connection) -> Result<usize, StoreError> {
-    Ok(db.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0))? as usize)
-}
-
-/// Bring the tables up to date.
-fn migrate(tx: &Transaction<'_>) -> Result<(), StoreError> {
-    let found = version(tx)?;
-    if found > MIGRATIONS.len() {
-        return Err(StoreError::Newer { found });
+fn explain(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => {
+            "this is not an SQLite database; give another file in `database`".into()
+        }
+        Some(rusqlite::ErrorCode::DiskFull) => "the disk is full; make room".into(),
+        _ => error.to_string(),
     }
-    for step in &MIGRATIONS[found..] {
-        tx.execute_batch(step)?;
-    }
-    if found == 0 {
-        tx.execute(
-            "INSERT INTO wadi_store (key, value) VALUES ('head', 0), ('device', ?1)",
-            [sql::Bits(random_bits()?)],
-        )?;
-    }
-    tx.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
-    Ok(())
 }
 
 /// 64 random bits of the operating system.

@@ -4,6 +4,7 @@ mod crash;
 mod feed;
 mod folding;
 mod intake;
+mod layouts;
 mod overlay;
 mod rounds;
 mod threads;

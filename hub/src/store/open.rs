@@ -1,0 +1,127 @@
+//! Opening the store: the lock, the layout, the copy before the layout changes.
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use wadi_protocol::id::RunId;
+
+use super::{Store, StoreError, copy, random_bits, sql};
+
+/// How long a statement waits for another process of the hub.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// In the file's header, "WADH": a hub's database.
+const APPLICATION_ID: i64 = 0x5741_4448;
+/// Versions of the tables: each entry brings the file one version further.
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("tables.sql"), include_str!("enrolment.sql"), include_str!("backup.sql")];
+
+impl Store {
+    /// Open the file, make it where there is none, and bring its tables up to date.
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        open(path, MIGRATIONS, None)
+    }
+
+    /// Open the file to serve with it: no other process may until this one ends.
+    pub fn open_to_serve(path: &Path) -> Result<Store, StoreError> {
+        let lock = lock(path)?;
+        open(path, MIGRATIONS, Some(lock))
+    }
+}
+
+/// Guards the life of the process that serves; commands of operators go beside it.
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
+    let name = copy::beside(path, "-lock");
+    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(name);
+    let file = open.map_err(StoreError::Lock)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse),
+        Err(TryLockError::Error(error)) => Err(StoreError::Lock(error)),
+    }
+}
+
+fn open(path: &Path, steps: &[&str], held: Option<File>) -> Result<Store, StoreError> {
+    // Records of patients: nobody outside the hub's group reads them. An error
+    // shows again, with its reason, when SQLite opens the file.
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path);
+    let mut db = Connection::open(path)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    // Another file is not to be changed before we know that it is ours.
+    let found = version(&db, steps.len())?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "foreign_keys", false)?;
+    db.set_prepared_statement_cache_capacity(256);
+    if found != steps.len() {
+        // The tables are not to change under a hub that serves.
+        let _guard = if found > 0 && held.is_none() { Some(lock(path)?) } else { None };
+        if found > 0 {
+            keep_old(&db, path, found, steps.len())?;
+        }
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        migrate(&tx, steps)?;
+        tx.commit()?;
+    }
+    let mut store = Store { db, catalog: Arc::default(), run: RunId::NONE, _lock: held };
+    store.refresh()?;
+    Ok(store)
+}
+
+/// The version of the file's tables, 0 if there are none yet; an error if it is not ours.
+pub(super) fn version(db: &Connection, known: usize) -> Result<usize, StoreError> {
+    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (found, id) = (pragma("user_version")?, pragma("application_id")?);
+    let count = |of: &str| {
+        let sql = format!("SELECT count(*) FROM sqlite_schema WHERE name LIKE '{of}'");
+        db.query_row(&sql, (), |row| row.get::<_, i64>(0))
+    };
+    // The first version had no id.
+    let ours = id == APPLICATION_ID || (id == 0 && found > 0 && count("wadi_hub_run")? == 1);
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    match ours {
+        true if found > known => Err(StoreError::Newer { found }),
+        true => Ok(found),
+        false if id == 0 && found == 0 && count("%")? == 0 => Ok(0),
+        false => Err(StoreError::Foreign),
+    }
+}
+
+/// A copy of the file as it was, beside it. One that an interrupted attempt made
+/// is kept.
+fn keep_old(db: &Connection, path: &Path, found: usize, known: usize) -> Result<(), StoreError> {
+    let old = copy::beside(path, &format!("-before-v{known}"));
+    let whole = copy::open_to_read(&old).and_then(|copy| {
+        let version: u32 = copy.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(version as usize == found && copy::faults(&copy)?.is_none())
+    });
+    if whole.unwrap_or(false) {
+        return Ok(());
+    }
+    copy::copy(db, &old, copy::mode_of(path), true, |_| Ok(())).map_err(StoreError::OldCopy)?;
+    tracing::info!(phase = "migration", from = found, to = known, copy = %old.display(), "the old file is kept");
+    Ok(())
+}
+
+/// Bring the tables up to date, all steps or none.
+fn migrate(tx: &Transaction<'_>, steps: &[&str]) -> Result<(), StoreError> {
+    let found = version(tx, steps.len())?;
+    for step in &steps[found..] {
+        tx.execute_batch(step)?;
+    }
+    if found == 0 {
+        tx.execute(
+            "INSERT INTO wadi_store (key, value) VALUES ('head', 0), ('device', ?1)",
+            [sql::Bits(random_bits()?)],
+        )?;
+    }
+    tx.pragma_update(None, "user_version", steps.len() as i64)?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;
