@@ -71,12 +71,16 @@ struct Stored {
 impl Identity {
     /// Read an installed enrolment; none where there is none.
     pub fn read(path: &Path) -> Result<Option<Identity>, IdentityError> {
-        let bad = |reason| IdentityError { what: "identity", file: path.display().to_string(), reason };
+        let bad =
+            |reason| IdentityError { what: "identity", file: path.display().to_string(), reason };
         let Some((text, mode)) = text_of(path).map_err(|error| bad(error.to_string()))? else {
             return Ok(None);
         };
         if mode & 0o077 != 0 {
-            let advice = format!("mode {mode:o} lets others read its key: run `chmod 600 {}`", path.display());
+            let advice = format!(
+                "mode {mode:o} lets others read its key: run `chmod 600 {}`",
+                path.display()
+            );
             return Err(bad(advice));
         }
         parse(&text).map(Some).map_err(bad)
@@ -86,7 +90,8 @@ impl Identity {
 /// Put an enrolment file in its place, readable by its user only. What stood
 /// there is replaced: the hub takes only the newest enrolment.
 pub fn install(file: &Path, place: &Path) -> Result<Identity, IdentityError> {
-    let bad = |reason| IdentityError { what: "enrolment file", file: file.display().to_string(), reason };
+    let bad =
+        |reason| IdentityError { what: "enrolment file", file: file.display().to_string(), reason };
     let text = text_of(file).map_err(|error| bad(error.to_string()))?;
     let (text, _) = text.ok_or_else(|| bad("there is no such file".into()))?;
     let identity = parse(&text).map_err(|reason| {
@@ -97,7 +102,11 @@ pub fn install(file: &Path, place: &Path) -> Result<Identity, IdentityError> {
     {
         return Err(bad(format!(
             "it is for gateway {} of site {}, but this is gateway {} of site {}: move {} away first if that is wanted",
-            identity.gateway, identity.site, held.gateway, held.site, place.display()
+            identity.gateway,
+            identity.site,
+            held.gateway,
+            held.site,
+            place.display()
         )));
     }
     let put = |error: io::Error| IdentityError {

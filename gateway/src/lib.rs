@@ -13,6 +13,7 @@ pub mod layers;
 pub mod logging;
 pub mod mqtt;
 pub mod serial;
+pub mod service;
 pub mod session;
 pub mod store;
 pub mod sync;

@@ -13,15 +13,17 @@ use tracing::{error, info};
 use wadi_gateway::config::{self, Config, ConfigError};
 use wadi_gateway::control::{self, SYNC_PATIENCE};
 use wadi_gateway::store::thread::{self, Failure, Handle};
-use wadi_gateway::store::{Opening, Store};
+use wadi_gateway::store::{Opening, Problem, Store, StoreError};
 use wadi_gateway::sync::Worker;
-use wadi_gateway::{command, lan, logging, serial};
+use wadi_gateway::{command, lan, logging, serial, service};
 use wadi_protocol::id::GatewayId;
 
 use crate::arguments::{Arguments, Command};
 
 /// The configuration or the arguments cannot be used: systemd should not try again.
 const EXIT_CONFIG: u8 = 78;
+/// Another process has the database: it may be free later.
+const EXIT_LATER: u8 = 75;
 /// There is no link to the hub.
 const EXIT_UNAVAILABLE: u8 = 69;
 /// How often the store looks for what other programs wrote.
@@ -30,14 +32,27 @@ const LOOK: Duration = Duration::from_millis(500);
 const STOP_PATIENCE: Duration = Duration::from_millis(1_500);
 
 fn main() -> ExitCode {
-    logging::start();
-    match ask(Arguments::parse()) {
+    let arguments = Arguments::parse();
+    match logging::start().map_err(Into::into).and_then(|()| ask(arguments)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("wadi-gateway: {error:#}");
-            let bad_config = error.downcast_ref::<ConfigError>().is_some();
-            ExitCode::from(if bad_config { EXIT_CONFIG } else { 1 })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// What systemd is to make of an error. A database that is another's, newer or
+/// damaged at the start is as lasting as a bad configuration: starting again and
+/// again would only wear the card.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() {
+        return EXIT_CONFIG;
+    }
+    match error.downcast_ref::<StoreError>() {
+        Some(error) if error.problem.is_lasting() => EXIT_CONFIG,
+        Some(StoreError { problem: Problem::InUse, .. }) => EXIT_LATER,
+        _ => 1,
     }
 }
 
@@ -53,8 +68,8 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
         .build()
         .context("the async runtime")?;
     match arguments.command {
-        Command::Run => return runtime.block_on(run(&config)),
-        Command::Sync => return runtime.block_on(sync(&config)),
+        Command::Run => return finish(runtime, run(&config)),
+        Command::Sync => return finish(runtime, sync(&config)),
         Command::Config { .. } => out.write_all(config.effective().as_bytes())?,
         Command::Status { json } => command::status(&config.database, json, now_s(), &mut out)?,
         Command::Schema => command::schema(&config.database, &mut out)?,
@@ -66,8 +81,20 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Run to the end. Threads that look up a name in vain are not waited for.
+fn finish(
+    runtime: tokio::runtime::Runtime,
+    work: impl Future<Output = Result<ExitCode>>,
+) -> Result<ExitCode> {
+    let ended = runtime.block_on(work);
+    runtime.shutdown_background();
+    ended
+}
+
 /// Everything at once, until a signal or a failing store.
 async fn run(config: &Config) -> Result<ExitCode> {
+    // Heard from the first moment: a stop that comes early is still a clean one.
+    let mut terminate = signal(SignalKind::terminate())?;
     let (handle, failure) = open(config)?;
     let (stop, stopping) = watch::channel(false);
     let (desk, counter) = control::desk();
@@ -81,21 +108,24 @@ async fn run(config: &Config) -> Result<ExitCode> {
         tasks.spawn(lan::serve_lan(listener, handle.clone(), stopping.clone()));
     }
     tasks.spawn(look(handle.clone()));
+    let watched = handle.clone();
     let database = config.database.clone();
     tasks.spawn(async move { control::serve(&database, counter).await });
     tasks.spawn(Worker::new(config, handle, desk, stopping).run());
     info!(site = config.site, gateway = config.gateway, "running");
+    service::ready(&format!("gateway {} of site {}", config.gateway, config.site));
 
-    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         _ = terminate.recv() => info!("stopping"),
         _ = tokio::signal::ctrl_c() => info!("stopping"),
+        never = service::watchdog(async || watched.lives().await) => match never {},
         error = failure => {
             let error = error.context("the store's thread ended without a word")?;
             return Err(error.into());
         }
     }
     // Nothing is lost by ending here: what was acknowledged is fsynced.
+    service::stopping();
     stop.send_replace(true);
     let ended = async { while tasks.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(STOP_PATIENCE / 3, ended).await;

@@ -40,7 +40,10 @@ pub fn client(identity: &Identity, renewed: Option<&[u8]>) -> Result<Arc<ClientC
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(vec![certificate(identity, renewed, &provider)], identity.key.clone_key())?;
+        .with_client_auth_cert(
+            vec![certificate(identity, renewed, &provider)],
+            identity.key.clone_key(),
+        )?;
     // The name says only that this is Wadi; brokers that choose by it are not ours.
     config.enable_sni = false;
     Ok(Arc::new(config))
@@ -53,7 +56,8 @@ fn certificate(
     provider: &CryptoProvider,
 ) -> CertificateDer<'static> {
     let fits = |certificate: &CertificateDer<'static>| {
-        let pair = CertifiedKey::from_der(vec![certificate.clone()], identity.key.clone_key(), provider);
+        let pair =
+            CertifiedKey::from_der(vec![certificate.clone()], identity.key.clone_key(), provider);
         pair.is_ok_and(|pair| pair.keys_match().is_ok())
     };
     renewed
@@ -89,7 +93,8 @@ impl ServerCertVerifier for HubVerifier {
             // The clock lags: the hub's certificates begin with its authority, so at the
             // end of our own certificate's life they have begun.
             Err(Error::InvalidCertificate(
-                rustls::CertificateError::NotValidYet | rustls::CertificateError::NotValidYetContext { .. },
+                rustls::CertificateError::NotValidYet
+                | rustls::CertificateError::NotValidYetContext { .. },
             )) => verify(at(latest_s)),
             verdict => verdict,
         }

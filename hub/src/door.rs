@@ -150,7 +150,9 @@ fn names(certificate: &CertificateDer<'_>, gateway: GatewayId) -> bool {
         return false;
     };
     let mut names = certificate.valid_dns_names();
-    tail.is_some_and(|tail| names.any(|name| name.split_once('.').is_some_and(|(_, rest)| rest == tail)))
+    tail.is_some_and(|tail| {
+        names.any(|name| name.split_once('.').is_some_and(|(_, rest)| rest == tail))
+    })
 }
 
 fn is_for(certificate: &CertificateDer<'_>, name: &str) -> bool {

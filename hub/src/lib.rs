@@ -14,5 +14,6 @@ pub mod layers;
 pub mod logging;
 pub mod mqtt;
 pub mod serve;
+pub mod service;
 pub mod store;
 pub mod tls;

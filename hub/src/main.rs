@@ -12,25 +12,44 @@ use clap::Parser;
 use wadi_hub::command;
 use wadi_hub::config::{self, Config, ConfigError};
 use wadi_hub::identity::Identity;
-use wadi_hub::store::Store;
+use wadi_hub::store::{Store, StoreError};
 use wadi_hub::{logging, serve};
 
 use crate::arguments::{
-    Arguments, BrokerConfigCommand, Command, GatewayCommand, QuarantineCommand, ReviewCommand, SchemaCommand,
+    Arguments, BrokerConfigCommand, Command, GatewayCommand, QuarantineCommand, ReviewCommand,
+    SchemaCommand,
 };
 
 /// The configuration or the arguments cannot be used: systemd should not try again.
 const EXIT_CONFIG: u8 = 78;
+/// Another process serves: the database may be free later.
+const EXIT_LATER: u8 = 75;
 
 fn main() -> ExitCode {
-    logging::start();
-    match run(Arguments::parse()) {
+    let arguments = Arguments::parse();
+    match logging::start().map_err(Into::into).and_then(|()| run(arguments)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("wadi-hub: {error:#}");
-            let bad_config = error.downcast_ref::<ConfigError>().is_some();
-            ExitCode::from(if bad_config { EXIT_CONFIG } else { 1 })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// What systemd is to make of an error. A database that is another's, newer or
+/// damaged is as lasting as a bad configuration: starting again changes nothing.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let store = error.downcast_ref::<StoreError>();
+    let serving = error.downcast_ref::<serve::ServeError>();
+    let store = store.or(match serving {
+        Some(serve::ServeError::Store(error)) => Some(error),
+        _ => None,
+    });
+    match store {
+        _ if error.is::<ConfigError>() => EXIT_CONFIG,
+        Some(error) if error.is_lasting() => EXIT_CONFIG,
+        Some(StoreError::InUse) => EXIT_LATER,
+        _ => 1,
     }
 }
 
@@ -119,7 +138,9 @@ fn enrol(
 ) -> Result<()> {
     let address = config.address().ok_or_else(|| ConfigError {
         origin: "of the hub".into(),
-        reason: "address: say where gateways reach the broker, as in address = \"hub.example:8883\"".into(),
+        reason:
+            "address: say where gateways reach the broker, as in address = \"hub.example:8883\""
+                .into(),
     })?;
     let identity = Identity::open(&config.identity, now_s)?;
     let enroller =
@@ -128,8 +149,8 @@ fn enrol(
 }
 
 fn start(config: &Config) -> Result<ExitCode> {
-    let mut store =
-        Store::open(&config.database).with_context(|| config.database.display().to_string())?;
+    let mut store = Store::open_to_serve(&config.database)
+        .with_context(|| config.database.display().to_string())?;
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     store.begin_run(now_s)?;
     let identity = Identity::open(&config.identity, now_s)?;
@@ -138,7 +159,7 @@ fn start(config: &Config) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("the async runtime")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let stop = async {
             tokio::select! {
@@ -147,7 +168,9 @@ fn start(config: &Config) -> Result<ExitCode> {
             }
         };
         serve::serve(config, store, identity, stop).await?;
-        anyhow::Ok(())
-    })?;
-    Ok(ExitCode::SUCCESS)
+        anyhow::Ok(ExitCode::SUCCESS)
+    });
+    // Threads that look up a name in vain are not waited for.
+    runtime.shutdown_background();
+    ended
 }

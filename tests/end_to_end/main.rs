@@ -12,6 +12,7 @@ mod poison;
 mod quiet;
 mod references;
 mod review;
+mod running;
 mod sql;
 mod upkeep;
 mod world;

@@ -42,6 +42,7 @@ enum Job {
     Round(OwnedInput, Reply<RoundAnswer>),
     Drain(Reply<u64>),
     Status(Reply<Box<Status>>),
+    Ping(Reply<()>),
 }
 
 /// A way to ask the store.
@@ -49,6 +50,7 @@ enum Job {
 pub struct Handle {
     jobs: mpsc::Sender<Job>,
     activity: watch::Receiver<u64>,
+    beats: watch::Receiver<u64>,
 }
 
 /// Start the thread. It ends, and closes the store, when the last handle is gone.
@@ -56,7 +58,8 @@ pub fn start(store: Store, clock: ClockFn) -> (Handle, Failure) {
     let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
     let (bump, activity) = watch::channel(0);
     let (failed, failure) = oneshot::channel();
-    let owner = Owner { store, clock, bump };
+    let (beat, beats) = watch::channel(0);
+    let owner = Owner { store, clock, bump, beat };
     std::thread::Builder::new()
         .name("store".into())
         .spawn(move || {
@@ -67,7 +70,7 @@ pub fn start(store: Store, clock: ClockFn) -> (Handle, Failure) {
             }
         })
         .expect("the system has a thread to give");
-    (Handle { jobs, activity }, failure)
+    (Handle { jobs, activity, beats }, failure)
 }
 
 impl Handle {
@@ -120,6 +123,15 @@ impl Handle {
         self.activity.clone()
     }
 
+    /// Returns when the thread has ended something, if only this question: it is
+    /// not hung. Many that wait are no hang, nor is a lock that is waited out.
+    pub async fn lives(&self) {
+        tokio::select! {
+            () = self.ask(Job::Ping) => {}
+            () = beat(self.beats.clone()) => {}
+        }
+    }
+
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> T {
         let (reply, answer) = oneshot::channel();
         let sent = self.jobs.send(job(reply)).await;
@@ -131,10 +143,19 @@ impl Handle {
     }
 }
 
+async fn beat(mut beats: watch::Receiver<u64>) {
+    beats.mark_unchanged();
+    if beats.changed().await.is_err() {
+        // The thread is gone: the process is about to end.
+        std::future::pending().await
+    }
+}
+
 struct Owner {
     store: Store,
     clock: ClockFn,
     bump: watch::Sender<u64>,
+    beat: watch::Sender<u64>,
 }
 
 impl Owner {
@@ -148,6 +169,7 @@ impl Owner {
             self.intakes(&mut queue)?;
             for job in queue.drain(..) {
                 self.answer(job)?;
+                self.beat.send_modify(|count| *count += 1);
             }
         }
         Ok(())
@@ -177,6 +199,7 @@ impl Owner {
             return Ok(());
         }
         let answers = self.tracked(|store, now_s| store.intake(&batches, now_s))?;
+        self.beat.send_modify(|count| *count += 1);
         for (reply, answer) in replies.into_iter().zip(answers) {
             // An asker that is gone asks again, and hears that it was taken.
             let _ = reply.send(answer);
@@ -208,6 +231,9 @@ impl Owner {
             }
             Job::Drain(reply) => {
                 let _ = reply.send(self.drain()?);
+            }
+            Job::Ping(reply) => {
+                let _ = reply.send(());
             }
             Job::Status(reply) => {
                 let _ = reply.send(Box::new(self.store.status()?));

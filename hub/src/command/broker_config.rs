@@ -10,7 +10,8 @@ use crate::identity::{HUB_CLIENT, Identity};
 use crate::store::Store;
 
 /// Topics by the name in the certificate: the gateway's number, or the hub's.
-const ACL: &str = "# Wadi: a gateway publishes wadi/<its number>/up and reads wadi/<its number>/down.
+const ACL: &str =
+    "# Wadi: a gateway publishes wadi/<its number>/up and reads wadi/<its number>/down.
 pattern write wadi/%u/up
 pattern read wadi/%u/down
 
@@ -33,8 +34,10 @@ pub fn broker_config(
         file: folder.display().to_string(),
         reason: error.to_string(),
     };
-    fs::create_dir_all(folder)
-        .map_err(|error| CommandError::File { file: folder.display().to_string(), reason: error.to_string() })?;
+    fs::create_dir_all(folder).map_err(|error| CommandError::File {
+        file: folder.display().to_string(),
+        reason: error.to_string(),
+    })?;
     let folder = fs::canonicalize(folder)?;
     let revoked: Vec<_> = store.revoked(now_s)?.into_iter().map(gateway::subject).collect();
     put(&folder, "mosquitto.conf", 0o644, &conf(&folder, port))?;
@@ -46,10 +49,17 @@ pub fn broker_config(
         put(&folder, "broker.pem", 0o644, &broker.certificate_pem)?;
         put(&folder, "broker.key", 0o600, &broker.key_pem)?;
     }
-    writeln!(out, "written to {}: mosquitto.conf, acl, authority.pem, revoked.pem, broker.pem, broker.key", folder.display())?;
+    writeln!(
+        out,
+        "written to {}: mosquitto.conf, acl, authority.pem, revoked.pem, broker.pem, broker.key",
+        folder.display()
+    )?;
     writeln!(out, "give the files to the broker's user: chown -R mosquitto {}", folder.display())?;
     writeln!(out, "and run: mosquitto -c {}", folder.join("mosquitto.conf").display())?;
-    Ok(writeln!(out, "after `gateway revoke` or `gateway enrol` run this again and restart the broker (SIGHUP is not enough for revoked.pem)")?)
+    Ok(writeln!(
+        out,
+        "after `gateway revoke` or `gateway enrol` run this again and restart the broker (SIGHUP is not enough for revoked.pem)"
+    )?)
 }
 
 fn conf(folder: &Path, port: u16) -> String {
@@ -71,7 +81,11 @@ fn conf(folder: &Path, port: u16) -> String {
          max_packet_size 20480\n\
          max_queued_messages 1000\n\
          set_tcp_nodelay true\n",
-        at("authority.pem"), at("broker.pem"), at("broker.key"), at("revoked.pem"), at("acl"),
+        at("authority.pem"),
+        at("broker.pem"),
+        at("broker.key"),
+        at("revoked.pem"),
+        at("acl"),
     )
 }
 

@@ -53,7 +53,12 @@ pub fn gateway_enrol(
         make(enroller, site, certificate, &written)
     })?;
     let file = written.display();
-    writeln!(out, "gateway {} of site {site} is enrolled until {}", certificate.gateway, text::time(until_s))?;
+    writeln!(
+        out,
+        "gateway {} of site {site} is enrolled until {}",
+        certificate.gateway,
+        text::time(until_s)
+    )?;
     writeln!(out, "its enrolment file: {file}")?;
     writeln!(out, "on the gateway run: wadi-gateway enrol {file}")?;
     Ok(writeln!(out, "the file holds the gateway's key: carry it safely and delete it afterwards")?)
@@ -72,7 +77,8 @@ fn make(
     file: &Path,
 ) -> Result<Vec<u8>, String> {
     let Certificate { gateway, enrolment, .. } = certificate;
-    let keyed = enroller.identity.issue(&subject(certificate)).map_err(|error| error.to_string())?;
+    let keyed =
+        enroller.identity.issue(&subject(certificate)).map_err(|error| error.to_string())?;
     let whole = Enrolment {
         site,
         gateway: gateway.0,
@@ -110,9 +116,18 @@ pub fn gateway_revoke(
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let gateway = store.revoke(site, now_s)?;
-    writeln!(out, "gateway {gateway} of site {site} is revoked: the hub takes nothing of it any more")?;
-    writeln!(out, "what it committed stays; what it still holds can come after `wadi-hub gateway enrol {site}`")?;
-    Ok(writeln!(out, "with a broker of your own, run `wadi-hub broker-config` again for its list of revoked certificates")?)
+    writeln!(
+        out,
+        "gateway {gateway} of site {site} is revoked: the hub takes nothing of it any more"
+    )?;
+    writeln!(
+        out,
+        "what it committed stays; what it still holds can come after `wadi-hub gateway enrol {site}`"
+    )?;
+    Ok(writeln!(
+        out,
+        "with a broker of your own, run `wadi-hub broker-config` again for its list of revoked certificates"
+    )?)
 }
 
 /// List enrolled gateways.

@@ -48,9 +48,11 @@ pub(super) fn read(path: &Path) -> Result<Option<Identity>, IdentityError> {
     let read = file.take(FILE_BYTES_MAX).read_to_string(&mut text);
     read.map_err(|error| bad(error.to_string()))?;
     let stored: Stored = toml::from_str(&text).map_err(|error| bad(error.message().to_owned()))?;
-    let damaged = |what: &str| bad(format!("{what} is damaged: put the file of a backup in its place"));
+    let damaged =
+        |what: &str| bad(format!("{what} is damaged: put the file of a backup in its place"));
     let master = unhex(&stored.master).ok_or_else(|| damaged("master"))?;
-    let authority = KeyPair::from_pem(&stored.authority_key).map_err(|_| damaged("authority_key"))?;
+    let authority =
+        KeyPair::from_pem(&stored.authority_key).map_err(|_| damaged("authority_key"))?;
     parse_pair(&stored.certificate, &stored.key).map_err(|_| damaged("key or certificate"))?;
     Ok(Some(Identity {
         made_s: stored.made_s,

@@ -241,7 +241,8 @@ fn leaf(names: Vec<String>, common: &str, made_s: u64) -> Result<CertificatePara
 fn date(seconds: u64) -> OffsetDateTime {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     // Beyond the year 9999 there are no dates in certificates.
-    OffsetDateTime::from_unix_timestamp(seconds.min(LAST_DATE_S)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    OffsetDateTime::from_unix_timestamp(seconds.min(LAST_DATE_S))
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// A gateway's public key, as it was when it was enrolled.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 use wadi_protocol::id::{GatewayId, RunId};
 use wadi_protocol::tag::{TagKey, Way};
@@ -27,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// How often certificates are looked through for those to be renewed.
 const RENEW: Duration = Duration::from_secs(3_600);
+/// How long an answer waits for room in the outbox before it looks again.
+const ROOM: Duration = Duration::from_millis(20);
 /// Messages that nobody could have sealed are logged this often at most.
 const FORGED_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -43,6 +46,8 @@ struct Work<'a> {
     store: Store,
     desk: &'a Desk,
     outbox: &'a mpsc::Sender<Outgoing>,
+    /// Counts what was ended: the thread is not hung.
+    beat: &'a watch::Sender<u64>,
     /// When which gateway was told of news.
     told: HashMap<GatewayId, Instant>,
     version: i64,
@@ -57,12 +62,14 @@ pub(super) fn work(
     desk: &Desk,
     inbox: &Receiver<(GatewayId, Vec<u8>)>,
     outbox: &mpsc::Sender<Outgoing>,
+    beat: &watch::Sender<u64>,
 ) -> Result<(), StoreError> {
     let version = store.data_version()?;
     let mut work = Work {
         store,
         desk,
         outbox,
+        beat,
         told: HashMap::new(),
         version,
         renewed: None,
@@ -74,6 +81,7 @@ pub(super) fn work(
     work.tell()?;
     let mut looked = Instant::now();
     loop {
+        beat.send_modify(|count| *count += 1);
         match inbox.recv_timeout(LOOK) {
             Ok((gateway, sealed)) => work.take(gateway, &sealed)?,
             Err(RecvTimeoutError::Timeout) => {}
@@ -89,6 +97,15 @@ pub(super) fn work(
 }
 
 impl Work<'_> {
+    /// Put an answer into the outbox; while the link takes none, the thread waits but lives.
+    fn send(&self, mut answer: Outgoing) {
+        while let Err(TrySendError::Full(back)) = self.outbox.try_send(answer) {
+            answer = back;
+            self.beat.send_modify(|count| *count += 1);
+            std::thread::sleep(ROOM);
+        }
+    }
+
     fn look(&mut self) -> Result<(), StoreError> {
         self.told.retain(|_, when| when.elapsed() < TELL_AGAIN);
         let now = self.store.data_version()?;
@@ -138,7 +155,7 @@ impl Work<'_> {
                 warn!(phase = "round", gateway = gateway.0, round = up.round, "refused: {refused}");
             }
             let sealed = key.seal(gateway, Way::Down, message::encode(answer));
-            let _ = self.outbox.blocking_send((gateway, sealed));
+            self.send((gateway, sealed));
         }
         if self.store.head()? != head {
             self.told.insert(gateway, Instant::now());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 use wadi_protocol::backoff;
 use wadi_protocol::id::GatewayId;
@@ -23,6 +23,7 @@ use crate::door::Door;
 use crate::front::Front;
 use crate::identity::{self, HUB_CLIENT, Identity};
 use crate::mqtt::{Heard, Link, LinkError, Target};
+use crate::service;
 use crate::store::{Store, StoreError};
 use crate::tls;
 
@@ -32,6 +33,8 @@ const INBOX_MESSAGES_MAX: usize = 256;
 const OUTBOX_MESSAGES_MAX: usize = 1_024;
 /// How long connecting to the broker may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the store has to finish what it is at.
+const STOP_PATIENCE: Duration = Duration::from_millis(1_500);
 /// Milliseconds between attempts to reach the broker, least and most.
 const RETRY_MS: (u64, u64) = (500, 15_000);
 
@@ -139,23 +142,37 @@ pub async fn serve(
     let (inbox, messages) = sync_channel(INBOX_MESSAGES_MAX);
     let (answers, mut outbox) = mpsc::channel(OUTBOX_MESSAGES_MAX);
     let thread = std::thread::Builder::new().name("store".into());
+    let (beat, beats) = watch::channel(0);
     let mut store_end = {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let run = move || drop(sender.send(work(store, &desk, &messages, &answers)));
+        let run = move || drop(sender.send(work(store, &desk, &messages, &answers, &beat)));
         thread.spawn(run).map_err(|_| ServeError::Thread)?;
         receiver
     };
+    service::ready("serving gateways");
     tokio::select! {
         () = stop => info!("stopping"),
+        end = service::watchdog(async || lives(beats.clone()).await) => match end {},
         () = link_loop(&target, &inbox, &mut outbox) => {}
         end = &mut store_end => return end.map_err(|_| ServeError::Thread)?.map_err(Into::into),
         error = embedded_end(own.as_mut()) => return Err(error.into()),
     }
+    service::stopping();
     // The thread finishes what it is at, and ends with its inbox.
     drop((inbox, outbox));
-    match tokio::time::timeout(Duration::from_secs(2), store_end).await {
+    match tokio::time::timeout(STOP_PATIENCE, store_end).await {
         Ok(Ok(end)) => end.map_err(Into::into),
         _ => Ok(()),
+    }
+}
+
+/// Returns when the store's thread has ended something: it looks around twice a
+/// second, so it is not hung.
+async fn lives(mut beats: watch::Receiver<u64>) {
+    beats.mark_unchanged();
+    if beats.changed().await.is_err() {
+        // It ended; serving ends with it.
+        std::future::pending().await
     }
 }
 
@@ -220,4 +237,3 @@ fn sender(topic: &str) -> Option<GatewayId> {
     let number = topic.strip_prefix("wadi/")?.strip_suffix("/up")?;
     number.parse().ok().map(GatewayId)
 }
-

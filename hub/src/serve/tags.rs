@@ -47,9 +47,8 @@ pub fn open<'a>(
         });
     }
     let earlier = (1..standing.enrolment).rev().take(EARLIER_TOLD_MAX as usize).find_map(try_key);
-    Ok(earlier.map_or(Opened::Forged, |(message, key)| {
-        Opened::Refused(message, key, Refused::Replaced)
-    }))
+    Ok(earlier
+        .map_or(Opened::Forged, |(message, key)| Opened::Refused(message, key, Refused::Replaced)))
 }
 
 /// The seal for a hint that no question came before; none for those who are not enrolled.

@@ -210,9 +210,7 @@ fn known(tx: &Connection, site: &str) -> Result<Option<GatewayId>, StoreError> {
 }
 
 fn unknown(site: &str) -> StoreError {
-    StoreError::Refused(format!(
-        "there is no site {site:?}: `wadi-hub gateway list` names them"
-    ))
+    StoreError::Refused(format!("there is no site {site:?}: `wadi-hub gateway list` names them"))
 }
 
 fn note(tx: &Connection, certificate: Certificate) -> Result<(), StoreError> {

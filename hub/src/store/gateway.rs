@@ -57,7 +57,9 @@ impl Store {
         let gateways = self.gateways()?;
         self.read(|tx, catalog| {
             let mut behind = Vec::new();
-            for gateway in gateways.iter().filter(|gateway| gateway.heard_s != 0 && !gateway.revoked) {
+            for gateway in
+                gateways.iter().filter(|gateway| gateway.heard_s != 0 && !gateway.revoked)
+            {
                 let Gateway { number, cursors, schema, .. } = gateway;
                 if page::has_more(tx, catalog, number.0, *cursors, *schema)? {
                     behind.push(*number);

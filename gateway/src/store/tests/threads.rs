@@ -47,3 +47,29 @@ fn a_failing_store_says_so_once() {
         }
     });
 }
+
+#[test]
+fn a_hung_thread_does_not_live() {
+    let mut village = Village::new();
+    let hang = std::sync::Arc::new(std::sync::Mutex::new(()));
+    let held = hang.lock().unwrap();
+    let waits = hang.clone();
+    let clock = move || {
+        let () = *waits.lock().unwrap();
+        NOW_S
+    };
+    let (handle, _failure) = start(village.store.take().unwrap(), Box::new(clock));
+    let patience = std::time::Duration::from_millis(300);
+    runtime().block_on(async {
+        handle.lives().await;
+        let stuck = tokio::spawn({
+            let handle = handle.clone();
+            async move { handle.drain().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(tokio::time::timeout(patience, handle.lives()).await.is_err(), "it hangs");
+        drop(held);
+        handle.lives().await;
+        stuck.await.unwrap();
+    });
+}
