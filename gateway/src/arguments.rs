@@ -38,6 +38,22 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Copy the database, whole, beside the running gateway.
+    Backup {
+        /// The copy; it must not exist.
+        file: PathBuf,
+        /// Replace the copy if it exists.
+        #[arg(long)]
+        force: bool,
+        /// Copy the secrets as well that make this gateway what it is.
+        #[arg(long)]
+        with_identity: bool,
+    },
+    /// Put a backup in the place of the database; the gateway must not run.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+    },
     /// The configuration as it takes effect, and where each value comes from.
     Config {
         /// A commented file to begin with, instead.

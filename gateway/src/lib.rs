@@ -12,6 +12,7 @@ pub mod lan;
 pub mod layers;
 pub mod logging;
 pub mod mqtt;
+pub mod rescue;
 pub mod serial;
 pub mod service;
 pub mod session;

@@ -15,7 +15,7 @@ use wadi_gateway::control::{self, SYNC_PATIENCE};
 use wadi_gateway::store::thread::{self, Failure, Handle};
 use wadi_gateway::store::{Opening, Problem, Store, StoreError};
 use wadi_gateway::sync::Worker;
-use wadi_gateway::{command, lan, logging, serial, service};
+use wadi_gateway::{command, lan, logging, rescue, serial, service};
 use wadi_protocol::id::GatewayId;
 
 use crate::arguments::{Arguments, Command};
@@ -70,6 +70,10 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Run => return finish(runtime, run(&config)),
         Command::Sync => return finish(runtime, sync(&config)),
+        Command::Backup { file, force, with_identity } => {
+            rescue::backup(&config, &file, (force, with_identity), &mut out)?;
+        }
+        Command::Restore { file } => rescue::restore(&config, &file, now_s(), &mut out)?,
         Command::Config { .. } => out.write_all(config.effective().as_bytes())?,
         Command::Status { json } => command::status(&config.database, json, now_s(), &mut out)?,
         Command::Schema => command::schema(&config.database, &mut out)?,

@@ -58,6 +58,19 @@ pub enum Command {
     },
     /// Everything as canonical JSON lines.
     Export,
+    /// Copy the database and the hub's identity, whole, beside the serving hub.
+    Backup {
+        /// The copy; it must not exist.
+        file: PathBuf,
+        /// Replace the copy if it exists.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Put a backup in the place of the database; the hub must not serve.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+    },
     /// The configuration as it takes effect, and where each value comes from.
     Config {
         /// A commented file to begin with, instead.

@@ -41,8 +41,10 @@ fn main() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     let store = error.downcast_ref::<StoreError>();
     let serving = error.downcast_ref::<serve::ServeError>();
-    let store = store.or(match serving {
-        Some(serve::ServeError::Store(error)) => Some(error),
+    let asked = error.downcast_ref::<command::CommandError>();
+    let store = store.or(match (serving, asked) {
+        (Some(serve::ServeError::Store(error)), _) => Some(error),
+        (_, Some(command::CommandError::Store(error))) => Some(error),
         _ => None,
     });
     match store {
@@ -60,10 +62,16 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = Config::read(&arguments.config)?;
-    match arguments.command {
+    match &arguments.command {
         Command::Serve => return start(&config),
         Command::Config { .. } => {
             out.write_all(config.effective().as_bytes())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Restore { file } => {
+            let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+            command::restore(&config, file, now_s, &mut out)
+                .with_context(|| config.database.display().to_string())?;
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
@@ -87,7 +95,12 @@ fn ask(
 ) -> Result<ExitCode> {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     match command {
-        Command::Serve | Command::Config { .. } => unreachable!("handled before"),
+        Command::Serve | Command::Config { .. } | Command::Restore { .. } => {
+            unreachable!("handled before")
+        }
+        Command::Backup { file, force } => {
+            command::backup(store, config, &file, force, now_s, out)?
+        }
         Command::Status { json } => command::status(store, json, now_s, out)?,
         Command::Schema(SchemaCommand::Check { file }) => command::schema_check(store, &file, out)?,
         Command::Schema(SchemaCommand::Publish { file }) => {

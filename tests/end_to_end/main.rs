@@ -11,6 +11,7 @@ mod merging;
 mod poison;
 mod quiet;
 mod references;
+mod rescue;
 mod review;
 mod running;
 mod sql;

@@ -50,6 +50,52 @@ pub fn copy(
     made
 }
 
+/// Put a copy of `from` in the place of the database `path`; where the one that was
+/// there lies now. The caller holds the lock beside `path`. Until the last step the
+/// old one stays in its place, so that an interrupted exchange can be begun again.
+pub fn exchange(
+    from: &Connection,
+    path: &Path,
+    mode: u32,
+    stamp: &str,
+) -> Result<Option<PathBuf>, CopyError> {
+    let ready = beside(path, "-restored");
+    let mode = if path.exists() { mode_of(path) } else { mode };
+    copy(from, &ready, mode, true, |_| Ok(()))?;
+    let bad = |error: io::Error| failed(path, &error);
+    let aside = match path.exists() {
+        true => Some(put_aside(path, stamp)?),
+        false => None,
+    };
+    std::fs::rename(&ready, path).and_then(|()| sync_folder(path)).map_err(bad)?;
+    Ok(aside)
+}
+
+fn put_aside(path: &Path, stamp: &str) -> Result<PathBuf, CopyError> {
+    // What lies in its log goes into the file, if it can still be read.
+    let _ = Connection::open(path).and_then(|old| {
+        old.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, i64>(0))
+    });
+    let aside = beside(path, &format!("-before-restore-{stamp}"));
+    refuse_existing(&aside, false)?;
+    let linked = std::fs::hard_link(path, &aside).or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Err(error),
+        _ => std::fs::rename(path, &aside),
+    });
+    linked.map_err(|error| failed(&aside, &error))?;
+    // A log must never meet the copy: SQLite would play it into that.
+    for ending in ["-wal", "-shm"] {
+        match std::fs::rename(beside(path, ending), beside(&aside, ending)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&beside(path, ending), &error));
+            }
+            _ => {}
+        }
+    }
+    sync_folder(path).map_err(|error| failed(path, &error))?;
+    Ok(aside)
+}
+
 /// Copy a small file, whole or not at all.
 pub fn copy_file(from: &Path, to: &Path, mode: u32, replace: bool) -> Result<(), CopyError> {
     refuse_existing(to, replace)?;

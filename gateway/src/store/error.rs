@@ -60,6 +60,12 @@ pub enum Problem {
         "it is of an older layout, and is copied before that is changed; nothing was changed: {0}"
     )]
     OldCopy(CopyError),
+    /// A copy could not be made or put in place.
+    #[error("{0}")]
+    Copy(CopyError),
+    /// A file that is not to be put in its place.
+    #[error("{0}; nothing was changed")]
+    Unfit(String),
     /// SQLite says no.
     #[error("{}", explain(.0))]
     Sqlite(#[from] rusqlite::Error),

@@ -6,6 +6,7 @@
 //! numbers: both are arguments. A change of the state in memory counts only
 //! once its transaction is committed.
 mod assemble;
+pub mod backup;
 mod base;
 mod capture;
 pub mod copy;

@@ -14,6 +14,7 @@ mod gateway;
 mod history;
 mod ledger;
 mod quarantine;
+mod rescue;
 mod review;
 mod schema;
 mod status;
@@ -24,6 +25,7 @@ pub use self::gateway::{Enroller, gateway_enrol, gateway_list, gateway_revoke, s
 pub use self::history::history;
 pub use self::ledger::ledger;
 pub use self::quarantine::{quarantine_list, quarantine_show};
+pub use self::rescue::{backup, restore};
 pub use self::review::{review_list, review_settle, review_show};
 pub use self::schema::{schema_check, schema_publish};
 pub use self::status::status;

@@ -16,7 +16,7 @@ pub fn status(
 ) -> Result<(), CommandError> {
     let status = store.status()?;
     if as_json {
-        return Ok(super::json(out, &as_value(&status))?);
+        return Ok(super::json(out, &as_value(&status, now_s))?);
     }
     match &status.schema {
         Some((name, version)) => writeln!(out, "schema {name}, version {version}")?,
@@ -71,7 +71,7 @@ fn ago(then_s: u64, now_s: u64) -> String {
     }
 }
 
-fn as_value(status: &Status) -> Json {
+fn as_value(status: &Status, now_s: u64) -> Json {
     let site = |site: &Site| {
         json!({
             "gateway": site.gateway.number.0,
@@ -98,6 +98,9 @@ fn as_value(status: &Status) -> Json {
         "quarantined": status.quarantined,
         "conflicts": status.conflicts,
         "reviews": status.reviews,
+        "backup": status.backup.map(|mark| json!({
+            "seq": mark.seq, "s": mark.s, "age": now_s.saturating_sub(mark.s),
+        })),
         "sites": status.sites.iter().map(site).collect::<Vec<Json>>(),
     })
 }

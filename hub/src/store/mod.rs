@@ -7,6 +7,7 @@
 //! protocol's; this edge only feeds them and writes what they say.
 mod admit;
 mod apply;
+pub mod backup;
 mod catalog;
 mod changes;
 mod commit;

@@ -1,6 +1,7 @@
 //! How things stand, at a glance.
 use wadi_protocol::id::RunId;
 
+use super::backup::Watermark;
 use super::gateway::Gateway;
 use super::{Store, StoreError, head, page, run};
 
@@ -29,6 +30,8 @@ pub struct Status {
     pub conflicts: u64,
     /// Open cases.
     pub reviews: u64,
+    /// Up to where a backup exists.
+    pub backup: Option<Watermark>,
     /// Every site; problems first.
     pub sites: Vec<Site>,
 }
@@ -52,6 +55,7 @@ impl Store {
     /// How things stand.
     pub fn status(&self) -> Result<Status, StoreError> {
         let gateways = self.gateways()?;
+        let backup = self.watermark()?;
         self.read(|tx, catalog| {
             let count = |sql: &str| tx.query_row(sql, [], |row| super::sql::number_at(row, 0));
             let head = head(tx)?;
@@ -93,6 +97,7 @@ impl Store {
                 parked: count("SELECT count(*) FROM wadi_change WHERE hub_seq IS NULL")?,
                 quarantined: count("SELECT count(*) FROM wadi_quarantine")?,
                 reviews: count("SELECT count(*) FROM wadi_review WHERE closed_seq IS NULL")?,
+                backup,
                 sites,
             })
         })

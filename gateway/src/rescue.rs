@@ -1,0 +1,62 @@
+//! `wadi-gateway backup` and `restore`: what they do, and what they tell a person.
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::store::backup;
+use crate::store::copy;
+
+/// Back up the database to `to`; with `identity` also who this gateway is.
+pub fn backup(
+    config: &Config,
+    to: &Path,
+    (replace, identity): (bool, bool),
+    out: &mut dyn Write,
+) -> Result<()> {
+    backup::backup(&config.database, to, replace)?;
+    writeln!(out, "{}: the whole database; keep it on another disk", to.display())?;
+    let key = copy::beside(&config.database, "-key");
+    for (secret, ending) in [(&config.identity, ".identity"), (&key, ".key")] {
+        if !identity {
+            writeln!(out, "not in it: {}; --with-identity copies it too", secret.display())?;
+            continue;
+        }
+        let beside = copy::beside(to, ending);
+        match backup::backup_beside(secret, &beside, replace)? {
+            true => writeln!(
+                out,
+                "{}: {}, secret: whoever has it can be this gateway",
+                beside.display(),
+                secret.display()
+            )?,
+            false => writeln!(out, "{}: there is none to copy", secret.display())?,
+        }
+    }
+    Ok(())
+}
+
+/// Put the backup `from` in the place of the database.
+pub fn restore(config: &Config, from: &Path, now_s: u64, out: &mut dyn Write) -> Result<()> {
+    let whose = (config.site.as_str(), config.gateway);
+    let aside = backup::restore(from, &config.database, whose, &stamp(now_s))?;
+    writeln!(out, "{}: restored from {}", config.database.display(), from.display())?;
+    if let Some(aside) = aside {
+        writeln!(out, "the database that was there: {}", aside.display())?;
+        writeln!(out, "programs that have that one open must be started again")?;
+    }
+    writeln!(
+        out,
+        "the next `wadi-gateway run` begins a new run. If the hub knows of rounds that this backup \
+         does not, it refuses this gateway as restored or cloned; what it holds stays safe here until \
+         an operator of the hub has decided"
+    )?;
+    Ok(())
+}
+
+/// A moment as a part of a file's name.
+fn stamp(now_s: u64) -> String {
+    let moment = i64::try_from(now_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+    moment.unwrap_or_default().strftime("%Y%m%dT%H%M%SZ").to_string()
+}

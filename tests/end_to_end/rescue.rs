@@ -1,0 +1,225 @@
+//! Backup and restore, beside running processes and after them.
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::json;
+use wadi_harness::binaries;
+use wadi_harness::handheld::Link;
+use wadi_harness::process::{Outcome, begin, run};
+
+use crate::world::{PATIENCE, World};
+
+const SCHEMA: &str = "name = \"x\"\n[tables.visit.fields]\npatient = { type = \"text\" }\n";
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Exit code: try again later.
+const LATER: Option<i32> = Some(75);
+
+fn patients(database: &Path) -> Vec<String> {
+    let db = Connection::open(database).unwrap();
+    let mut rows = db.prepare("SELECT patient FROM visit ORDER BY patient").unwrap();
+    rows.query_map((), |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A gateway's or hub's configuration of its own, whose database is in an empty folder.
+struct Elsewhere {
+    program: &'static str,
+    folder: tempfile::TempDir,
+}
+
+impl Elsewhere {
+    fn new(program: &'static str) -> Elsewhere {
+        let folder = tempfile::tempdir().unwrap();
+        let whose = if program == "wadi-gateway" { "site = \"site-1\"\ngateway = 1\n" } else { "" };
+        let config = format!("{whose}database = \"data.db\"\n");
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        Elsewhere { program, folder }
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.path().join("data.db")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = binaries::command(self.program).unwrap();
+        command.arg("--config").arg(self.folder.path().join("config.toml")).args(words);
+        command
+    }
+
+    fn call(&self, words: &[&str]) -> Outcome {
+        run(&mut self.command(words), "", DEADLINE).unwrap()
+    }
+}
+
+#[test]
+fn a_backup_beside_running_processes_restores_to_the_same_tables() {
+    let mut world = World::start(SCHEMA, 1, false, 81).unwrap();
+    let handheld = world.handheld("anna");
+    let link = Link::Tcp(world.gateways[0].port());
+    let folder = tempfile::tempdir().unwrap();
+    let mut backups = Vec::new();
+    // Intake and rounds go on around every backup.
+    for number in 0..4 {
+        for line in 0..20 {
+            let fields = json!({"patient": format!("p{number}-{line:02}")});
+            handheld.put(&json!({"op": "insert", "table": "visit", "fields": fields})).unwrap();
+        }
+        handheld.sync_well(&link, PATIENCE).unwrap();
+        let hub = folder.path().join(format!("hub-{number}.backup"));
+        let gateway = folder.path().join(format!("gateway-{number}.backup"));
+        world.hub.operator.command(&["backup", text(&hub)]).unwrap().ok().unwrap();
+        world.gateways[0].command(&["backup", text(&gateway)]).unwrap().ok().unwrap();
+        backups.push((hub, gateway));
+    }
+    world.gateways[0].command(&["sync"]).unwrap().ok().unwrap();
+    let (hub, gateway) = backups.pop().unwrap();
+    let again = world.hub.operator.command(&["backup", text(&hub)]).unwrap();
+    assert_eq!(again.code, Some(1), "{again:?}");
+    assert!(again.stderr.contains("exists") && again.stderr.contains("--force"), "{again:?}");
+    world.hub.operator.command(&["backup", text(&hub), "--force"]).unwrap().ok().unwrap();
+    world.gateways[0].command(&["backup", text(&gateway), "--force"]).unwrap().ok().unwrap();
+    let status = world.hub.operator.json(&["status"]).unwrap();
+    assert_eq!(status["backup"]["seq"], status["head"], "{status}");
+    assert!(status["backup"]["age"].as_u64().unwrap() < 600, "{status}");
+
+    // While they run nothing is restored over them.
+    for outcome in [
+        world.gateways[0].command(&["restore", text(&gateway)]).unwrap(),
+        world.hub.operator.command(&["restore", text(&hub)]).unwrap(),
+    ] {
+        assert_eq!(outcome.code, LATER, "{outcome:?}");
+        assert!(outcome.stderr.contains("stop that one first"), "{outcome:?}");
+    }
+    let (hub_rows, gateway_rows) =
+        (patients(world.hub.database()), patients(world.gateways[0].database()));
+    assert_eq!(hub_rows.len(), 80);
+    for (program, file, rows) in
+        [("wadi-hub", &hub, &hub_rows), ("wadi-gateway", &gateway, &gateway_rows)]
+    {
+        let elsewhere = Elsewhere::new(program);
+        let told = elsewhere.call(&["restore", text(file)]).ok().unwrap();
+        assert!(told.contains("new run"), "{told}");
+        assert_eq!(&patients(&elsewhere.database()), rows);
+        elsewhere.call(&["ledger"]).ok().unwrap();
+    }
+    // Older backups are whole as well, each with what there was then.
+    for (number, (hub, gateway)) in backups.iter().enumerate() {
+        for (program, file) in [("wadi-hub", hub), ("wadi-gateway", gateway)] {
+            let elsewhere = Elsewhere::new(program);
+            elsewhere.call(&["restore", text(file)]).ok().unwrap();
+            elsewhere.call(&["ledger"]).ok().unwrap();
+            assert!(patients(&elsewhere.database()).len() <= 20 * (number + 1));
+        }
+    }
+
+    // Over what is there: put aside, never deleted; both serve again and agree.
+    world.gateways[0].stop().unwrap();
+    world.hub.stop().unwrap();
+    let told = world.hub.operator.command(&["restore", text(&hub)]).unwrap().ok().unwrap();
+    let aside = told.lines().find_map(|line| line.split_once("was there: ")).unwrap().1;
+    assert_eq!(patients(Path::new(aside)), hub_rows);
+    world.gateways[0].command(&["restore", text(&gateway)]).unwrap().ok().unwrap();
+    world.hub.start().unwrap();
+    world.gateways[0].start().unwrap();
+    assert_eq!(patients(world.hub.database()), hub_rows);
+    assert_eq!(patients(world.gateways[0].database()), gateway_rows);
+    world.stop().unwrap();
+}
+
+#[test]
+fn what_is_no_backup_is_refused_and_nothing_changes() {
+    let mut world = World::start(SCHEMA, 1, false, 83).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (hub, gateway) = (folder.path().join("hub"), folder.path().join("gateway"));
+    world.hub.operator.command(&["backup", text(&hub)]).unwrap().ok().unwrap();
+    world.gateways[0].command(&["backup", text(&gateway)]).unwrap().ok().unwrap();
+    world.stop().unwrap();
+    for (program, good, other) in [("wadi-hub", &hub, &gateway), ("wadi-gateway", &gateway, &hub)] {
+        let elsewhere = Elsewhere::new(program);
+        elsewhere.call(&["restore", text(good)]).ok().unwrap();
+        let before = std::fs::read(elsewhere.database()).unwrap();
+        let whole = std::fs::read(good).unwrap();
+        let bad = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let mut torn = whole.clone();
+        let page = whole.len() / 4096 / 2 * 4096;
+        torn[page..page + 4096].fill(0xa5);
+        for (file, word) in [
+            (other.clone(), "database"),
+            (bad("cut", &whole[..whole.len() / 2]), "whole"),
+            (bad("torn", &torn), "damaged"),
+            (bad("empty", b""), "empty"),
+            (bad("diary", &b"Dear diary, ".repeat(500)), "database"),
+            (folder.path().join("nowhere"), "no such file"),
+        ] {
+            let outcome = elsewhere.call(&["restore", text(&file)]);
+            assert_ne!(outcome.code, Some(0), "{program} {file:?}: {outcome:?}");
+            assert!(outcome.stderr.contains("nothing was changed"), "{file:?}: {outcome:?}");
+            assert!(outcome.stderr.contains(text(&file)), "{file:?}: {outcome:?}");
+            let fits = outcome.stderr.contains(word) || outcome.stderr.contains("whole");
+            assert!(fits, "{file:?}: {outcome:?}");
+        }
+        assert!(std::fs::read(elsewhere.database()).unwrap() == before, "{program}");
+    }
+    let stranger = Elsewhere::new("wadi-gateway");
+    let config = "site = \"south\"\ngateway = 9\ndatabase = \"data.db\"\n";
+    std::fs::write(stranger.folder.path().join("config.toml"), config).unwrap();
+    let outcome = stranger.call(&["restore", text(&gateway)]);
+    assert!(outcome.stderr.contains("belongs to gateway 1"), "{outcome:?}");
+    assert!(!stranger.database().exists());
+}
+
+#[test]
+fn an_interrupted_backup_and_a_full_disk_leave_no_half_file() {
+    let mut world = World::start(SCHEMA, 1, false, 87).unwrap();
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+                INSERT INTO visit (patient) SELECT hex(randomblob(200)) FROM n";
+    let db = Connection::open(world.gateways[0].database()).unwrap();
+    db.busy_timeout(DEADLINE).unwrap();
+    db.execute_batch(many).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backup");
+    let source = Elsewhere::new("wadi-gateway");
+    let first = folder.path().join("first");
+    world.gateways[0].command(&["backup", text(&first)]).unwrap().ok().unwrap();
+    source.call(&["restore", text(&first)]).ok().unwrap();
+    let mut killed = 0;
+    for step in 0..20 {
+        let running = begin(&mut source.command(&["backup", text(&file)]), "").unwrap();
+        let was_killed = running.kill_after(Duration::from_millis(step * 15)).unwrap();
+        killed += u32::from(was_killed);
+        if file.exists() {
+            let db = Connection::open(&file).unwrap();
+            let fault: String =
+                db.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
+            assert_eq!(fault, "ok");
+            std::fs::remove_file(&file).unwrap();
+        }
+    }
+    assert!(killed > 0, "every backup was done before it was killed");
+    source.call(&["backup", text(&file)]).ok().unwrap();
+
+    if rustix::process::geteuid().is_root() {
+        let small = folder.path().join("small");
+        std::fs::create_dir(&small).unwrap();
+        let inner = source.command(&["backup", text(&small.join("backup"))]);
+        let mounts =
+            "mount -t tmpfs -o size=256k none \"$0\" && \"$@\"; code=$?; ls -A \"$0\"; exit $code";
+        let mut outer = Command::new("unshare");
+        outer.args(["-m", "sh", "-c", mounts]).arg(&small);
+        outer.arg(inner.get_program()).args(inner.get_args());
+        let outcome = run(&mut outer, "", DEADLINE).unwrap();
+        assert_eq!(outcome.code, Some(1), "{outcome:?}");
+        assert!(outcome.stderr.contains("disk is full"), "{outcome:?}");
+        assert!(!outcome.stdout.contains("backup"), "half a file lies there: {outcome:?}");
+    }
+    world.stop().unwrap();
+}
