@@ -180,6 +180,8 @@ fn what_is_no_backup_is_refused_and_nothing_changes() {
 #[test]
 fn an_interrupted_backup_and_a_full_disk_leave_no_half_file() {
     let mut world = World::start(SCHEMA, 1, false, 87).unwrap();
+    // The table is there once a round has brought the schema.
+    world.gateways[0].command(&["sync"]).unwrap().ok().unwrap();
     let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
                 INSERT INTO visit (patient) SELECT hex(randomblob(200)) FROM n";
     let db = Connection::open(world.gateways[0].database()).unwrap();
