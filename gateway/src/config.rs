@@ -16,6 +16,8 @@ pub const FILE: &str = "/etc/wadi/gateway.toml";
 /// Every key with its meaning, unit and default.
 pub const TEMPLATE: &str = include_str!("template.toml");
 
+use crate::patience::{DEADLINE_MS_MAX, DEADLINE_MS_MIN};
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -96,7 +98,8 @@ pub struct Sync {
     /// Milliseconds between attempts to connect, at most.
     pub retry_max_ms: u64,
     /// Milliseconds without an answer before a question is asked again; after
-    /// three in a row the connection is given up and made anew.
+    /// three in a row the connection is given up and made anew. Also how long each
+    /// phase of connecting may take. 100 to 12,000.
     pub deadline_ms: u64,
 }
 
@@ -225,8 +228,11 @@ impl Config {
                 "retry_min_ms must be above 0, and retry_max_ms not below retry_min_ms",
             ));
         }
-        if self.sync.deadline_ms == 0 {
-            return Err(("sync.deadline_ms", "it must be above 0"));
+        if !(DEADLINE_MS_MIN..=DEADLINE_MS_MAX).contains(&self.sync.deadline_ms) {
+            return Err((
+                "sync.deadline_ms",
+                "between 100 and 12000 is needed, so that a dead link is noticed within 90 s",
+            ));
         }
         if self.metrics.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
             return Err((

@@ -12,10 +12,11 @@ use tokio::sync::watch;
 use tracing::{error, info};
 use wadi_gateway::config::{self, Config, ConfigError};
 use wadi_gateway::control::{self, SYNC_PATIENCE};
+use wadi_gateway::route::Route;
 use wadi_gateway::store::thread::{self, Failure, Handle};
 use wadi_gateway::store::{Opening, Problem, Store, StoreError};
 use wadi_gateway::sync::Worker;
-use wadi_gateway::{command, lan, logging, rescue, serial, service};
+use wadi_gateway::{command, lan, logging, rescue, route, serial, service};
 use wadi_protocol::id::GatewayId;
 
 use crate::arguments::{Arguments, Command};
@@ -28,6 +29,8 @@ const EXIT_LATER: u8 = 75;
 const EXIT_UNAVAILABLE: u8 = 69;
 /// How often the store looks for what other programs wrote.
 const LOOK: Duration = Duration::from_millis(500);
+/// Threads for what the system only does by waiting (files, names).
+const BLOCKING_THREADS_MAX: usize = 4;
 /// How long tasks have to end.
 const STOP_PATIENCE: Duration = Duration::from_millis(1_500);
 
@@ -65,6 +68,7 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
     let config = Config::read(&arguments.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .context("the async runtime")?;
     match arguments.command {
@@ -115,7 +119,7 @@ async fn run(config: &Config) -> Result<ExitCode> {
     let watched = handle.clone();
     let database = config.database.clone();
     tasks.spawn(async move { control::serve(&database, counter).await });
-    tasks.spawn(Worker::new(config, handle, desk, stopping).run());
+    tasks.spawn(Worker::new(config, handle, desk, route::listen(), stopping).run());
     info!(site = config.site, gateway = config.gateway, "running");
     service::ready(&format!("gateway {} of site {}", config.gateway, config.site));
 
@@ -146,7 +150,7 @@ async fn sync(config: &Config) -> Result<ExitCode> {
             let (handle, failure) = open(config)?;
             let (_stop, stopping) = watch::channel(false);
             let (desk, _counter) = control::desk();
-            let worker = Worker::new(config, handle, desk, stopping);
+            let worker = Worker::new(config, handle, desk, Route::deaf(), stopping);
             tokio::select! {
                 done = worker.once(SYNC_PATIENCE) => done.map_err(|error| error.to_string()),
                 error = failure => return Err(error.context("the store's thread ended")?.into()),

@@ -1,44 +1,43 @@
 //! One MQTT connection of the gateway, from connect to its first error.
 //!
 //! The broker is a hint, not a store: QoS 0, clean start, no session, nothing
-//! resumed; whatever did not get through is asked again from the outbox. A new
-//! client is made for every connection, since rumqttc keeps what was in flight
-//! and can spin on it. This is the only file that knows rumqttc.
+//! resumed; whatever did not get through is asked again from the outbox. The
+//! connection is driven here and not by rumqttc's event loop: that has one
+//! deadline for all phases, connects again by itself, pings beside traffic,
+//! can spin on lost sessions and lets a broker fill its memory with topic
+//! aliases. Its packets are used. Only this file and its folder know rumqttc.
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Packet, SubscribeReasonCode};
-use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use wadi_protocol::limits::MESSAGE_BYTES_MAX;
+use tokio::time::{Instant, sleep_until, timeout};
 
-/// Messages waiting to be written, and events waiting to be read.
+mod connect;
+mod error;
+mod packet;
+mod reason;
+
+use connect::{Stream, Wire, plain};
+use packet::Heard;
+
+use crate::patience::Deadlines;
+pub use connect::Resolver;
+pub use error::{LinkError, Phase};
+
+/// Messages waiting to be written, and messages waiting to be read.
 const QUEUE_MESSAGES_MAX: usize = 64;
-/// A topic, its length and the fixed header beside a message.
-const PACKET_OVERHEAD_BYTES: u32 = 512;
-
-/// A connection could not be made or was lost.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct LinkError(String);
-
-impl LinkError {
-    /// The hub said no.
-    pub fn refused(why: &wadi_protocol::wire::message::Refused) -> LinkError {
-        LinkError(why.to_string())
-    }
-
-    /// The hub gave no answer to so many questions.
-    pub fn silent(questions: u32) -> LinkError {
-        LinkError(format!(
-            "the broker is there, but the hub gave no answer to {questions} questions"
-        ))
-    }
-}
+/// Bytes waiting for the socket; above it no further message is taken.
+const OUT_BYTES_MAX: usize = packet::PACKET_BYTES_MAX;
+/// Bytes read at once.
+const READ_BYTES: usize = 4 * 1024;
 
 /// Where and as whom to connect.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
     /// The broker's host.
     pub host: String,
@@ -46,53 +45,94 @@ pub struct Target {
     pub port: u16,
     /// The client id.
     pub client: String,
-    /// Between pings.
+    /// Between pings on an idle link.
     pub keep_alive: Duration,
     /// The topic to listen to.
     pub listen: String,
-    /// How long connecting and subscribing may take.
-    pub deadline: Duration,
+    /// How long each phase may take.
+    pub deadlines: Deadlines,
+    /// TLS with this configuration; none = in the clear.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+type Sender = mpsc::Sender<Result<Vec<u8>, LinkError>>;
+
+/// What the driver is asked to do.
+enum Order {
+    Publish(String, Vec<u8>),
+    Probe,
 }
 
 /// An open connection that listens to its topic.
 pub struct Link {
-    client: AsyncClient,
+    orders: mpsc::Sender<Order>,
     incoming: mpsc::Receiver<Result<Vec<u8>, LinkError>>,
     driver: JoinHandle<()>,
+    local: SocketAddr,
+    broker: String,
+    packet_bytes_max: usize,
+    send: Duration,
 }
 
 impl Link {
     /// Connect and subscribe.
-    pub async fn open(target: &Target) -> Result<Link, LinkError> {
-        let mut options = MqttOptions::new(&target.client, &target.host, target.port);
-        options
-            .set_keep_alive(target.keep_alive)
-            .set_clean_start(true)
-            .set_connection_timeout(target.deadline.as_secs().max(1))
-            .set_max_packet_size(Some(MESSAGE_BYTES_MAX as u32 + PACKET_OVERHEAD_BYTES))
-            .set_outgoing_inflight_upper_limit(100);
-        let (client, mut events) = AsyncClient::new(options, QUEUE_MESSAGES_MAX);
-        tokio::time::timeout(target.deadline, subscribe(&client, &mut events, &target.listen))
-            .await
-            .map_err(|_| LinkError("the broker does not answer".into()))??;
+    pub async fn open(target: &Target, resolver: &mut Resolver) -> Result<Link, LinkError> {
+        let wire = connect::open(target, resolver).await?;
+        let (orders, ordered) = mpsc::channel(QUEUE_MESSAGES_MAX);
         let (sender, incoming) = mpsc::channel(QUEUE_MESSAGES_MAX);
-        let driver = tokio::spawn(drive(events, sender));
-        Ok(Link { client, incoming, driver })
+        let (local, broker) = (wire.local, wire.broker.clone());
+        let packet_bytes_max = wire.packet_bytes_max;
+        let driver = Driver::new(wire, target);
+        let driver = tokio::spawn(driver.run(ordered, sender));
+        let send = target.deadlines.send;
+        Ok(Link { orders, incoming, driver, local, broker, packet_bytes_max, send })
     }
 
-    /// Queue a message; waits while the queue is full.
-    pub async fn send(&self, topic: &str, message: Vec<u8>) -> Result<(), LinkError> {
-        self.client
-            .publish(topic, QoS::AtMostOnce, false, message)
-            .await
-            .map_err(|error| LinkError(error.to_string()))
+    /// The broker, for people.
+    pub fn broker(&self) -> &str {
+        &self.broker
+    }
+
+    /// Hand messages over; all of them within the deadline for sending.
+    pub async fn send(&self, topic: &str, messages: Vec<Vec<u8>>) -> Result<(), LinkError> {
+        let all = async {
+            for message in messages {
+                let len = message.len() + topic.len() + 8;
+                if len > self.packet_bytes_max {
+                    let did = format!("takes at most {} bytes", self.packet_bytes_max);
+                    return Err(LinkError::reason(Phase::Session, &self.broker, &did, 0x95));
+                }
+                // A driver that is gone says why through `next`.
+                let _ = self.orders.send(Order::Publish(topic.into(), message)).await;
+            }
+            Ok(())
+        };
+        let late = || LinkError::late(Phase::Session, &self.broker, "took no message", self.send);
+        timeout(self.send, all).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Find out soon whether the connection still carries anything: if nothing
+    /// comes back it ends with an error.
+    pub fn probe(&self) {
+        // With a full queue something is being sent, which has its own deadline.
+        let _ = self.orders.try_send(Order::Probe);
+    }
+
+    /// Whether the address that the connection uses still is one of this machine's.
+    pub fn check_address(&self) -> Result<(), LinkError> {
+        let mut address = self.local;
+        address.set_port(0);
+        UdpSocket::bind(address).map(|_| ()).map_err(|_| {
+            let gone = format!("the address {} of this machine is gone", address.ip());
+            LinkError::lost(Phase::Session, &self.broker, gone)
+        })
     }
 
     /// The next message, or why the connection ended.
     pub async fn next(&mut self) -> Result<Vec<u8>, LinkError> {
         match self.incoming.recv().await {
             Some(heard) => heard,
-            None => Err(LinkError("the connection ended".into())),
+            None => Err(LinkError::lost(Phase::Session, &self.broker, "its driver ended")),
         }
     }
 }
@@ -103,41 +143,161 @@ impl Drop for Link {
     }
 }
 
-async fn subscribe(
-    client: &AsyncClient,
-    events: &mut EventLoop,
-    topic: &str,
-) -> Result<(), LinkError> {
-    client.subscribe(topic, QoS::AtMostOnce).await.map_err(|error| LinkError(error.to_string()))?;
-    loop {
-        match events.poll().await {
-            Ok(Event::Incoming(Packet::SubAck(ack))) => {
-                return match ack.return_codes.as_slice() {
-                    [SubscribeReasonCode::Success(_)] => Ok(()),
-                    codes => Err(LinkError(format!("the broker refuses {topic}: {codes:?}"))),
-                };
-            }
-            Ok(_) => {}
-            Err(error) => return Err(LinkError(error.to_string())),
+/// Moves bytes and minds the times of one connection.
+struct Driver {
+    reader: ReadHalf<Box<dyn Stream>>,
+    writer: WriteHalf<Box<dyn Stream>>,
+    broker: String,
+    topic: String,
+    deadlines: Deadlines,
+    keep_alive: Duration,
+    buffer: BytesMut,
+    out: BytesMut,
+    /// A message that waits for room in the queue; nothing is read meanwhile.
+    ready: Option<Vec<u8>>,
+    /// When a ping is due: nothing was sent for so long.
+    ping_at: Instant,
+    /// When something must have come after a ping.
+    pong_by: Option<Instant>,
+    /// When the socket must have taken something; none = it has taken everything.
+    stuck_by: Option<Instant>,
+}
+
+impl Driver {
+    fn new(wire: Wire, target: &Target) -> Driver {
+        let (reader, writer) = tokio::io::split(wire.stream);
+        Driver {
+            reader,
+            writer,
+            broker: wire.broker,
+            topic: target.listen.clone(),
+            deadlines: target.deadlines,
+            keep_alive: wire.keep_alive,
+            buffer: wire.buffer,
+            out: BytesMut::new(),
+            ready: None,
+            ping_at: Instant::now() + wire.keep_alive,
+            pong_by: None,
+            stuck_by: None,
         }
+    }
+
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>, sender: Sender) {
+        if let Err(error) = self.drive(&mut orders, &sender).await {
+            let _ = sender.send(Err(error)).await;
+        }
+    }
+
+    /// Both directions at once: a broker that does not read must not keep us from
+    /// reading, nor one that floods from writing.
+    async fn drive(
+        &mut self,
+        orders: &mut mpsc::Receiver<Order>,
+        sender: &Sender,
+    ) -> Result<(), LinkError> {
+        loop {
+            self.sort()?;
+            tokio::select! {
+                order = orders.recv(), if self.out.len() < OUT_BYTES_MAX => match order {
+                    Some(order) => self.obey(order),
+                    None => return Ok(()),
+                },
+                room = sender.reserve(), if self.ready.is_some() => {
+                    let (Ok(room), Some(message)) = (room, self.ready.take()) else {
+                        return Ok(());
+                    };
+                    room.send(Ok(message));
+                }
+                read = self.reader.read_buf(&mut self.buffer), if self.ready.is_none() => {
+                    if read.map_err(|error| self.lost(plain(&error)))? == 0 {
+                        return Err(self.lost("the broker closed it"));
+                    }
+                    self.pong_by = None;
+                }
+                flushed = push(&mut self.writer, &mut self.out), if self.stuck_by.is_some() => {
+                    let flushed = flushed.map_err(|error| self.lost(plain(&error)))?;
+                    self.stuck_by = (!flushed).then(|| Instant::now() + self.deadlines.send);
+                }
+                () = sleep_until(self.ping_at) => self.ping(self.deadlines.ping),
+                () = at(self.pong_by) => {
+                    return Err(self.lost("nothing comes back any more, not even to a ping"));
+                }
+                () = at(self.stuck_by) => {
+                    let waited = self.deadlines.send;
+                    return Err(LinkError::late(Phase::Session, &self.broker, "took no bytes", waited));
+                }
+            }
+        }
+    }
+
+    /// What has come, up to the first message.
+    fn sort(&mut self) -> Result<(), LinkError> {
+        while self.ready.is_none() {
+            match packet::take(&mut self.buffer, &self.topic) {
+                Ok(Some(Heard::Message(message))) => self.ready = Some(message),
+                Ok(Some(Heard::Pong)) => {}
+                Ok(Some(Heard::Disconnect { code })) => {
+                    let did = "ended the connection";
+                    return Err(LinkError::reason(Phase::Session, &self.broker, did, code));
+                }
+                Ok(Some(Heard::Connack { .. } | Heard::Suback { .. })) => {
+                    let why = "it answers what was not asked";
+                    return Err(LinkError::strange(Phase::Session, &self.broker, why));
+                }
+                Ok(None) => {
+                    self.buffer.reserve(READ_BYTES);
+                    return Ok(());
+                }
+                Err(why) => return Err(LinkError::strange(Phase::Session, &self.broker, why)),
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Publish(topic, message) => {
+                packet::publish(&mut self.out, &topic, message);
+                self.sending();
+            }
+            Order::Probe => self.ping(self.deadlines.probe),
+        }
+    }
+
+    fn ping(&mut self, patience: Duration) {
+        packet::ping(&mut self.out);
+        let by = Instant::now() + patience;
+        self.pong_by = Some(self.pong_by.map_or(by, |other| other.min(by)));
+        self.sending();
+    }
+
+    fn sending(&mut self) {
+        self.ping_at = Instant::now() + self.keep_alive;
+        self.stuck_by.get_or_insert(Instant::now() + self.deadlines.send);
+    }
+
+    fn lost(&self, why: impl std::fmt::Display) -> LinkError {
+        LinkError::lost(Phase::Session, &self.broker, why)
     }
 }
 
-/// Keeps the event loop turning until the first error: rumqttc would connect
-/// again by itself, without backoff and with what it held.
-async fn drive(mut events: EventLoop, sender: mpsc::Sender<Result<Vec<u8>, LinkError>>) {
-    loop {
-        let heard = match events.poll().await {
-            Ok(Event::Incoming(Packet::Publish(publish))) => Ok(publish.payload.to_vec()),
-            Ok(Event::Incoming(Packet::Disconnect(disconnect))) => {
-                Err(LinkError(format!("the broker ended it: {:?}", disconnect.reason_code)))
-            }
-            Ok(_) => continue,
-            Err(error) => Err(LinkError(error.to_string())),
-        };
-        let ended = heard.is_err();
-        if sender.send(heard).await.is_err() || ended {
-            return;
-        }
+/// One stretch of bytes into the stream, or what it holds back on its way; true
+/// when nothing is left of either.
+async fn push(writer: &mut (impl AsyncWrite + Unpin), out: &mut BytesMut) -> io::Result<bool> {
+    if out.is_empty() {
+        writer.flush().await?;
+        return Ok(true);
+    }
+    match writer.write_buf(out).await? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        _ => Ok(false),
+    }
+}
+
+/// Waits until then; for ever if there is no then.
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }

@@ -39,7 +39,7 @@ pub struct Target {
     pub keep_alive: Duration,
     /// The topic to listen to.
     pub listen: String,
-    /// How long connecting and subscribing may take.
+    /// How long connecting and subscribing may take, and handing over a message.
     pub deadline: Duration,
     /// What TLS to speak; none = none.
     pub tls: Option<Arc<ClientConfig>>,
@@ -60,6 +60,7 @@ pub struct Link {
     client: AsyncClient,
     incoming: mpsc::Receiver<Result<Heard, LinkError>>,
     driver: JoinHandle<()>,
+    deadline: Duration,
 }
 
 impl Link {
@@ -85,14 +86,16 @@ impl Link {
             .map_err(|_| LinkError("the broker does not answer".into()))??;
         let (sender, incoming) = mpsc::channel(QUEUE_MESSAGES_MAX);
         let driver = tokio::spawn(drive(events, sender));
-        Ok(Link { client, incoming, driver })
+        Ok(Link { client, incoming, driver, deadline: target.deadline })
     }
 
-    /// Queue a message; waits while the queue is full.
+    /// Queue a message; waits while the queue is full, within the deadline: a socket
+    /// that takes nothing blocks rumqttc's loop, and its pings with it.
     pub async fn send(&self, topic: &str, message: Vec<u8>) -> Result<(), LinkError> {
-        self.client
-            .publish(topic, QoS::AtMostOnce, false, message)
+        let sending = self.client.publish(topic, QoS::AtMostOnce, false, message);
+        tokio::time::timeout(self.deadline, sending)
             .await
+            .map_err(|_| LinkError("the broker takes no messages".into()))?
             .map_err(|error| LinkError(error.to_string()))
     }
 
@@ -136,6 +139,12 @@ async fn subscribe(
 async fn drive(mut events: EventLoop, sender: mpsc::Sender<Result<Heard, LinkError>>) {
     loop {
         let heard = match events.poll().await {
+            // We allow no aliases, and rumqttc would keep every one of them.
+            Ok(Event::Incoming(Packet::Publish(publish)))
+                if publish.properties.as_ref().is_some_and(|all| all.topic_alias.is_some()) =>
+            {
+                Err(LinkError("the broker uses topic aliases that we did not allow".into()))
+            }
             Ok(Event::Incoming(Packet::Publish(publish))) => Ok(Heard {
                 topic: String::from_utf8_lossy(&publish.topic).into_owned(),
                 message: publish.payload.to_vec(),

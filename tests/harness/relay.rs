@@ -48,17 +48,22 @@ enum Framing {
 impl Relay {
     /// A relay of plain bytes to a loopback port.
     pub fn tcp(target: u16, seed: u64) -> Result<Relay> {
-        Relay::start(target, Framing::Stream, seed)
+        Relay::start("127.0.0.1", target, Framing::Stream, seed)
     }
 
     /// A relay that knows MQTT packets and can therefore double and reorder them.
     pub fn mqtt(target: u16, seed: u64) -> Result<Relay> {
-        Relay::start(target, Framing::Mqtt, seed)
+        Relay::start("127.0.0.1", target, Framing::Mqtt, seed)
     }
 
-    fn start(target: u16, framing: Framing, seed: u64) -> Result<Relay> {
+    /// The same, for clients that come to another address of this machine.
+    pub fn mqtt_at(host: &str, target: u16, seed: u64) -> Result<Relay> {
+        Relay::start(host, target, Framing::Mqtt, seed)
+    }
+
+    fn start(host: &str, target: u16, framing: Framing, seed: u64) -> Result<Relay> {
         let port = ports::free();
-        let socket = TcpListener::bind(("127.0.0.1", port))?;
+        let socket = TcpListener::bind((host, port))?;
         socket.set_nonblocking(true)?;
         let trouble = Arc::new(Trouble::none(seed));
         let shared = Arc::new(Shared::default());
@@ -114,6 +119,7 @@ fn listen(
                 continue;
             }
         };
+        trouble.connects.fetch_add(1, Ordering::Relaxed);
         if trouble.is_refusing() {
             continue;
         }

@@ -24,6 +24,8 @@ pub struct Trouble {
     loss_per_mille: AtomicU64,
     /// Bytes that passed, both directions together.
     pub bytes: AtomicU64,
+    /// Connections that came, refused ones included.
+    pub connects: AtomicU64,
     /// Connections cut, or stretches of a line lost.
     pub cuts: AtomicU64,
     /// Bytes of noise put in or bits turned.
@@ -51,6 +53,7 @@ impl Trouble {
             delay_ms: AtomicU64::new(0),
             loss_per_mille: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            connects: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
             noises: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),

@@ -193,8 +193,7 @@ async fn link_loop(
         match Link::open(target).await {
             Ok(mut link) => {
                 info!(phase = "link", host = target.host, port = target.port, "serving");
-                wait_ms = 0;
-                let Err(error) = relay(&mut link, inbox, outbox).await;
+                let Err(error) = relay(&mut link, inbox, outbox, &mut wait_ms).await;
                 warn!(phase = "link", "lost the broker: {error}");
             }
             Err(error) => {
@@ -211,11 +210,14 @@ async fn relay(
     link: &mut Link,
     inbox: &SyncSender<(GatewayId, Vec<u8>)>,
     outbox: &mut mpsc::Receiver<Outgoing>,
+    wait_ms: &mut u64,
 ) -> Result<std::convert::Infallible, LinkError> {
     loop {
         tokio::select! {
             heard = link.next() => {
                 let Heard { topic, message } = heard?;
+                // Only now: a broker that lets us in and throws us out is to be tried calmly.
+                *wait_ms = 0;
                 let Some(gateway) = sender(&topic) else {
                     warn!(phase = "link", topic, "not a gateway's topic");
                     continue;

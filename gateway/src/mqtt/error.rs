@@ -1,0 +1,151 @@
+//! Why there is no link: in which phase, with whom, and what to check.
+use std::fmt;
+use std::time::Duration;
+
+use wadi_protocol::wire::message::Refused;
+
+use super::reason;
+
+/// What was being done when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Finding the broker's address.
+    Resolve,
+    /// Connecting by TCP.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// Introducing ourselves to the broker.
+    Mqtt,
+    /// Asking to hear the hub's messages.
+    Subscribe,
+    /// On an open connection.
+    Session,
+    /// Waiting for the hub behind the broker.
+    Hub,
+}
+
+impl Phase {
+    /// One word, for logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Resolve => "resolve",
+            Phase::Connect => "connect",
+            Phase::Tls => "tls",
+            Phase::Mqtt => "mqtt",
+            Phase::Subscribe => "subscribe",
+            Phase::Session => "session",
+            Phase::Hub => "hub",
+        }
+    }
+}
+
+/// A connection could not be made or was lost.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}{}{advice}", if advice.is_empty() { "" } else { "; " })]
+pub struct LinkError {
+    /// What was being done.
+    pub phase: Phase,
+    what: String,
+    advice: &'static str,
+}
+
+impl LinkError {
+    /// An error from its parts.
+    pub fn new(phase: Phase, what: impl Into<String>, advice: &'static str) -> LinkError {
+        LinkError { phase, what: what.into(), advice }
+    }
+
+    /// The hub said no.
+    pub fn refused(why: &Refused) -> LinkError {
+        LinkError::new(Phase::Hub, why.to_string(), "")
+    }
+
+    /// The hub gave no answer to so many questions.
+    pub fn silent(questions: u32) -> LinkError {
+        LinkError::new(
+            Phase::Hub,
+            format!("the broker is there, but the hub gave no answer to {questions} questions"),
+            "check that the hub runs (`wadi-hub serve`) and uses this broker, and that the link carries data",
+        )
+    }
+
+    /// Nothing but garbage or old messages came.
+    pub fn useless(messages: u32) -> LinkError {
+        LinkError::new(
+            Phase::Hub,
+            format!("{messages} messages in a row came that answer nothing we asked"),
+            "check who else may publish below `wadi/` on the broker",
+        )
+    }
+
+    /// A command's patience ended while the exchange went on.
+    pub fn unfinished(patience: Duration) -> LinkError {
+        LinkError::new(
+            Phase::Hub,
+            format!("not everything was exchanged within {} s", patience.as_secs()),
+            "the link is slow or much is waiting: try again, what got through stays",
+        )
+    }
+
+    pub(super) fn resolve(host: &str, why: impl fmt::Display) -> LinkError {
+        LinkError::new(
+            Phase::Resolve,
+            format!("cannot find the address of the broker {host}: {why}"),
+            "check broker.host in the configuration, and whether this site's link and its DNS work",
+        )
+    }
+
+    pub(super) fn connect(broker: &str, why: impl fmt::Display) -> LinkError {
+        LinkError::new(
+            Phase::Connect,
+            format!("cannot connect to the broker at {broker}: {why}"),
+            "check this site's link (signal, SIM credit), broker.host and broker.port, and that the broker runs",
+        )
+    }
+
+    pub(super) fn tls(broker: &str, why: impl fmt::Display) -> LinkError {
+        LinkError::new(
+            Phase::Tls,
+            format!("no TLS with the broker at {broker}: {why}"),
+            "check that broker.port is its TLS port, this gateway's clock, and its enrolment",
+        )
+    }
+
+    /// The broker refused by a reason code.
+    pub(super) fn reason(phase: Phase, broker: &str, did: &str, code: u8) -> LinkError {
+        let means = reason::meaning(code);
+        LinkError::new(
+            phase,
+            format!("the broker at {broker} {did}: {means} (reason code {code})"),
+            reason::advice(code),
+        )
+    }
+
+    /// What answers there is no broker that we understand.
+    pub(super) fn strange(phase: Phase, broker: &str, why: impl fmt::Display) -> LinkError {
+        LinkError::new(
+            phase,
+            format!("what answers at {broker} does not keep to MQTT 5: {why}"),
+            "check broker.host and broker.port, and what is between here and the broker",
+        )
+    }
+
+    /// Nothing came in time.
+    pub(super) fn late(phase: Phase, broker: &str, what: &str, waited: Duration) -> LinkError {
+        LinkError::new(
+            phase,
+            format!("the broker at {broker} {what} within {} ms", waited.as_millis()),
+            "check this site's link, and that an MQTT broker is at broker.host and broker.port",
+        )
+    }
+
+    /// The connection was lost.
+    pub(super) fn lost(phase: Phase, broker: &str, why: impl fmt::Display) -> LinkError {
+        LinkError::new(
+            phase,
+            format!("the connection to the broker at {broker} was lost: {why}"),
+            "nothing to do here: it is made anew; if it lasts, check this site's link and the broker",
+        )
+    }
+}

@@ -1,0 +1,149 @@
+//! The sync worker: owns the link to the hub, every deadline and every retry.
+//!
+//! It never decides anything about changes: the round machine in the store
+//! does, and what it says is sent only after the store has committed. Here is
+//! when to connect: by a timer that backs off, at once when a link comes up or a
+//! person asks. What happens on a connection is in `session`, times are in `waits`.
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tracing::info;
+
+use crate::config::Config;
+use crate::control::{Desk, Met};
+use crate::mqtt::{Link, LinkError, Resolver, Target};
+use crate::patience::Deadlines;
+use crate::route::Route;
+use crate::store::thread::Handle;
+
+mod session;
+mod waits;
+
+use waits::Pace;
+
+/// The worker and what it needs.
+pub struct Worker {
+    handle: Handle,
+    target: Target,
+    resolver: Resolver,
+    topic: String,
+    deadlines: Deadlines,
+    interval: Duration,
+    retry_max: Duration,
+    pace: Pace,
+    route: Route,
+    desk: Desk,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Worker {
+    /// A worker for a configuration. `route` tells of links that come and go.
+    pub fn new(
+        config: &Config,
+        handle: Handle,
+        desk: Desk,
+        route: Route,
+        shutdown: watch::Receiver<bool>,
+    ) -> Worker {
+        let deadlines = Deadlines::of(config.sync.deadline_ms);
+        let target = Target {
+            host: config.broker.host.clone(),
+            port: config.broker.port,
+            client: format!("wadi-gateway-{}", config.gateway),
+            keep_alive: Duration::from_secs(config.broker.keep_alive_s.into()),
+            listen: format!("wadi/{}/down", config.gateway),
+            deadlines,
+            tls: None,
+        };
+        Worker {
+            handle,
+            target,
+            resolver: Resolver::default(),
+            topic: format!("wadi/{}/up", config.gateway),
+            deadlines,
+            interval: Duration::from_secs(config.sync.interval_s),
+            retry_max: Duration::from_millis(config.sync.retry_max_ms),
+            pace: Pace::new(config.sync.retry_min_ms, config.sync.retry_max_ms),
+            route,
+            desk,
+            shutdown,
+        }
+    }
+
+    /// Keep the link and the rounds going until shutdown.
+    pub async fn run(mut self) {
+        while !*self.shutdown.borrow() {
+            let next = match self.connected(None).await {
+                Ok(()) => return,
+                Err((error, progressed)) => {
+                    let now = Instant::now();
+                    let next = self.pace.failed(progressed, random(), now);
+                    let wait_ms = next.duration_since(now).as_millis() as u64;
+                    info!(phase = error.phase.word(), wait_ms, "no link to the hub: {error}");
+                    let request = *self.desk.wanted.borrow();
+                    self.desk.met.send_replace(Met { request, failed: Some(error.to_string()) });
+                    next
+                }
+            };
+            self.rest(next).await;
+        }
+    }
+
+    /// Connect once and sync until nothing is left to do either way.
+    pub async fn once(mut self, patience: Duration) -> Result<(), LinkError> {
+        self.connected(Some(patience)).await.map_err(|(error, _)| error)
+    }
+
+    /// Wait for the next attempt: until then, or until there is a reason to hurry.
+    async fn rest(&mut self, mut next: Instant) {
+        let mut hurried = false;
+        loop {
+            tokio::select! {
+                () = sleep_until(next) => return,
+                _ = self.desk.wanted.changed() => return,
+                _ = self.shutdown.changed() => return,
+                change = self.route.changed(), if !hurried => if change.up {
+                    hurried = true;
+                    next = next.min(self.pace.link_came_up(Instant::now()));
+                    info!(phase = "route", "a link came up");
+                }
+            }
+        }
+    }
+
+    /// One connection. With `patience`: ends well once everything is exchanged. On
+    /// an error says whether any answer had come.
+    async fn connected(&mut self, patience: Option<Duration>) -> Result<(), (LinkError, bool)> {
+        let mut link = match self.open().await {
+            Some(Ok(link)) => link,
+            Some(Err(error)) => return Err((error, false)),
+            None => return Ok(()),
+        };
+        info!(phase = "link", "connected to the broker at {}", link.broker());
+        let mut progressed = false;
+        self.session(&mut link, patience, &mut progressed)
+            .await
+            .map_err(|error| (error, progressed))
+    }
+
+    /// Connect; none = shutdown came first.
+    async fn open(&mut self) -> Option<Result<Link, LinkError>> {
+        let opening = Link::open(&self.target, &mut self.resolver);
+        tokio::pin!(opening);
+        loop {
+            tokio::select! {
+                opened = &mut opening => return Some(opened),
+                _ = self.shutdown.changed() => return None,
+                // Not begun again: a link that has nothing to do with it may flap.
+                change = self.route.changed() => if change.up {
+                    self.pace.link_came_up_meanwhile(Instant::now());
+                }
+            }
+        }
+    }
+}
+
+fn random() -> u64 {
+    getrandom::u64().unwrap_or(0)
+}

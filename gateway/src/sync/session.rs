@@ -1,0 +1,184 @@
+//! What happens on one connection: questions, answers, deadlines, probes.
+//!
+//! A link that brings no answer to three questions in a row is given up and made
+//! anew, whatever the sockets claim.
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
+use wadi_protocol::wire::message::{self, Down, DownBody};
+
+use super::Worker;
+use super::waits::Waits;
+use crate::control::Met;
+use crate::mqtt::{Link, LinkError};
+use crate::patience::UNANSWERED_MAX;
+use crate::store::thread::{OwnedInput, RoundAnswer};
+
+/// Messages in a row that are garbage or answer nothing: a broker that floods us
+/// with more is left.
+const USELESS_MAX: u32 = 64;
+/// Refusals of the hub are answered by a calm of this many deadlines at least.
+const CALM_DEADLINES: u32 = 6;
+
+impl Worker {
+    pub(super) async fn session(
+        &mut self,
+        link: &mut Link,
+        patience: Option<Duration>,
+        progressed: &mut bool,
+    ) -> Result<(), LinkError> {
+        let until = patience.map(|patience| Instant::now() + patience);
+        let mut activity = self.handle.activity();
+        let mut waits = Waits::new(self.interval, *self.desk.wanted.borrow_and_update());
+        // An open round is asked about; else one begins, if only to hear the news.
+        let answer = self.handle.round(OwnedInput::Retry).await;
+        let answer = if answer.idle { self.handle.round(OwnedInput::Begin).await } else { answer };
+        self.send(link, answer, &mut waits).await?;
+        loop {
+            tokio::select! {
+                heard = link.next() => {
+                    let heard = heard?;
+                    if let Some(answer) = self.hear(&heard, &mut waits).await? {
+                        *progressed = true;
+                        self.pace.works();
+                        let done = answer.idle && !answer.pending && !answer.more;
+                        let refused = self.note_refusal(&answer, &mut waits);
+                        self.send(link, answer, &mut waits).await?;
+                        let failed = refused.as_ref().map(ToString::to_string);
+                        if done || failed.is_some() {
+                            self.desk.met.send_replace(Met { request: waits.meets, failed });
+                        }
+                        match refused {
+                            Some(refused) if until.is_some() => return Err(refused),
+                            None if done && until.is_some() => return Ok(()),
+                            _ => {}
+                        }
+                    }
+                }
+                () = at(waits.ask_again) => {
+                    waits.unanswered += 1;
+                    if waits.unanswered >= UNANSWERED_MAX {
+                        return Err(LinkError::silent(waits.unanswered));
+                    }
+                    let answer = self.handle.round(OwnedInput::Retry).await;
+                    self.send(link, answer, &mut waits).await?;
+                }
+                change = self.route.changed() => {
+                    if change.up {
+                        self.pace.link_came_up_meanwhile(Instant::now());
+                    }
+                    link.check_address()?;
+                    waits.links_changed();
+                }
+                () = at(waits.probe) => {
+                    info!(phase = "route", "links have changed: is the broker still there?");
+                    waits.probed();
+                    link.probe();
+                }
+                _ = self.desk.wanted.changed() => {
+                    waits.gather = Some(Instant::now());
+                }
+                _ = activity.changed() => waits.changes_came(),
+                () = at(waits.gather) => self.begin(link, &mut waits).await?,
+                () = sleep_until(waits.interval) => self.begin(link, &mut waits).await?,
+                () = at(until) => return Err(LinkError::unfinished(patience.unwrap_or_default())),
+                _ = self.shutdown.changed() => return Ok(()),
+            }
+        }
+    }
+
+    async fn hear(
+        &self,
+        bytes: &[u8],
+        waits: &mut Waits,
+    ) -> Result<Option<RoundAnswer>, LinkError> {
+        waits.useless += 1;
+        if waits.useless > USELESS_MAX {
+            return Err(LinkError::useless(USELESS_MAX));
+        }
+        let down: Down = match message::decode(bytes) {
+            Ok(down) => down,
+            Err(error) => {
+                warn!(phase = "round", bytes = bytes.len(), "from the hub: {error}");
+                return Ok(None);
+            }
+        };
+        if let DownBody::News { head } = down.body {
+            debug!(phase = "news", head);
+            waits.news_came();
+            return Ok(None);
+        }
+        let answer = self.handle.round(OwnedInput::Heard(down)).await;
+        if let Some(why) = answer.ignored {
+            debug!(phase = "round", "ignored: {why}");
+            return Ok(None);
+        }
+        (waits.unanswered, waits.useless) = (0, 0);
+        Ok(Some(answer))
+    }
+
+    /// Begin a round. While one is open the wish waits for its end.
+    async fn begin(&self, link: &Link, waits: &mut Waits) -> Result<(), LinkError> {
+        waits.gather = None;
+        waits.interval = Instant::now() + self.interval;
+        if waits.ask_again.is_some() {
+            waits.again = true;
+            return Ok(());
+        }
+        waits.meets = *self.desk.wanted.borrow();
+        let answer = self.handle.round(OwnedInput::Begin).await;
+        self.send(link, answer, waits).await
+    }
+
+    /// Send what a step says, and set the next deadline: from now, so that the time
+    /// that handing over takes does not come on top.
+    async fn send(
+        &self,
+        link: &Link,
+        answer: RoundAnswer,
+        waits: &mut Waits,
+    ) -> Result<(), LinkError> {
+        let asked = Instant::now();
+        link.send(&self.topic, answer.messages).await?;
+        // After a committed round, whatever is left goes on at once.
+        let left = answer.more || answer.pending || waits.again;
+        if answer.idle && left && answer.refused.is_none() {
+            waits.again = false;
+            waits.gather = Some(Instant::now());
+        }
+        let patience = match answer.refused {
+            Some(_) => self.calm(waits.refusals),
+            None => self.deadlines.answer_after(waits.unanswered),
+        };
+        waits.ask_again = (!answer.idle).then(|| asked + patience);
+        Ok(())
+    }
+
+    /// After a refusal there is nothing to be gained by asking often.
+    fn note_refusal(&self, answer: &RoundAnswer, waits: &mut Waits) -> Option<LinkError> {
+        let Some(refused) = &answer.refused else {
+            (waits.refusals, waits.calm_until) = (0, None);
+            return None;
+        };
+        waits.refusals = waits.refusals.saturating_add(1);
+        let calm = self.calm(waits.refusals);
+        waits.calm_until = Some(Instant::now() + calm);
+        warn!(phase = "round", calm_s = calm.as_secs(), "the hub refuses: {refused}");
+        Some(LinkError::refused(refused))
+    }
+
+    /// How long to wait after so many refusals in a row.
+    fn calm(&self, refusals: u32) -> Duration {
+        let least = self.deadlines.answer * CALM_DEADLINES;
+        (least * (1 << refusals.saturating_sub(1).min(8))).min(self.retry_max.max(least))
+    }
+}
+
+/// Waits until then; for ever if there is no then.
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
