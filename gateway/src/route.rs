@@ -109,8 +109,8 @@ async fn hear(socket: TokioSocket, tell: watch::Sender<Counts>) {
                     interfaces.read(&buffer, &mut change);
                 }
                 Ok(_) => {}
-                // The kernel had more to say than fits its queue: anything may have changed.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The kernel had more to say than fits its queue: anything may have changed.
                 Err(error) => {
                     errors += 1;
                     if errors > ERRORS_MAX {
@@ -190,17 +190,13 @@ impl Interfaces {
                     self.link(index, kind == RTM_NEWLINK && flags & runs == runs, kind, change);
                 }
             }
-            RTM_NEWADDR | RTM_DELADDR => {
-                // `struct ifaddrmsg`: family, prefix length, flags, scope (u8), index (u32).
-                if body.len() >= 8 && body[3] < RT_SCOPE_LINK {
-                    tell(kind == RTM_NEWADDR, change);
-                }
+            // `struct ifaddrmsg`: family, prefix length, flags, scope (u8), index (u32).
+            RTM_NEWADDR | RTM_DELADDR if body.len() >= 8 && body[3] < RT_SCOPE_LINK => {
+                tell(kind == RTM_NEWADDR, change);
             }
-            RTM_NEWROUTE | RTM_DELROUTE => {
-                // `struct rtmsg`: family, two lengths, tos, table, protocol, scope, type (u8), flags (u32).
-                if body.len() >= 12 && body[7] == RTN_UNICAST {
-                    tell(kind == RTM_NEWROUTE, change);
-                }
+            // `struct rtmsg`: family, two lengths, tos, table, protocol, scope, type (u8), flags (u32).
+            RTM_NEWROUTE | RTM_DELROUTE if body.len() >= 12 && body[7] == RTN_UNICAST => {
+                tell(kind == RTM_NEWROUTE, change);
             }
             _ => {}
         }
