@@ -28,6 +28,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Install the enrolment file that the hub wrote for this gateway.
+    Enrol {
+        /// The file; delete it afterwards.
+        file: PathBuf,
+    },
     /// Sync now; ends when everything is exchanged.
     Sync,
     /// The schema that this gateway holds.

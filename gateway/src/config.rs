@@ -174,6 +174,16 @@ impl Config {
         Ok(config)
     }
 
+    /// Where the identity belongs, before there is one; the file need not be complete,
+    /// nor be there.
+    pub fn place_of_identity(file: &Path) -> Result<PathBuf, ConfigError> {
+        let mut written = if file.exists() { vec![Layer::file(file)?] } else { Vec::new() };
+        written.extend(Layer::beside(file)?);
+        written.extend(Layer::environment(std::env::vars_os())?);
+        let (config, _): (Config, _) = layers::lay(&written)?;
+        Ok(file.parent().unwrap_or(Path::new(".")).join(config.identity))
+    }
+
     /// Every key with its value and where that came from.
     pub fn effective(&self) -> String {
         layers::effective(self, &self.origins)

@@ -15,6 +15,7 @@ pub mod mqtt;
 pub mod patience;
 pub mod rescue;
 pub mod route;
+pub mod seal;
 pub mod serial;
 pub mod service;
 pub mod session;

@@ -1,5 +1,6 @@
 //! `wadi-gateway`: wiring only. The words of the command line are in `arguments`.
 mod arguments;
+mod enrolment;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 use wadi_gateway::config::{self, Config, ConfigError};
 use wadi_gateway::control::{self, SYNC_PATIENCE};
+use wadi_gateway::identity::Identity;
 use wadi_gateway::route::Route;
 use wadi_gateway::store::thread::{self, Failure, Handle};
 use wadi_gateway::store::{Opening, Problem, Store, StoreError};
@@ -65,19 +67,24 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
         out.write_all(config::TEMPLATE.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let config = Config::read(&arguments.config)?;
+    if let Command::Enrol { file } = &arguments.command {
+        enrolment::enrol(&arguments.config, file, &mut out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (config, identity) = enrolment::read(&arguments.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .context("the async runtime")?;
     match arguments.command {
-        Command::Run => return finish(runtime, run(&config)),
-        Command::Sync => return finish(runtime, sync(&config)),
+        Command::Run => return finish(runtime, run(&config, identity)),
+        Command::Sync => return finish(runtime, sync(&config, identity)),
         Command::Backup { file, force, with_identity } => {
             rescue::backup(&config, &file, (force, with_identity), &mut out)?;
         }
         Command::Restore { file } => rescue::restore(&config, &file, now_s(), &mut out)?,
+        Command::Enrol { .. } => unreachable!("handled before"),
         Command::Config { .. } => out.write_all(config.effective().as_bytes())?,
         Command::Status { json } => command::status(&config.database, json, now_s(), &mut out)?,
         Command::Schema => command::schema(&config.database, &mut out)?,
@@ -100,7 +107,7 @@ fn finish(
 }
 
 /// Everything at once, until a signal or a failing store.
-async fn run(config: &Config) -> Result<ExitCode> {
+async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     // Heard from the first moment: a stop that comes early is still a clean one.
     let mut terminate = signal(SignalKind::terminate())?;
     let (handle, failure) = open(config)?;
@@ -119,7 +126,7 @@ async fn run(config: &Config) -> Result<ExitCode> {
     let watched = handle.clone();
     let database = config.database.clone();
     tasks.spawn(async move { control::serve(&database, counter).await });
-    tasks.spawn(Worker::new(config, handle, desk, route::listen(), stopping).run());
+    tasks.spawn(Worker::new(config, identity, handle, desk, route::listen(), stopping).run());
     info!(site = config.site, gateway = config.gateway, "running");
     service::ready(&format!("gateway {} of site {}", config.gateway, config.site));
 
@@ -143,14 +150,14 @@ async fn run(config: &Config) -> Result<ExitCode> {
 }
 
 /// Ask the running gateway to sync, or do it here if none runs.
-async fn sync(config: &Config) -> Result<ExitCode> {
+async fn sync(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     let outcome = match control::ask(&config.database).await {
         Some(outcome) => outcome,
         None => {
             let (handle, failure) = open(config)?;
             let (_stop, stopping) = watch::channel(false);
             let (desk, _counter) = control::desk();
-            let worker = Worker::new(config, handle, desk, Route::deaf(), stopping);
+            let worker = Worker::new(config, identity, handle, desk, Route::deaf(), stopping);
             tokio::select! {
                 done = worker.once(SYNC_PATIENCE) => done.map_err(|error| error.to_string()),
                 error = failure => return Err(error.context("the store's thread ended")?.into()),

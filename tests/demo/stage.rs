@@ -80,12 +80,12 @@ impl Stage {
         hub.start()?;
         for at in 0..GATEWAYS {
             let site = ["north", "south"][at];
-            hub.add_gateway(site)?;
+            let enrolment = hub.add_gateway(site)?;
             let uplink = Relay::tcp(broker_port, random.bits())?;
             uplink.trouble().cut_after(Some(UPLINK_CUT_BYTES));
             let settings = Settings {
                 number: at as u32 + 1,
-                site,
+                enrolment: &enrolment,
                 broker_port: uplink.port(),
                 serial: if at == 0 { vec![line.gateway_port()] } else { Vec::new() },
                 interval_s: 5,

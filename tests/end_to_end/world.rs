@@ -47,12 +47,12 @@ impl World {
         let (mut uplinks, mut running) = (Vec::new(), Vec::new());
         for number in 1..=gateways {
             let site = format!("site-{number}");
-            hub.add_gateway(&site)?;
+            let enrolment = hub.add_gateway(&site)?;
             let uplink = Relay::mqtt(broker.port(), seed + 10 + u64::from(number))?;
             let port = line.as_ref().filter(|_| number == 1).map(Line::gateway_port);
             let settings = Settings {
                 number,
-                site: &site,
+                enrolment: &enrolment,
                 broker_port: uplink.port(),
                 serial: port.into_iter().collect(),
                 interval_s: 1,

@@ -26,8 +26,8 @@ pub struct Gateway {
 pub struct Settings<'a> {
     /// Its number at the hub; also the name of its files.
     pub number: u32,
-    /// Its site.
-    pub site: &'a str,
+    /// The enrolment file that the hub wrote for it.
+    pub enrolment: &'a Path,
     /// The port of its broker, or of a relay before it.
     pub broker_port: u16,
     /// Its serial ports.
@@ -43,10 +43,10 @@ impl Gateway {
         let name = format!("gateway-{}", settings.number);
         let port = ports::free();
         let mut text = format!(
-            "site = \"{}\"\ngateway = {}\ndatabase = \"{name}.db\"\n\n[broker]\nhost = \"127.0.0.1\"\nport = {}\n\n\
+            "database = \"{name}.db\"\nidentity = \"{name}.identity.toml\"\n\n[broker]\nhost = \"127.0.0.1\"\nport = {}\n\n\
              [lan]\nlisten = \"127.0.0.1:{port}\"\n\n\
              [sync]\ninterval_s = {}\nretry_min_ms = 50\nretry_max_ms = 500\ndeadline_ms = 1000\n",
-            settings.site, settings.number, settings.broker_port, settings.interval_s
+            settings.broker_port, settings.interval_s
         );
         for path in &settings.serial {
             text += &format!("\n[[serial]]\npath = \"{}\"\nbaud = 115200\n", path.display());
@@ -55,7 +55,14 @@ impl Gateway {
         std::fs::write(&config, text)?;
         let database = folder.join(format!("{name}.db"));
         let log = folder.join(format!("{name}.log"));
-        Ok(Gateway { config, database, log, port, process: None })
+        let gateway = Gateway { config, database, log, port, process: None };
+        gateway.enrol(settings.enrolment)?;
+        Ok(gateway)
+    }
+
+    /// Install an enrolment file.
+    pub fn enrol(&self, file: &Path) -> Result<()> {
+        self.command(&["enrol", file.to_str().context("a path in UTF-8")?])?.ok().map(drop)
     }
 
     /// Its database.

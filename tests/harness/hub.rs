@@ -66,9 +66,21 @@ impl Hub {
         Ok(())
     }
 
-    /// Enrol a gateway of a site.
-    pub fn add_gateway(&self, site: &str) -> Result<String> {
-        self.operator.command(&["gateway", "add", site])?.ok()
+    /// Enrol a gateway of a site; its enrolment file.
+    pub fn add_gateway(&self, site: &str) -> Result<PathBuf> {
+        self.enrol("add", site)
+    }
+
+    /// Enrol the gateway of a site anew; its enrolment file.
+    pub fn enrol_again(&self, site: &str) -> Result<PathBuf> {
+        self.enrol("enrol", site)
+    }
+
+    fn enrol(&self, word: &str, site: &str) -> Result<PathBuf> {
+        let file = self.operator.config.with_file_name(format!("{word}-{site}.enrolment.toml"));
+        let out = file.to_str().context("a path in UTF-8")?;
+        self.operator.command(&["gateway", word, site, "--out", out])?.ok()?;
+        Ok(file)
     }
 
     /// Serve.

@@ -61,6 +61,24 @@ impl LinkError {
         LinkError::new(Phase::Hub, why.to_string(), "")
     }
 
+    /// There is no enrolment.
+    pub fn not_enrolled() -> LinkError {
+        LinkError::new(
+            Phase::Hub,
+            "this gateway is not enrolled, so it collects and cannot sync",
+            "run `wadi-gateway enrol` with the file that `wadi-hub gateway add` wrote",
+        )
+    }
+
+    /// The enrolment does not serve for TLS.
+    pub fn identity(error: rustls::Error) -> LinkError {
+        LinkError::new(
+            Phase::Tls,
+            format!("the enrolment does not serve for TLS: {error}"),
+            "enrol anew with a file of `wadi-hub gateway enrol`",
+        )
+    }
+
     /// The hub gave no answer to so many questions.
     pub fn silent(questions: u32) -> LinkError {
         LinkError::new(

@@ -15,6 +15,9 @@ use super::image::{Key, fits};
 use super::work::Work;
 use super::{Ground, base, install, intake, outcome, picture};
 
+/// A renewed certificate of more bytes is none of the hub's.
+const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
+
 /// Look at the staged page: whole, of the right hash, decodable, and everything
 /// in it of a table and field that its schema (or ours) has, with a value that fits.
 pub(super) fn check(work: &Work<'_>, head: &PageHead) -> Result<Check, Problem> {
@@ -64,6 +67,9 @@ fn usable(ground: &Ground, page: &Page) -> Result<(), String> {
             return Err(format!("{}: gone at no version", name()));
         }
     }
+    if page.certificate.as_ref().is_some_and(|bytes| bytes.len() > CERTIFICATE_BYTES_MAX) {
+        return Err(format!("a certificate of more than {CERTIFICATE_BYTES_MAX} bytes"));
+    }
     let spans = page.known.iter().flat_map(|runs| &runs.spans);
     match spans.clone().find(|(first, last)| *first == 0 || first > last || *last > i64::MAX as u64)
     {
@@ -96,6 +102,9 @@ pub(super) fn finish(
         // Nothing moves but custody.
         Page { to: work.ground.round.cursors, ..Page::default() }
     };
+    if let Some(certificate) = &page.certificate {
+        work.run("UPDATE wadi_store SET certificate = ?", (certificate,))?;
+    }
     if let Some(schema) = &page.schema
         && install::install(work, schema)?
     {

@@ -96,6 +96,14 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The certificate that the hub renewed, if it did.
+    pub fn certificate(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT certificate FROM wadi_store";
+        self.read(|db, _| Ok(db.query_row(sql, (), |row| row.get(0))?))
+    }
+}
+
 fn of(db: &Connection) -> Result<Status, Problem> {
     let schema = install::newest(db)?;
     let round = load_round(db)?;

@@ -43,6 +43,7 @@ enum Job {
     Drain(Reply<u64>),
     Status(Reply<Box<Status>>),
     Ping(Reply<()>),
+    Certificate(Reply<Option<Vec<u8>>>),
 }
 
 /// A way to ask the store.
@@ -116,6 +117,11 @@ impl Handle {
     /// The facts of `status`.
     pub async fn status(&self) -> Status {
         *self.ask(Job::Status).await
+    }
+
+    /// The certificate that the hub renewed, if it did.
+    pub async fn certificate(&self) -> Option<Vec<u8>> {
+        self.ask(Job::Certificate).await
     }
 
     /// Bumps when changes have come to wait for the hub.
@@ -234,6 +240,9 @@ impl Owner {
             }
             Job::Ping(reply) => {
                 let _ = reply.send(());
+            }
+            Job::Certificate(reply) => {
+                let _ = reply.send(self.store.certificate()?);
             }
             Job::Status(reply) => {
                 let _ = reply.send(Box::new(self.store.status()?));

@@ -12,9 +12,11 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::control::{Desk, Met};
+use crate::identity::Identity;
 use crate::mqtt::{Link, LinkError, Resolver, Target};
 use crate::patience::Deadlines;
 use crate::route::Route;
+use crate::seal::Seal;
 use crate::store::thread::Handle;
 
 mod session;
@@ -33,6 +35,9 @@ pub struct Worker {
     retry_max: Duration,
     pace: Pace,
     route: Route,
+    /// None: not enrolled, so there is nobody to sync with.
+    seal: Option<Seal>,
+    use_tls: bool,
     desk: Desk,
     shutdown: watch::Receiver<bool>,
 }
@@ -41,6 +46,7 @@ impl Worker {
     /// A worker for a configuration. `route` tells of links that come and go.
     pub fn new(
         config: &Config,
+        identity: Option<Identity>,
         handle: Handle,
         desk: Desk,
         route: Route,
@@ -66,6 +72,8 @@ impl Worker {
             retry_max: Duration::from_millis(config.sync.retry_max_ms),
             pace: Pace::new(config.sync.retry_min_ms, config.sync.retry_max_ms),
             route,
+            seal: identity.map(Seal::new),
+            use_tls: config.broker.tls(),
             desk,
             shutdown,
         }
@@ -115,6 +123,7 @@ impl Worker {
     /// One connection. With `patience`: ends well once everything is exchanged. On
     /// an error says whether any answer had come.
     async fn connected(&mut self, patience: Option<Duration>) -> Result<(), (LinkError, bool)> {
+        self.prepare().await.map_err(|error| (error, false))?;
         let mut link = match self.open().await {
             Some(Ok(link)) => link,
             Some(Err(error)) => return Err((error, false)),
@@ -125,6 +134,16 @@ impl Worker {
         self.session(&mut link, patience, &mut progressed)
             .await
             .map_err(|error| (error, progressed))
+    }
+
+    /// Who we are to whoever answers.
+    async fn prepare(&mut self) -> Result<(), LinkError> {
+        let seal = self.seal.as_mut().ok_or_else(LinkError::not_enrolled)?;
+        if self.use_tls {
+            let renewed = self.handle.certificate().await;
+            self.target.tls = Some(seal.tls(renewed).map_err(LinkError::identity)?);
+        }
+        Ok(())
     }
 
     /// Connect; none = shutdown came first.

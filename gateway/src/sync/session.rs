@@ -97,6 +97,14 @@ impl Worker {
         if waits.useless > USELESS_MAX {
             return Err(LinkError::useless(USELESS_MAX));
         }
+        let Some(bytes) = self.seal.as_ref().and_then(|seal| seal.open(bytes)) else {
+            warn!(
+                phase = "round",
+                bytes = bytes.len(),
+                "a message without the hub's tag was dropped"
+            );
+            return Ok(None);
+        };
         let down: Down = match message::decode(bytes) {
             Ok(down) => down,
             Err(error) => {
@@ -140,7 +148,9 @@ impl Worker {
         waits: &mut Waits,
     ) -> Result<(), LinkError> {
         let asked = Instant::now();
-        link.send(&self.topic, answer.messages).await?;
+        let seal = self.seal.as_ref().expect("only the enrolled connect");
+        let messages = answer.messages.into_iter().map(|message| seal.seal(message)).collect();
+        link.send(&self.topic, messages).await?;
         // After a committed round, whatever is left goes on at once.
         let left = answer.more || answer.pending || waits.again;
         if answer.idle && left && answer.refused.is_none() {

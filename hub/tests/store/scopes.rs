@@ -4,7 +4,7 @@ use wadi_protocol::change::{Delta, Op};
 use wadi_protocol::limits::DOWNLINK_BYTES_TARGET;
 
 use crate::model::{Device, NOW_S, Site};
-use crate::world::{ALARM, HOUSE, LOCAL, REMARK, REPORT, World, refer, row, text};
+use crate::world::{ALARM, HOUSE, LOCAL, REMARK, REPORT, World, enrol, refer, row, text};
 
 #[test]
 fn rows_go_where_their_scope_says() {
@@ -62,7 +62,7 @@ fn a_new_site_gets_everything_page_by_page() {
     }
     world.enter(0, &mut anna, Op::Insert, (ALARM, row(1000)), &[(1, text("fire"))], 100);
     world.settle();
-    let mut late = Site::new(world.hub.add_gateway("late", NOW_S).unwrap());
+    let mut late = Site::new(enrol(&mut world.hub, "late"));
     late.sync(&mut world.hub);
     assert!(late.rows.contains_key(&(ALARM, row(1000))), "urgent rows come first");
     assert!(late.more && !late.rows.contains_key(&(HOUSE, row(599))));

@@ -247,6 +247,7 @@ pub fn page() -> Page {
         ],
         known: vec![KnownRuns { device: TABLET, run: TABLET_RUN, spans: vec![(1, 6), (8, 9)] }],
         clock_s: 1_766_700_000,
+        certificate: Some(vec![0x30, 0x82]),
     }
 }
 
