@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use wadi_harness::gateway::{Gateway, Settings};
 use wadi_harness::handheld::{Handheld, Link};
-use wadi_harness::ports;
 use wadi_harness::puppet::{Manner, Puppet};
 use wadi_harness::tables::count;
 use wadi_harness::wait::{Look, until};
+use wadi_harness::{hub, ports};
 
 use crate::world::{PATIENCE, World, text};
 
@@ -23,8 +23,9 @@ const LINK_ATTEMPTS_MAX: u64 = 5;
 const MEMORY_KIB_MAX: u64 = 64 * 1024;
 
 fn lay_out(folder: &Path, broker_port: u16) -> Gateway {
+    let enrolment = &hub::enrolment(folder, "north").unwrap();
     let settings =
-        Settings { number: 1, site: "north", broker_port, serial: Vec::new(), interval_s: 1 };
+        Settings { number: 1, enrolment, broker_port, serial: Vec::new(), interval_s: 1 };
     Gateway::lay_out(folder, &settings).unwrap()
 }
 

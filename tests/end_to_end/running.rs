@@ -19,9 +19,11 @@ const STOP: Duration = Duration::from_secs(3);
 /// Configurations of both whose broker accepts and says nothing.
 fn lay_out(folder: &Path, broker: u16, lan: u16) -> [(&'static str, &'static str); 2] {
     let broker = format!("[broker]\nhost = \"127.0.0.1\"\nport = {broker}\n");
-    let gateway =
-        format!("site = \"north\"\ngateway = 1\n{broker}[lan]\nlisten = \"127.0.0.1:{lan}\"\n");
+    let gateway = format!("{broker}[lan]\nlisten = \"127.0.0.1:{lan}\"\n");
     std::fs::write(folder.join("wadi-gateway.toml"), gateway).unwrap();
+    let enrolment = wadi_harness::hub::enrolment(folder, "north").unwrap();
+    let mut enrol = command(folder, "wadi-gateway", "enrol");
+    run(enrol.arg(enrolment), "", PATIENCE).unwrap().ok().unwrap();
     std::fs::write(folder.join("wadi-hub.toml"), broker).unwrap();
     [("wadi-gateway", "run"), ("wadi-hub", "serve")]
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wadi_harness::binaries;
 use wadi_harness::broker::Broker;
-use wadi_harness::hub::{BrokerAt, Hub};
+use wadi_harness::hub::{self, BrokerAt, Hub};
 use wadi_harness::plan::Plan;
 use wadi_harness::process::{Process, run};
 use wadi_harness::puppet::{Manner, Puppet};
@@ -36,19 +36,22 @@ struct Site<'a> {
 impl Site<'_> {
     fn lay_out<'a>(
         village: &'a Village,
-        folder: &Path,
+        (folder, enrolment): (&Path, &Path),
         port: u16,
         retry_ms: u64,
         deadline_ms: u64,
     ) -> Site<'a> {
         let config = folder.join("gateway.toml");
         let text = format!(
-            "site = \"north\"\ngateway = 1\ndatabase = \"gateway.db\"\n[broker]\nhost = \"localhost\"\nport = {port}\n\
+            "database = \"gateway.db\"\n[broker]\nhost = \"localhost\"\nport = {port}\n\
              [sync]\ninterval_s = 3600\nretry_min_ms = {retry_ms}\nretry_max_ms = {retry_ms}\ndeadline_ms = {deadline_ms}\n",
         );
         std::fs::write(&config, text).unwrap();
         let (database, log) = (folder.join("gateway.db"), folder.join("gateway.log"));
-        Site { village, config, database, log, process: None }
+        let site = Site { village, config, database, log, process: None };
+        let mut enrol = site.command("enrol");
+        run(enrol.arg(enrolment), "", PATIENCE).unwrap().ok().unwrap();
+        site
     }
 
     fn command(&self, word: &str) -> std::process::Command {
@@ -101,10 +104,10 @@ fn a_link_that_comes_up_is_used_at_once() {
     let relay = Relay::mqtt_at(&village.host(), broker.port(), 81).unwrap();
     let connects = || relay.trouble().connects.load(Ordering::Relaxed);
     let mut hub = Hub::lay_out(folder.path(), BrokerAt::Port(broker.port()), SCHEMA).unwrap();
-    hub.add_gateway("north").unwrap();
+    let enrolment = hub.add_gateway("north").unwrap();
     hub.start().unwrap();
     let at = relay.port();
-    let mut site = Site::lay_out(&village, folder.path(), at, NEVER_MS, 3_000);
+    let mut site = Site::lay_out(&village, (folder.path(), &enrolment), at, NEVER_MS, 3_000);
 
     // Without any link, the attempt fails at once; the next is an hour away.
     site.start();
@@ -160,7 +163,8 @@ fn a_flapping_link_makes_no_storm() {
     let folder = tempfile::tempdir().unwrap();
     let puppet = Puppet::at(&village.host(), Manner::Refusing(0x89)).unwrap();
     let at = puppet.port();
-    let mut site = Site::lay_out(&village, folder.path(), at, NEVER_MS, 3_000);
+    let enrolment = hub::enrolment(folder.path(), "north").unwrap();
+    let mut site = Site::lay_out(&village, (folder.path(), &enrolment), at, NEVER_MS, 3_000);
     site.start();
     site.until_said("cannot connect to the broker", 1);
     let start = std::time::Instant::now();
@@ -186,7 +190,8 @@ fn a_resolver_that_hangs() {
     village.dial(2).unwrap();
     // Nobody has this address; the system's resolver asks it for minutes.
     village.resolver(&village.address(99)).unwrap();
-    let mut site = Site::lay_out(&village, folder.path(), 1883, 50, 300);
+    let enrolment = hub::enrolment(folder.path(), "north").unwrap();
+    let mut site = Site::lay_out(&village, (folder.path(), &enrolment), 1883, 50, 300);
     let outcome = run(&mut site.command("sync"), "", Duration::from_secs(25)).unwrap();
     assert_eq!(outcome.code, Some(69), "{outcome:?}");
     for word in ["address of the broker localhost", "no answer within 300 ms", "DNS"] {

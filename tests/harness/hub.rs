@@ -123,6 +123,24 @@ impl Hub {
     }
 }
 
+/// The enrolment file of a gateway whose hub does not matter: one is made in
+/// `folder`/enroller and never serves.
+pub fn enrolment(folder: &Path, site: &str) -> Result<PathBuf> {
+    let folder = folder.join("enroller");
+    std::fs::create_dir_all(&folder)?;
+    let config = folder.join("hub.toml");
+    std::fs::write(&config, "address = \"127.0.0.1:1883\"\n")?;
+    let file = folder.join("enrolment.toml");
+    let _ = std::fs::remove_file(&file);
+    let out = file.to_str().context("a path in UTF-8")?;
+    let operator = Operator { config };
+    let known = operator.command(&["gateway", "add", site, "--out", out])?;
+    if known.code != Some(0) {
+        operator.command(&["gateway", "enrol", site, "--out", out])?.ok()?;
+    }
+    Ok(file)
+}
+
 /// A person who gives a hub commands; whether it serves or not.
 #[derive(Clone, Debug)]
 pub struct Operator {
