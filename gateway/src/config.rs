@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::layers::ConfigError;
 use crate::layers::{self, Layer, Origins};
+use crate::serial::PORTS_MAX;
 
 /// Where the file is unless told otherwise.
 pub const FILE: &str = "/etc/wadi/gateway.toml";
@@ -226,8 +227,19 @@ impl Config {
         if self.serial.iter().any(|port| port.path.as_os_str().is_empty() || port.baud == 0) {
             return Err(("serial", "each port needs its `path`, and a `baud` above 0"));
         }
-        if self.lan.as_ref().is_some_and(|lan| lan.listen.is_empty()) {
-            return Err(("lan.listen", "the address and port to listen on are needed"));
+        if self.serial.len() > PORTS_MAX {
+            return Err(("serial", "at most 64 ports are served"));
+        }
+        let twice =
+            |at: usize| self.serial[..at].iter().any(|port| port.path == self.serial[at].path);
+        if (0..self.serial.len()).any(twice) {
+            return Err(("serial", "two entries have the same `path`; leave one out"));
+        }
+        if self.lan.as_ref().is_some_and(|lan| !lan.is_host_and_port()) {
+            return Err((
+                "lan.listen",
+                "the address and port to listen on are needed, as 192.168.4.1:7420",
+            ));
         }
         if self.sync.interval_s == 0 {
             return Err(("sync.interval_s", "it must be above 0"));
@@ -251,6 +263,13 @@ impl Config {
             ));
         }
         Ok(())
+    }
+}
+
+impl Lan {
+    fn is_host_and_port(&self) -> bool {
+        let parts = self.listen.rsplit_once(':');
+        parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
     }
 }
 

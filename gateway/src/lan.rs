@@ -1,28 +1,37 @@
 //! Handhelds on the local network: the same frames as on a serial line, over TCP.
 //!
-//! So many sessions are served and no more; whoever comes beyond that is told
-//! so, and a silent or slow peer loses its place. There is no authentication
-//! yet: the listener belongs on the village's own network.
+//! So many sessions are served and no more, in all and for each address;
+//! whoever comes beyond that is told so, a flood is hung up on, and a silent or
+//! slow peer loses its place. An address that cannot be listened on (the Wi-Fi
+//! is not up yet) is tried again; nothing else waits for it.
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use wadi_protocol::link::frame::Accumulator;
 use wadi_protocol::link::message::{self, Answer, AnswerBody, Ask};
 use wadi_protocol::link::station::frame_of;
 
+use crate::door::{Door, Knock, Place};
+use crate::links::{Link, Links};
+use crate::pace::Bucket;
 use crate::session::{self, Patience};
 use crate::store::thread::Handle;
 
-/// Sessions served at the same time.
-pub const SESSIONS_MAX: usize = 32;
-/// Peers beyond that who are being told so; more are hung up on.
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: u32 = 128;
+/// The kernel's buffers of one session, each way: a slow reader holds no more.
+const SOCKET_BUFFER_BYTES: u32 = 256 * 1024;
+/// Connections accepted at once, and a second; those beyond wait in the backlog.
+const ACCEPTS_BURST: u64 = 400;
+const ACCEPTS_S: u64 = 200;
+/// Peers beyond the sessions who are being told so; more are hung up on.
 const TURNED_AWAY_MAX: usize = 32;
 /// When a peer that was told so shall ask again.
 const RETRY_MS: u32 = 2_000;
@@ -30,6 +39,8 @@ const RETRY_MS: u32 = 2_000;
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(5);
 /// After an accept that failed (out of file handles, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// Before an address that cannot be listened on is tried again.
+const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Patience = Patience {
     frame: Some(Duration::from_secs(60)),
     write: Duration::from_secs(20),
@@ -38,40 +49,119 @@ const PATIENCE: Patience = Patience {
 
 /// Listen on an address; an error names it.
 pub async fn listen(address: &str) -> io::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("[lan] listen {address}: {error}")))
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("[lan] listen {address}: {error}"));
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for address in lookup_host(address).await.map_err(named)? {
+        match bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(named(failed))
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // What is accepted has these too.
+    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Listen on an address as soon as that can be done; then `ready` hears where.
+pub async fn run(
+    address: String,
+    handle: Handle,
+    links: Arc<Links>,
+    ready: watch::Sender<Option<SocketAddr>>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let link = links.lan(&address);
+    let listener = tokio::select! {
+        listener = listen_patiently(&address, &link) => listener,
+        _ = shutdown.wait_for(|over| *over) => return,
+    };
+    ready.send_replace(listener.local_addr().ok());
+    serve_lan(listener, handle, link, shutdown).await;
+}
+
+async fn listen_patiently(address: &str, link: &Link) -> TcpListener {
+    loop {
+        match listen(address).await {
+            Ok(listener) => return listener,
+            Err(error) => {
+                if link.closed(&error.to_string()) {
+                    tracing::warn!(
+                        "{error}; trying on: is another program there, or the network not up?"
+                    );
+                }
+            }
+        }
+        sleep(LISTEN_PAUSE).await;
+    }
 }
 
 /// Serve the handhelds that connect, for ever; ends when `shutdown` turns true.
-pub async fn serve_lan(listener: TcpListener, handle: Handle, mut shutdown: watch::Receiver<bool>) {
+pub async fn serve_lan(
+    listener: TcpListener,
+    handle: Handle,
+    link: Arc<Link>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    link.opened();
     tokio::select! {
-        () = accept_for_ever(&listener, &handle) => {}
+        () = accept_for_ever(&listener, &handle, &link) => {}
         // A sender that is gone means the same.
         _ = shutdown.wait_for(|over| *over) => {}
     }
 }
 
-async fn accept_for_ever(listener: &TcpListener, handle: &Handle) {
-    let served = Arc::new(Semaphore::new(SESSIONS_MAX));
+async fn accept_for_ever(listener: &TcpListener, handle: &Handle, link: &Arc<Link>) {
+    let door = Door::default();
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
+    let mut accepts = Bucket::new(ACCEPTS_BURST, ACCEPTS_S, Instant::now());
     // Dropped with this future, and the sessions with it.
     let mut sessions = JoinSet::new();
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if let Some(unlogged) = link.may_log() {
+                    tracing::warn!(%error, unlogged, "a connection could not be accepted");
+                }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
         while sessions.try_join_next().is_some() {}
-        if let Ok(place) = Arc::clone(&served).try_acquire_owned() {
-            sessions.spawn(session(stream, peer, handle.clone(), place));
-        } else if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
-            tracing::warn!(%peer, "{SESSIONS_MAX} sessions are open already: turned away");
-            sessions.spawn(turn_away(stream, place));
+        match door.knock(peer.ip(), Instant::now()) {
+            Knock::In(place) => {
+                let (handle, link) = (handle.clone(), Arc::clone(link));
+                sessions.spawn(session(stream, peer, handle, link, place));
+            }
+            Knock::Later(reason) => {
+                link.turned_away();
+                if let Some(unlogged) = link.may_log() {
+                    tracing::warn!(%peer, reason, unlogged, "turned away");
+                }
+                if let Ok(chair) = Arc::clone(&turned_away).try_acquire_owned() {
+                    sessions.spawn(turn_away(stream, reason, chair));
+                }
+            }
+            Knock::TooOften => {
+                link.turned_away();
+                if let Some(unlogged) = link.may_log() {
+                    tracing::warn!(%peer, unlogged, "connects too often: hung up on");
+                }
+            }
+        }
+        accepts.spend(1, Instant::now());
+        let debt = accepts.debt(Instant::now());
+        if !debt.is_zero() {
+            sleep(debt).await;
         }
     }
 }
@@ -80,17 +170,22 @@ async fn session(
     stream: TcpStream,
     peer: SocketAddr,
     handle: Handle,
-    _place: OwnedSemaphorePermit,
+    link: Arc<Link>,
+    _place: Place,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "nodelay");
     }
-    let report = session::serve(stream, &handle, PATIENCE, &peer.to_string()).await;
-    tracing::info!(%peer, answered = report.answered, closed = ?report.closed, "session over");
+    let sitting = link.sit(&peer.to_string());
+    let report = session::serve(stream, &handle, PATIENCE, sitting).await;
+    if let Some(unlogged) = link.may_log() {
+        let (answered, closed) = (report.answered, report.closed);
+        tracing::info!(%peer, answered, ?closed, unlogged, "session over");
+    }
 }
 
 /// Answer the first question with Busy, then hang up.
-async fn turn_away(mut stream: TcpStream, _place: OwnedSemaphorePermit) {
+async fn turn_away(mut stream: TcpStream, reason: String, _chair: OwnedSemaphorePermit) {
     let polite = async {
         let mut accumulator = Accumulator::new();
         let mut buffer = [0; 512];
@@ -101,7 +196,6 @@ async fn turn_away(mut stream: TcpStream, _place: OwnedSemaphorePermit) {
                 let Ok(ask) = message::decode::<Ask>(&body) else {
                     return Ok(());
                 };
-                let reason = format!("{SESSIONS_MAX} handhelds are being served");
                 let body = AnswerBody::Busy { reason, retry_ms: RETRY_MS };
                 return stream.write_all(&frame_of(Answer { number: ask.number, body })).await;
             }

@@ -6,12 +6,16 @@
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod door;
 pub mod handheld;
 pub mod identity;
 pub mod lan;
 pub mod layers;
+pub mod links;
 pub mod logging;
+pub mod mdns;
 pub mod mqtt;
+pub mod pace;
 pub mod patience;
 pub mod rescue;
 pub mod route;

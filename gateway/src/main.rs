@@ -3,6 +3,7 @@ mod arguments;
 mod enrolment;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,15 +11,16 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use wadi_gateway::config::{self, Config, ConfigError};
 use wadi_gateway::control::{self, SYNC_PATIENCE};
 use wadi_gateway::identity::Identity;
 use wadi_gateway::route::Route;
+use wadi_gateway::links::Links;
 use wadi_gateway::store::thread::{self, Failure, Handle};
 use wadi_gateway::store::{Opening, Problem, Store, StoreError};
 use wadi_gateway::sync::Worker;
-use wadi_gateway::{command, lan, logging, rescue, route, serial, service};
+use wadi_gateway::{command, lan, logging, mdns, rescue, route, serial, service};
 use wadi_protocol::id::GatewayId;
 
 use crate::arguments::{Arguments, Command};
@@ -114,13 +116,18 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     let (stop, stopping) = watch::channel(false);
     let (desk, counter) = control::desk();
     let mut tasks = tokio::task::JoinSet::new();
+    let links = Links::new();
     for port in &config.serial {
-        let (port, handle) = (port.clone(), handle.clone());
-        tasks.spawn(serial::serve_serial(port.path, port.baud, handle, stopping.clone()));
+        let (port, handle, links) = (port.clone(), handle.clone(), links.clone());
+        tasks.spawn(serial::serve_serial(port.path, port.baud, handle, links, stopping.clone()));
     }
     if let Some(lan) = &config.lan {
-        let listener = lan::listen(&lan.listen).await?;
-        tasks.spawn(lan::serve_lan(listener, handle.clone(), stopping.clone()));
+        let (ready, listening) = watch::channel(None);
+        let (address, handle, links) = (lan.listen.clone(), handle.clone(), links.clone());
+        tasks.spawn(lan::run(address, handle, links, ready, stopping.clone()));
+        if lan.announce {
+            tasks.spawn(announce(config.site.clone(), config.gateway, listening, stopping.clone()));
+        }
     }
     tasks.spawn(look(handle.clone()));
     let watched = handle.clone();
@@ -190,6 +197,29 @@ fn open(config: &Config) -> Result<(Handle, Failure)> {
 
 fn random() -> Result<u64> {
     getrandom::u64().map_err(|error| anyhow::anyhow!("no random numbers: {error}"))
+}
+
+/// Tell the local network who is here, from when the listener listens to the end.
+async fn announce(
+    site: String,
+    gateway: u32,
+    mut listening: watch::Receiver<Option<SocketAddr>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let address = tokio::select! {
+        ready = listening.wait_for(Option::is_some) => ready.ok().and_then(|address| *address),
+        _ = stopping.wait_for(|over| *over) => None,
+    };
+    let Some(address) = address else { return };
+    match mdns::announce(&site, gateway, address) {
+        Ok(Some(announcement)) => {
+            info!(site, %address, "announced on the local network");
+            let _ = stopping.wait_for(|over| *over).await;
+            announcement.withdraw().await;
+        }
+        Ok(None) => {}
+        Err(error) => warn!("{error}; handhelds must be told the address {address}"),
+    }
 }
 
 /// What other programs write becomes changes soon, link or no link.

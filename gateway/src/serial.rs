@@ -1,24 +1,37 @@
 //! Serial ports: opening them, and serving the handhelds on one.
 //!
-//! A port that vanishes (an unplugged adapter reads as ended for ever) is
-//! closed and opened again by its path, later and later; nothing here spins.
-//! The only file that knows the serial crate. Names below `/dev/serial/by-id`
-//! stay the same whichever socket the adapter is plugged into.
+//! Each port has a task of its own. A port that is not there is looked for, by
+//! its path alone, twice a second and for ever, and opened when it appears; the
+//! path is followed anew each time, since names below `/dev/serial/by-id` stay
+//! the same whichever socket the adapter is plugged into. A port that opens and
+//! fails again and again rests, longer and longer up to a bound, until its device
+//! node is another one. Nothing here spins. The only file that knows the serial crate.
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_serial::{SerialPortBuilderExt, SerialStream};
 use wadi_protocol::limits::FRAME_BYTES_MAX;
 
+use crate::links::{Link, Links};
 use crate::session::{self, Closed, Patience};
 use crate::store::thread::Handle;
 
-/// Before a port that vanished is opened again, first and at most.
-const REOPEN_MIN: Duration = Duration::from_millis(200);
-const REOPEN_MAX: Duration = Duration::from_secs(5);
+/// Ports of one gateway.
+pub const PORTS_MAX: usize = 64;
+/// How often a port that is away is looked for. A port that was lost just now is
+/// looked for sooner: most come back at once.
+const LOOK_MAX: Duration = Duration::from_millis(500);
+const LOOK_MIN: Duration = Duration::from_millis(20);
+/// A device node that failed rests so long, doubling each time.
+const REST_MIN: Duration = Duration::from_millis(500);
+const REST_MAX: Duration = Duration::from_secs(15);
+/// A port that was open for so long is a good one, though nobody asked anything.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// Open a port: 8 data bits, no parity, one stop bit, no flow control.
 pub fn open(path: &Path, baud: u32) -> io::Result<SerialStream> {
@@ -31,48 +44,134 @@ pub async fn serve_serial(
     path: PathBuf,
     baud: u32,
     handle: Handle,
+    links: Arc<Links>,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let port = Port { link: links.serial(&path), path, baud, handle };
     tokio::select! {
-        () = reopen_for_ever(&path, baud, &handle) => {}
+        () = port.serve_for_ever() => {}
         // A sender that is gone means the same.
         _ = shutdown.wait_for(|over| *over) => {}
     }
 }
 
-async fn reopen_for_ever(path: &Path, baud: u32, handle: &Handle) {
-    let peer = path.display().to_string();
-    let mut pause = REOPEN_MIN;
-    let mut told = String::new();
-    loop {
-        match open(path, baud) {
-            Ok(port) => {
-                tracing::info!(port = peer, baud, "serial port open");
-                told.clear();
-                let report = session::serve(port, handle, patience(baud), &peer).await;
-                if report.answered > 0 {
-                    pause = REOPEN_MIN;
+/// What tells one device node from another at the same path: its file system,
+/// inode, device numbers and time of change.
+type Node = (u64, u64, u64, i64, i64);
+
+fn node(path: &Path) -> io::Result<Node> {
+    let found = std::fs::metadata(path)?;
+    Ok((found.dev(), found.ino(), found.rdev(), found.ctime(), found.ctime_nsec()))
+}
+
+struct Port {
+    path: PathBuf,
+    baud: u32,
+    handle: Handle,
+    link: Arc<Link>,
+}
+
+impl Port {
+    async fn serve_for_ever(&self) {
+        let mut look = LOOK_MIN;
+        let mut failing = Failing::default();
+        loop {
+            match node(&self.path) {
+                Ok(node) if failing.may_open(node, Instant::now()) => {
+                    let good = self.serve_once(node).await;
+                    failing.tried(node, good, Instant::now());
+                    look = LOOK_MIN;
                 }
-                match report.closed {
-                    Closed::Failed(error) => {
-                        tracing::warn!(port = peer, %error, "serial port lost")
-                    }
-                    Closed::Ended | Closed::TooSlow => {
-                        tracing::warn!(port = peer, "serial port gone")
-                    }
+                // What it failed with stays the reason.
+                Ok(_) => {}
+                Err(error) => {
+                    failing = Failing::default();
+                    self.away(&absence(&error));
                 }
             }
+            sleep(look).await;
+            look = (look * 2).min(LOOK_MAX);
+        }
+    }
+
+    /// Open the port and serve it until it is lost; whether it was any good.
+    async fn serve_once(&self, opened: Node) -> bool {
+        let port = match open(&self.path, self.baud) {
+            Ok(port) => port,
             Err(error) => {
-                // Once for each reason: an unplugged adapter may stay away for weeks.
-                let error = error.to_string();
-                if error != told {
-                    tracing::warn!(port = peer, error, "serial port does not open; trying on");
-                    told = error;
-                }
+                self.away(&error.to_string());
+                return false;
+            }
+        };
+        let name = self.link.name();
+        self.link.opened();
+        if let Some(unlogged) = self.link.may_log() {
+            tracing::info!(port = name, baud = self.baud, unlogged, "serial port open");
+        }
+        let since = Instant::now();
+        let sitting = self.link.sit(name);
+        let (good, why) = tokio::select! {
+            report = session::serve(port, &self.handle, patience(self.baud), sitting) => {
+                let why = match report.closed {
+                    Closed::Failed(error) => format!("lost: {error}"),
+                    Closed::Ended | Closed::TooSlow => "lost: it hung up".into(),
+                };
+                (report.answered > 0, why)
+            }
+            () = self.replaced(opened) => (true, "lost: another device is at its path".into()),
+        };
+        self.away(&why);
+        good || since.elapsed() >= STEADY
+    }
+
+    /// Not open, for a reason that is told once: an adapter may stay away for weeks.
+    fn away(&self, why: &str) {
+        if self.link.closed(why)
+            && let Some(unlogged) = self.link.may_log()
+        {
+            tracing::warn!(port = self.link.name(), why, unlogged, "serial port away; looking on");
+        }
+    }
+
+    /// Resolves when the path leads to another device: not every driver hangs up.
+    async fn replaced(&self, opened: Node) {
+        loop {
+            sleep(LOOK_MAX).await;
+            if node(&self.path).is_ok_and(|found| found != opened) {
+                return;
             }
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(REOPEN_MAX);
+    }
+}
+
+/// Why a path leads to no device.
+fn absence(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "not there: is the adapter plugged in?".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// A device node that failed, and until when it rests.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failing(Option<(Node, Duration, Instant)>);
+
+impl Failing {
+    fn may_open(&self, node: Node, now: Instant) -> bool {
+        self.0.is_none_or(|(failed, _, until)| failed != node || now >= until)
+    }
+
+    fn tried(&mut self, node: Node, good: bool, now: Instant) {
+        let rest = match self.0 {
+            _ if good => {
+                // It worked; if it is the same node still, give it one short rest.
+                self.0 = Some((node, Duration::ZERO, now));
+                return;
+            }
+            Some((failed, rest, _)) if failed == node => (rest * 2).clamp(REST_MIN, REST_MAX),
+            _ => REST_MIN,
+        };
+        self.0 = Some((node, rest, now + rest));
     }
 }
 
@@ -81,4 +180,40 @@ fn patience(baud: u32) -> Patience {
     let longest_us = 2 * 10_000_000 * FRAME_BYTES_MAX as u64 / u64::from(baud.max(1));
     let write = Duration::from_secs(2) + Duration::from_micros(longest_us);
     Patience { frame: None, write, outlives_write: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Node = (1, 2, 3, 4, 5);
+    const NEW: Node = (1, 2, 3, 4, 6);
+
+    #[test]
+    fn a_node_that_fails_again_and_again_rests_and_a_fresh_one_does_not() {
+        let mut failing = Failing::default();
+        let (mut now, mut opened) = (Instant::now(), 0);
+        let start = now;
+        while now < start + Duration::from_secs(3600) {
+            if failing.may_open(OLD, now) {
+                failing.tried(OLD, false, now);
+                opened += 1;
+            }
+            assert!(failing.may_open(NEW, now), "a fresh one is opened at once");
+            now += LOOK_MIN;
+        }
+        assert!((240..260).contains(&opened), "{opened}: every 15 s in the end");
+        failing.tried(NEW, true, now);
+        assert!(failing.may_open(NEW, now), "one that worked does not rest");
+        failing.tried(NEW, false, now);
+        assert!(!failing.may_open(NEW, now));
+        assert!(failing.may_open(NEW, now + REST_MIN), "and begins with the shortest rest");
+    }
+
+    #[test]
+    fn a_slow_line_has_time_for_the_longest_answer() {
+        assert!(patience(300).write > Duration::from_secs(4_000));
+        assert!(patience(115_200).write < Duration::from_secs(20));
+        assert!(patience(0).write > Duration::from_secs(60), "no division by zero");
+    }
 }

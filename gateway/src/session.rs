@@ -1,7 +1,8 @@
 //! One link session: a handheld's questions from any stream, answered by the store.
 //!
 //! The same for a serial line and for TCP. One frame is held at a time, one
-//! answer is written at a time, and nothing is queued: whoever asks faster waits.
+//! answer is written at a time, and nothing is queued: whoever asks faster waits,
+//! so that the store, which serves who waits in turn, is shared fairly.
 //! What the line garbles is counted and asked for again by the handheld. An
 //! answer leaves only after the store has made durable what it says.
 use std::io;
@@ -14,6 +15,7 @@ use wadi_protocol::link::frame::{Accumulator, TERMINATOR};
 use wadi_protocol::link::message::{Answer, AnswerBody};
 use wadi_protocol::link::station::{Question, Reaction, Station, frame_of};
 
+use crate::links::Sitting;
 use crate::store::IntakeError;
 use crate::store::thread::Handle;
 
@@ -25,8 +27,8 @@ const NOISE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a peer may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Patience {
-    /// For its next whole frame; none = for ever. Bytes alone do not count, so a
-    /// peer that trickles them gains nothing.
+    /// For its next question; none = for ever. Bytes alone do not count, nor do
+    /// frames that are no question, so a peer that trickles them gains nothing.
     pub frame: Option<Duration>,
     /// For taking an answer off our hands.
     pub write: Duration,
@@ -40,7 +42,7 @@ pub struct Patience {
 pub enum Closed {
     /// The other end closed, or the port vanished.
     Ended,
-    /// No whole frame came, or an answer was not taken, in time.
+    /// No question came, or an answer was not taken, in time.
     TooSlow,
     /// The stream failed.
     Failed(io::Error),
@@ -55,16 +57,16 @@ pub struct Report {
     pub answered: u64,
 }
 
-/// Serve a stream until it ends. `peer` names it in the log.
+/// Serve a stream until it ends. `sitting` names the peer, counts, and sets the pace.
 pub async fn serve(
     mut link: impl AsyncRead + AsyncWrite + Unpin,
     handle: &Handle,
     patience: Patience,
-    peer: &str,
+    sitting: Sitting,
 ) -> Report {
     let mut session = Session {
         handle,
-        peer,
+        sitting,
         station: Station::new(),
         accumulator: Accumulator::new(),
         noise_logged: None,
@@ -73,13 +75,16 @@ pub async fn serve(
         answered: 0,
     };
     let closed = session.run(&mut link, patience).await;
-    session.log_noise(true);
+    session.count_noise(true);
+    if matches!(closed, Closed::TooSlow) {
+        session.sitting.too_slow();
+    }
     Report { closed, answered: session.answered }
 }
 
 struct Session<'a> {
     handle: &'a Handle,
-    peer: &'a str,
+    sitting: Sitting,
     station: Station,
     accumulator: Accumulator,
     noise_logged: Option<Instant>,
@@ -111,20 +116,26 @@ impl Session<'_> {
                 Ok(length) => length,
                 Err(error) => return Closed::Failed(error),
             };
+            self.sitting.read(length);
             let mut input = &buffer[..length];
             while let Some(body) = self.accumulator.next_body(&mut input) {
-                framed = Instant::now();
                 let Some(frame) = self.hear(&body).await else {
                     continue;
                 };
+                framed = Instant::now();
+                self.sitting.question(body.len());
                 match self.write(link, &frame, patience).await {
-                    Ok(true) => self.answered += 1,
+                    Ok(true) => {
+                        self.answered += 1;
+                        self.sitting.answered();
+                    }
                     Ok(false) if patience.outlives_write => {}
                     Ok(false) => return Closed::TooSlow,
                     Err(error) => return Closed::Failed(error),
                 }
             }
-            self.log_noise(false);
+            self.count_noise(false);
+            self.sitting.rest().await;
         }
     }
 
@@ -136,16 +147,21 @@ impl Session<'_> {
                 Answer { number, body: self.ask_store(question).await }
             }
             Reaction::Stale(number) => {
-                tracing::debug!(peer = self.peer, number, "a stale question");
+                tracing::debug!(peer = self.sitting.peer(), number, "a stale question");
                 return None;
             }
             Reaction::Unreadable(error) => {
-                tracing::warn!(peer = self.peer, "{error}");
+                if let Some(unlogged) = self.sitting.may_log() {
+                    tracing::warn!(peer = self.sitting.peer(), unlogged, "{error}");
+                }
                 return None;
             }
         };
         if let AnswerBody::Refused { reason } = &answer.body {
-            tracing::warn!(peer = self.peer, reason, "refused");
+            self.sitting.refused();
+            if let Some(unlogged) = self.sitting.may_log() {
+                tracing::warn!(peer = self.sitting.peer(), reason, unlogged, "refused");
+            }
         }
         Some(frame_of(answer))
     }
@@ -154,7 +170,10 @@ impl Session<'_> {
         match question {
             Question::Welcome { device, label, feed } => {
                 let welcome = self.handle.welcome(device, feed).await;
-                tracing::info!(peer = self.peer, %device, label, continues = welcome.continues, "hello");
+                if let Some(unlogged) = self.sitting.may_log() {
+                    let (peer, continues) = (self.sitting.peer(), welcome.continues);
+                    tracing::info!(peer, %device, label, continues, unlogged, "hello");
+                }
                 AnswerBody::Welcome {
                     site: welcome.site,
                     run: welcome.run,
@@ -209,12 +228,13 @@ impl Session<'_> {
         }
     }
 
-    fn log_noise(&mut self, last: bool) {
+    fn count_noise(&mut self, last: bool) {
         let noise = self.accumulator.noise();
+        self.sitting.noise(noise);
         let due = last || self.noise_logged.is_none_or(|at| at.elapsed() >= NOISE_LOG_INTERVAL);
         if noise.frames > self.noise_known && due {
             tracing::warn!(
-                peer = self.peer,
+                peer = self.sitting.peer(),
                 frames = noise.frames,
                 bytes = noise.bytes,
                 "noise on the line; garbled frames are asked for again"

@@ -6,13 +6,15 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_serial::{SerialPort, SerialStream};
+use wadi_gateway::door::{SESSIONS_MAX, SESSIONS_PER_ADDRESS_MAX};
 use wadi_gateway::handheld::entry::enter;
 use wadi_gateway::handheld::record::parse;
 use wadi_gateway::handheld::store::{Opening, Origin, Store};
 use wadi_gateway::handheld::sync::{Place, Sync, SyncError, Synced};
+use wadi_gateway::links::Links;
 use wadi_gateway::session::{Patience, serve};
 use wadi_gateway::store::thread::{Handle, OwnedInput, start};
 use wadi_gateway::{lan, store as village};
@@ -235,7 +237,8 @@ async fn listen(village: &Village) -> (Place, watch::Sender<bool>) {
     let listener = lan::listen("127.0.0.1:0").await.unwrap();
     let place = Place::Tcp(listener.local_addr().unwrap().to_string());
     let (stop, stopping) = watch::channel(false);
-    tokio::spawn(lan::serve_lan(listener, village.handle.clone(), stopping));
+    let link = Links::new().lan("test");
+    tokio::spawn(lan::serve_lan(listener, village.handle.clone(), link, stopping));
     (place, stop)
 }
 
@@ -295,7 +298,8 @@ async fn a_pty_at_115200_baud_carries_a_thousand_changes_through_noise() {
     let path = PathBuf::from(handheld_end.name().expect("a pty has a name"));
     let patience = Patience { frame: None, write: Duration::from_secs(20), outlives_write: true };
     let handle = village.handle.clone();
-    tokio::spawn(async move { serve(gateway_end, &handle, patience, "pty").await });
+    let sitting = Links::new().serial(Path::new("pty")).sit("pty");
+    tokio::spawn(async move { serve(gateway_end, &handle, patience, sitting).await });
     tokio::spawn(garbled_line(line_a, line_b, 60));
 
     let mut tab = Handheld::new("tab-1");
@@ -517,8 +521,12 @@ async fn the_thirty_third_handheld_is_told_that_the_gateway_is_busy_and_comes_ba
     let (place, _stop) = listen(&village).await;
     let Place::Tcp(address) = place.clone() else { unreachable!() };
     let mut idle = Vec::new();
-    for _ in 0..lan::SESSIONS_MAX {
-        idle.push(TcpStream::connect(&address).await.unwrap());
+    for at in 0..SESSIONS_MAX {
+        // So many from each address.
+        let socket = TcpSocket::new_v4().unwrap();
+        let own = format!("127.0.1.{}:0", 1 + at / SESSIONS_PER_ADDRESS_MAX);
+        socket.bind(own.parse().unwrap()).unwrap();
+        idle.push(socket.connect(address.parse().unwrap()).await.unwrap());
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut tab = Handheld::new("tab-1");

@@ -16,6 +16,7 @@ use wadi_protocol::limits::NAME_BYTES_MAX;
 use super::entry::enter;
 use super::import::{Import, ImportError, Note, import};
 use super::list::list;
+use super::nearby::nearby;
 use super::record::{Record, parse};
 use super::report;
 use super::store::{Opening, Origin, Store, StoreError};
@@ -86,7 +87,7 @@ pub enum Command {
 
 /// Where the gateway is.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("gateway").required(true).args(["serial", "tcp"])))]
+#[command(group(ArgGroup::new("gateway").required(true).args(["serial", "tcp", "lan"])))]
 pub struct SyncArgs {
     /// The serial port.
     #[arg(long, value_name = "PATH")]
@@ -97,6 +98,9 @@ pub struct SyncArgs {
     /// Host and port on the local network.
     #[arg(long, value_name = "HOST:PORT")]
     tcp: Option<String>,
+    /// Find the gateway of a site on the local network; without a name, the only one there.
+    #[arg(long, value_name = "SITE", num_args = 0..=1)]
+    lan: Option<Option<String>>,
     /// Learn the schema only; offer and pull nothing.
     #[arg(long)]
     schema_only: bool,
@@ -321,10 +325,14 @@ fn run_list(store: &Store, table: &str) -> Result<ExitCode, Failed> {
 }
 
 fn sync(store: &mut Store, args: &SyncArgs) -> Result<ExitCode, Failed> {
-    let place = match (&args.serial, &args.tcp) {
-        (Some(path), _) => Place::Serial { path: path.clone(), baud: args.baud },
-        (None, Some(address)) => Place::Tcp(address.clone()),
-        (None, None) => unreachable!("one of them is required"),
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let place = match (&args.serial, &args.tcp, &args.lan) {
+        (Some(path), ..) => Place::Serial { path: path.clone(), baud: args.baud },
+        (None, Some(address), _) => Place::Tcp(address.clone()),
+        (None, None, Some(site)) => {
+            runtime.block_on(nearby(site.as_deref())).map_err(not_synced)?
+        }
+        (None, None, None) => unreachable!("one of them is required"),
     };
     let path = store.path().to_owned();
     let waiting = store.status().map_err(|error| at(&path, error))?.changes["pending"];
@@ -333,7 +341,6 @@ fn sync(store: &mut Store, args: &SyncArgs) -> Result<ExitCode, Failed> {
         bar.set_position(synced.offered);
         bar.set_message(format!("{} durable, {} rows pulled", synced.durable, synced.pulled));
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sync = Sync::new(store, place, args.schema_only, now_s, &mut tell);
     let (synced, outcome) = runtime.block_on(sync.run());
     bar.finish_and_clear();
@@ -342,10 +349,17 @@ fn sync(store: &mut Store, args: &SyncArgs) -> Result<ExitCode, Failed> {
         Ok(()) if synced.refused > 0 => Ok(ExitCode::from(FAILED)),
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(SyncError::Store(error)) => Err(at(&path, error)),
-        Err(error @ SyncError::NoLink(_)) => Err(Failed::new(NO_LINK, error)),
-        Err(error @ SyncError::Later(_)) => Err(Failed::new(LATER, error)),
-        Err(error @ SyncError::Refused(_)) => Err(Failed::new(FAILED, error)),
+        Err(error) => Err(not_synced(error)),
     }
+}
+
+fn not_synced(error: SyncError) -> Failed {
+    let code = match error {
+        SyncError::NoLink(_) => NO_LINK,
+        SyncError::Later(_) => LATER,
+        SyncError::Refused(_) | SyncError::Unclear(_) | SyncError::Store(_) => FAILED,
+    };
+    Failed::new(code, error)
 }
 
 fn status(store: &Store, json: bool) -> Result<ExitCode, Failed> {

@@ -5,11 +5,12 @@
 //! was taken or pulled before stays so.
 use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use wadi_protocol::id::Dot;
 use wadi_protocol::link::collector::{
@@ -43,6 +44,13 @@ pub enum Place {
     },
     /// On the local network: host and port.
     Tcp(String),
+    /// On the local network, where it was announced: each address is tried.
+    Lan {
+        /// The site.
+        site: String,
+        /// Where, best first.
+        addresses: Vec<SocketAddr>,
+    },
 }
 
 /// What a sync did.
@@ -79,6 +87,9 @@ pub enum SyncError {
     /// The gateway cannot just now, or the link broke too often.
     #[error("not finished: {0}; what was taken stays taken, run `sync` again")]
     Later(String),
+    /// It is not clear which gateway is meant.
+    #[error("{0}")]
+    Unclear(String),
     /// The gateway will not talk with us.
     #[error("the gateway refused: {0}")]
     Refused(String),
@@ -160,6 +171,10 @@ impl<'a> Sync<'a> {
                     Ok(stream) => (self.session(stream, Timing::lan()).await?, true),
                     Err(error) => (Ended::Cut(error), false),
                 },
+                Place::Lan { addresses, .. } => match connect_any(addresses).await {
+                    Ok(stream) => (self.session(stream, Timing::lan()).await?, true),
+                    Err(error) => (Ended::Cut(error), false),
+                },
             };
             fruitless = if self.fruit() > before { 0 } else { fruitless + 1 };
             let patience = fruitless < FRUITLESS_LINKS_MAX;
@@ -236,6 +251,13 @@ impl<'a> Sync<'a> {
             Place::Tcp(address) => {
                 format!(
                     "{address}: {why}; check the network, the address, and that the gateway runs and listens there ([lan])"
+                )
+            }
+            Place::Lan { site, addresses } => {
+                let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                format!(
+                    "site {site} at {}: {why}; check that this device is still on the gateway's network and that the gateway runs",
+                    shown.join(", ")
                 )
             }
         }
@@ -379,7 +401,19 @@ impl<'a> Sync<'a> {
     }
 }
 
-async fn connect(address: &str) -> io::Result<TcpStream> {
+/// The first of several addresses that answers.
+async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for address in addresses {
+        match connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+async fn connect(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;

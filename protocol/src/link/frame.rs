@@ -79,9 +79,14 @@ impl Accumulator {
         None
     }
 
-    /// What was dropped so far.
+    /// What was dropped so far. A stretch that is too long to be a frame counts
+    /// while it still goes on: it may never end.
     pub fn noise(&self) -> Noise {
-        self.noise
+        let Noise { bytes, frames } = self.noise;
+        match self.excess {
+            0 => self.noise,
+            excess => Noise { bytes: bytes + self.held.len() as u64 + excess, frames: frames + 1 },
+        }
     }
 
     /// Whether a frame (or noise) has begun and not ended.
@@ -183,6 +188,7 @@ mod tests {
             assert!(bodies(&mut accumulator, &stretch).is_empty());
             assert!(accumulator.held.capacity() <= 2 * STUFFED_BYTES_MAX);
         }
+        assert_eq!(accumulator.noise(), Noise { bytes: 1_000_000, frames: 1 }, "live");
         assert!(bodies(&mut accumulator, &[0]).is_empty());
         assert_eq!(accumulator.noise(), Noise { bytes: 1_000_000, frames: 1 });
         assert_eq!(bodies(&mut accumulator, &encode(b"x").unwrap()).len(), 1);
