@@ -75,6 +75,11 @@ impl Gateway {
         self.port
     }
 
+    /// Its process id while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// Run.
     pub fn start(&mut self) -> Result<()> {
         let mut command = binaries::command("wadi-gateway")?;

@@ -73,3 +73,46 @@ fn a_hung_thread_does_not_live() {
         stuck.await.unwrap();
     });
 }
+
+/// Whoever asks without end has one question open at a time, like anybody else: while
+/// a modest handheld waits for one answer, each greedy one gets a few, never many.
+#[test]
+fn greedy_askers_do_not_starve_a_modest_one() {
+    const GREEDY: u64 = 31;
+    const TURNS_MAX: u64 = 4;
+    let mut village = Village::new();
+    let (handle, _failure) = start(village.store.take().unwrap(), Box::new(|| NOW_S));
+    let answered = std::rc::Rc::new(std::cell::Cell::new(0u64));
+    runtime().block_on(async {
+        let local = tokio::task::LocalSet::new();
+        for device in 1..=GREEDY {
+            let (handle, answered) = (handle.clone(), answered.clone());
+            local.spawn_local(async move {
+                for seq in 1.. {
+                    let key = (PLACE, row(device * 1_000_000 + seq));
+                    let insert = change(DeviceId(device), seq, Op::Insert, key, vec![add(2, 1)]);
+                    handle.intake(batch(vec![insert])).await.unwrap();
+                    answered.set(answered.get() + 1);
+                }
+            });
+        }
+        let modest = async {
+            // Only when the crowd is at it.
+            while answered.get() < GREEDY * 3 {
+                tokio::task::yield_now().await;
+            }
+            for seq in 1..=20 {
+                let before = answered.get();
+                let insert = change(PHONE, seq, Op::Insert, (PLACE, row(seq)), vec![add(2, 1)]);
+                handle.intake(batch(vec![insert])).await.unwrap();
+                let taken = answered.get();
+                handle.fates(vec![(PHONE, PHONE_RUN, 1, seq)]).await;
+                let told = answered.get();
+                for overtaken in [taken - before, told - taken] {
+                    assert!(overtaken <= GREEDY * TURNS_MAX, "overtaken {overtaken} times");
+                }
+            }
+        };
+        local.run_until(modest).await;
+    });
+}

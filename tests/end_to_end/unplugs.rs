@@ -1,0 +1,181 @@
+//! Serial ports that are unplugged in mid-frame, again and again.
+//!
+//! Several lines at once; each is pulled out while bytes flow and plugged in
+//! again under its name, handhelds offering records all the time. In the end
+//! every record is there once, and the gateway has not spun.
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use wadi_harness::handheld::{Handheld, Link, TRY_LATER, UNAVAILABLE};
+use wadi_harness::line::Line;
+use wadi_harness::random::{Random, seed};
+use wadi_harness::records::Record;
+use wadi_harness::tables::count;
+use wadi_harness::wait::{Look, until};
+
+use crate::world::{PATIENCE, World};
+
+const SCHEMA: &str = "name = \"x\"\n[tables.visit.fields]\npatient = { type = \"text\" }\n";
+/// How often cables are pulled in all, unless this variable says otherwise.
+const UNPLUGS_VARIABLE: &str = "WADITEST_UNPLUGS";
+const UNPLUGS: u64 = 200;
+const LINES: usize = 8;
+/// A cable is pulled after so many bytes: in a greeting, an offer or an answer.
+const BYTES_BEFORE: std::ops::Range<u64> = 20..1_500;
+/// Or after so long, if nobody talks.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// A gateway has its port open again 2 s after that is plugged in; the rest is slack.
+const RETURN_MAX: Duration = Duration::from_secs(2 + 8);
+/// Records entered at once.
+const RECORDS: usize = 100;
+/// Ticks a second of the times in /proc.
+const TICKS_S: f64 = 100.0;
+
+#[test]
+fn cables_pulled_in_mid_frame_lose_and_double_nothing() {
+    let seed = seed("cables_pulled_in_mid_frame_lose_and_double_nothing");
+    let unplugs = std::env::var(UNPLUGS_VARIABLE).map_or(UNPLUGS, |text| text.parse().unwrap());
+    let mut world = World::start(SCHEMA, 1, false, seed).unwrap();
+    world.until_schema().unwrap();
+    let mut lines = lay(&mut world, seed);
+    let gateway = world.gateways[0].id().expect("it runs");
+    let start = Instant::now();
+    let before = cpu_s(gateway);
+    let ended = AtomicBool::new(false);
+    let (entered, mid_frame) = std::thread::scope(|scope| {
+        let handhelds: Vec<_> = lines
+            .iter()
+            .enumerate()
+            .map(|(at, line)| {
+                let handheld = world.handheld(&format!("tab-{at}"));
+                let link = Link::Serial(line.handheld_port().to_path_buf());
+                let ended = &ended;
+                scope.spawn(move || offer(&handheld, &link, ended).unwrap())
+            })
+            .collect();
+        let pullers: Vec<_> = lines
+            .iter_mut()
+            .zip(1..)
+            .map(|(line, at)| {
+                let random = Random::seeded(seed + at);
+                scope.spawn(move || pull(line, gateway, unplugs / LINES as u64, random).unwrap())
+            })
+            .collect();
+        let mid_frame: u64 = pullers.into_iter().map(|puller| puller.join().unwrap()).sum();
+        ended.store(true, Ordering::Relaxed);
+        let entered: usize = handhelds.into_iter().map(|handheld| handheld.join().unwrap()).sum();
+        (entered, mid_frame)
+    });
+    let (spent, passed) = (cpu_s(gateway) - before, start.elapsed().as_secs_f64());
+    eprintln!(
+        "{unplugs} unplugs, {mid_frame} amid bytes, {entered} records, {passed:.0} s, {spent:.1} s of CPU"
+    );
+    assert!(mid_frame * 2 > unplugs / LINES as u64 * LINES as u64, "too few in mid-frame");
+    assert!(spent < passed * 0.8, "{spent} s of CPU in {passed} s: it spins");
+
+    // Every port away: nothing to do but to look.
+    drop(lines);
+    std::thread::sleep(Duration::from_secs(1));
+    let (idle, before) = (Duration::from_secs(3), cpu_s(gateway));
+    std::thread::sleep(idle);
+    let spent = cpu_s(gateway) - before;
+    assert!(
+        spent < idle.as_secs_f64() / 2.0,
+        "{spent} s of CPU in {idle:?} with no port: it spins"
+    );
+
+    for database in world.databases() {
+        until("every record to be there", PATIENCE, || {
+            let all = count(&database, "SELECT count(*) FROM visit")?;
+            let once = count(&database, "SELECT count(DISTINCT patient) FROM visit")?;
+            ensure!(all == once, "{all} records of which {once} are different");
+            Ok(Look::when(all == entered as i64, || format!("{all} of {entered}")))
+        })
+        .unwrap();
+    }
+    world.gateways[0].command(&["ledger"]).unwrap().ok().unwrap();
+    world.stop().unwrap();
+}
+
+/// Lines to the gateway, and ports for them in its configuration.
+fn lay(world: &mut World, seed: u64) -> Vec<Line> {
+    world.gateways[0].stop().unwrap();
+    let file = world.folder().join("gateway-1.toml");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    let mut lines = Vec::new();
+    for at in 0..LINES {
+        let line = Line::lay(world.folder(), &format!("line-{at}"), seed + at as u64).unwrap();
+        // Faster than a real one, so that more happens.
+        line.trouble().limit_rate(50_000);
+        text += &format!("\n[[serial]]\npath = \"{}\"\n", line.gateway_port().display());
+        lines.push(line);
+    }
+    std::fs::write(&file, text).unwrap();
+    world.gateways[0].start().unwrap();
+    lines
+}
+
+/// Enter and sync until told to end, and then until all is taken; how many records.
+fn offer(handheld: &Handheld, link: &Link, ended: &AtomicBool) -> Result<usize> {
+    let mut entered = 0;
+    while !ended.load(Ordering::Relaxed) {
+        let name = handheld.database().display();
+        let record = |at| {
+            let fields = json!({ "patient": format!("{name} {at}") });
+            Record::of(json!({"op": "insert", "table": "visit", "fields": fields}))
+        };
+        handheld.import(&(entered..entered + RECORDS).map(record).collect::<Vec<_>>())?;
+        entered += RECORDS;
+        while !ended.load(Ordering::Relaxed) {
+            let outcome = handheld.sync(link)?;
+            if outcome.code == Some(0) {
+                break;
+            }
+            let again = matches!(outcome.code, Some(UNAVAILABLE | TRY_LATER));
+            ensure!(again, "{outcome:?}");
+        }
+    }
+    handheld.sync_well(link, PATIENCE)?;
+    Ok(entered)
+}
+
+/// Pull the cable and plug it in so many times; how often bytes were on their way.
+fn pull(line: &mut Line, gateway: u32, times: u64, mut random: Random) -> Result<u64> {
+    let (mut mid_frame, mut slowest) = (0, Duration::ZERO);
+    for _ in 0..times {
+        let (meter, plugged) = (line.meter(), Instant::now());
+        until("the gateway to open the port", RETURN_MAX, || {
+            Ok(Look::when(has_open(gateway, line.gateway_port())?, || "closed".into()))
+        })?;
+        slowest = slowest.max(plugged.elapsed());
+        let wanted = meter.bytes() + random.within(BYTES_BEFORE);
+        let silent = Instant::now();
+        while meter.bytes() < wanted && silent.elapsed() < SILENCE_MAX {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        mid_frame += u64::from(meter.bytes() >= wanted);
+        line.replug()?;
+    }
+    eprintln!("{}: back within {slowest:?}", line.gateway_port().display());
+    Ok(mid_frame)
+}
+
+/// Whether a process has the file open that a link leads to now.
+fn has_open(process: u32, link: &Path) -> Result<bool> {
+    let wanted = std::fs::read_link(link)?;
+    let open = std::fs::read_dir(format!("/proc/{process}/fd"))?;
+    // A device that was pulled out shows as deleted.
+    Ok(open.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|path| path == wanted)))
+}
+
+/// Seconds of CPU that a process has used.
+fn cpu_s(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let after_name = stat.rsplit_once(')').expect("its name is in brackets").1;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<f64>().unwrap();
+    (ticks(11) + ticks(12)) / TICKS_S
+}
