@@ -5,6 +5,7 @@ mod enrolment;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -13,14 +14,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use wadi_gateway::config::{self, Config, ConfigError};
-use wadi_gateway::control::{self, SYNC_PATIENCE};
+use wadi_gateway::control::{self, Presence, SYNC_PATIENCE};
 use wadi_gateway::identity::Identity;
-use wadi_gateway::route::Route;
 use wadi_gateway::links::Links;
+use wadi_gateway::live::Observer;
+use wadi_gateway::route::Route;
 use wadi_gateway::store::thread::{self, Failure, Handle};
 use wadi_gateway::store::{Opening, Problem, Store, StoreError};
 use wadi_gateway::sync::Worker;
-use wadi_gateway::{command, lan, logging, mdns, rescue, route, serial, service};
+use wadi_gateway::{
+    command, http, lan, logging, mdns, metrics, overview, rescue, route, serial, service,
+};
 use wadi_protocol::id::GatewayId;
 
 use crate::arguments::{Arguments, Command};
@@ -88,7 +92,13 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
         Command::Restore { file } => rescue::restore(&config, &file, now_s(), &mut out)?,
         Command::Enrol { .. } => unreachable!("handled before"),
         Command::Config { .. } => out.write_all(config.effective().as_bytes())?,
-        Command::Status { json } => command::status(&config.database, json, now_s(), &mut out)?,
+        Command::Status { json, check } => {
+            let presence = runtime.block_on(control::look(&config.database));
+            let ends_s = certificate_ends_s(&config);
+            let seen = overview::see(&config.database, presence, now_s(), ends_s)?;
+            let well = command::status(&seen, json, &mut out)?;
+            return Ok(if well || !check { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Schema => command::schema(&config.database, &mut out)?,
         Command::Ledger { json } => {
             let whole = command::ledger(&config.database, json, &mut out)?;
@@ -114,7 +124,8 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let (handle, failure) = open(config)?;
     let (stop, stopping) = watch::channel(false);
-    let (desk, counter) = control::desk();
+    let (desk, counter) = control::desk(broker(config));
+    let observer = Arc::new(Observer::new(handle.clone(), desk.board.clone()));
     let mut tasks = tokio::task::JoinSet::new();
     let links = Links::new();
     for port in &config.serial {
@@ -131,8 +142,15 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     }
     tasks.spawn(look(handle.clone()));
     let watched = handle.clone();
-    let database = config.database.clone();
-    tasks.spawn(async move { control::serve(&database, counter).await });
+    if let Some(address) = config.metrics.listen {
+        let listener = http::listen(address).await?;
+        let (config, observer) = (Arc::new(config.clone()), Arc::clone(&observer));
+        let gather = move || figures(Arc::clone(&config), Arc::clone(&observer));
+        tasks.spawn(http::serve(listener, gather));
+    }
+    let (database, seen) = (config.database.clone(), Arc::clone(&observer));
+    tasks.spawn(async move { control::serve(&database, counter, seen).await });
+    tasks.spawn(async move { observer.sample().await });
     tasks.spawn(Worker::new(config, identity, handle, desk, route::listen(), stopping).run());
     info!(site = config.site, gateway = config.gateway, "running");
     service::ready(&format!("gateway {} of site {}", config.gateway, config.site));
@@ -156,6 +174,27 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The figures of this gateway. The file is read by a thread of its own, on its own
+/// connection: that holds up nobody.
+async fn figures(config: Arc<Config>, observer: Arc<Observer>) -> Result<String, String> {
+    let presence = Presence::Running(Box::new(observer.look().await));
+    let read = tokio::task::spawn_blocking(move || {
+        overview::see(&config.database, presence, now_s(), certificate_ends_s(&config))
+    });
+    let seen = read.await.map_err(|error| error.to_string())?;
+    seen.map(|seen| metrics::text(&seen)).map_err(|error| error.to_string())
+}
+
+/// When this gateway's certificate ends; none = it has none.
+fn certificate_ends_s(config: &Config) -> Option<u64> {
+    Identity::read(&config.identity).ok().flatten().map(|identity| identity.until_s)
+}
+
+/// The broker as status shows it.
+fn broker(config: &Config) -> String {
+    format!("{}:{}", config.broker.host, config.broker.port)
+}
+
 /// Ask the running gateway to sync, or do it here if none runs.
 async fn sync(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     let outcome = match control::ask(&config.database).await {
@@ -163,7 +202,7 @@ async fn sync(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
         None => {
             let (handle, failure) = open(config)?;
             let (_stop, stopping) = watch::channel(false);
-            let (desk, _counter) = control::desk();
+            let (desk, _counter) = control::desk(broker(config));
             let worker = Worker::new(config, identity, handle, desk, Route::deaf(), stopping);
             tokio::select! {
                 done = worker.once(SYNC_PATIENCE) => done.map_err(|error| error.to_string()),

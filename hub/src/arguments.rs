@@ -27,6 +27,9 @@ pub enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// Exit with code 1 if there is a problem, for monitoring.
+        #[arg(long)]
+        check: bool,
     },
     /// The schema of all sites.
     #[command(subcommand)]

@@ -84,6 +84,10 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     );
     let mut store =
         Store::open(&config.database).with_context(|| config.database.display().to_string())?;
+    if let Command::Status { json, check } = arguments.command {
+        let well = command::status(&store, &config.database, json, now_s()?, &mut out)?;
+        return Ok(if well || !check { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     ask(&config, &mut store, arguments.command, &mut out)
 }
 
@@ -93,15 +97,17 @@ fn ask(
     command: Command,
     out: &mut dyn std::io::Write,
 ) -> Result<ExitCode> {
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let now_s = now_s()?;
     match command {
-        Command::Serve | Command::Config { .. } | Command::Restore { .. } => {
+        Command::Serve
+        | Command::Config { .. }
+        | Command::Restore { .. }
+        | Command::Status { .. } => {
             unreachable!("handled before")
         }
         Command::Backup { file, force } => {
             command::backup(store, config, &file, force, now_s, out)?
         }
-        Command::Status { json } => command::status(store, json, now_s, out)?,
         Command::Schema(SchemaCommand::Check { file }) => command::schema_check(store, &file, out)?,
         Command::Schema(SchemaCommand::Publish { file }) => {
             command::schema_publish(store, &file, now_s, out)?
@@ -164,7 +170,7 @@ fn enrol(
 fn start(config: &Config) -> Result<ExitCode> {
     let mut store = Store::open_to_serve(&config.database)
         .with_context(|| config.database.display().to_string())?;
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let now_s = now_s()?;
     store.begin_run(now_s)?;
     let identity = Identity::open(&config.identity, now_s)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -186,4 +192,8 @@ fn start(config: &Config) -> Result<ExitCode> {
     // Threads that look up a name in vain are not waited for.
     runtime.shutdown_background();
     ended
+}
+
+fn now_s() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
 }

@@ -16,6 +16,7 @@ mod references;
 mod rescue;
 mod review;
 mod running;
+mod seeing;
 mod sql;
 mod unplugs;
 mod upkeep;

@@ -38,7 +38,7 @@ impl HubFigures {
             conflicts: number(&status, "conflicts")?,
             reviews: number(&status, "reviews")?,
             head: number(&status, "head")?,
-            behind: sites.iter().map(|site| site["behind"] != false).collect(),
+            behind: behind_by_number(sites),
         })
     }
 
@@ -46,6 +46,13 @@ impl HubFigures {
     pub fn accounted(&self) -> i64 {
         self.durable + self.parked + self.quarantined
     }
+}
+
+/// Status has the worst site first.
+fn behind_by_number(sites: &[Value]) -> Vec<bool> {
+    let mut sites: Vec<&Value> = sites.iter().collect();
+    sites.sort_by_key(|site| site["gateway"].as_u64());
+    sites.iter().map(|site| site["behind"] != false).collect()
 }
 
 /// Why a gateway (from 0) has not caught up with the hub; none = it has.

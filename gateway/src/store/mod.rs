@@ -116,6 +116,8 @@ pub(crate) struct Ground {
     pub clock: Clock,
     /// The hub has confirmed the system clock since the store was opened.
     pub clock_confirmed: bool,
+    /// The hub's clock minus ours in seconds, as of its last page since the store was opened.
+    pub hub_offset_s: Option<i64>,
     pub schema: Option<Arc<Schema>>,
     pub lines: Arc<Lines>,
     /// Local ids of runs.
@@ -127,6 +129,19 @@ pub(crate) struct Ground {
     pub waiting: u64,
     /// Changes appended since the store was opened.
     pub appended: u64,
+}
+
+/// What an open store knows and its file does not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Glance {
+    /// Changes in custody pending or held.
+    pub waiting: u64,
+    /// The hub has confirmed the system clock since the store was opened.
+    pub clock_confirmed: bool,
+    /// The hub's clock minus ours in seconds, when it told last since then.
+    pub hub_offset_s: Option<i64>,
+    /// Waits for another program's lock that ran out, not yet in the file.
+    pub lock_waits: u64,
 }
 
 /// The open store of a running gateway.
@@ -171,6 +186,12 @@ impl Store {
     /// Changes that wait for the hub.
     pub fn waiting(&self) -> u64 {
         self.ground.waiting
+    }
+
+    /// What the store knows and the file does not.
+    pub fn glance(&self) -> Glance {
+        let Ground { waiting, clock_confirmed, hub_offset_s, .. } = self.ground;
+        Glance { waiting, clock_confirmed, hub_offset_s, lock_waits: self.lock_waits }
     }
 
     /// Changes appended to the changelog since the store was opened.

@@ -250,6 +250,7 @@ fn load(tx: &Transaction<'_>) -> Result<Ground, Problem> {
             feed_seq: row.get::<_, i64>(4)? as u64,
             clock: Clock::default(),
             clock_confirmed: false,
+            hub_offset_s: None,
             schema,
             lines: Arc::new(lines),
             runs: Arc::new(runs),

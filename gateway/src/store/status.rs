@@ -1,14 +1,19 @@
 //! What is to be known of a gateway, for `status`: from the file alone, so that
 //! it can be read beside a running gateway and without one.
+//!
+//! The names of the fields are those of `status --json`: programs rely on them,
+//! and a test keeps their list. Times are seconds since 1970.
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 use wadi_protocol::schema::{LANES, Schema};
+use wadi_protocol::stamp::Clock;
 
 use super::error::{Problem, StoreError};
 use super::open::{load_round, open_to_read};
 use super::round::phase_name;
+use super::work::decode;
 use super::{Custody, Store, install};
 
 /// The facts.
@@ -24,8 +29,10 @@ pub struct Status {
     pub run: String,
     /// The schema version held; 0 = none.
     pub schema: u32,
-    /// Changes that only this gateway has, by table ("?" = the table is not known).
-    pub pending: Vec<(String, u64)>,
+    /// Changes that only this gateway has, by table.
+    pub pending: Vec<Pending>,
+    /// All of them.
+    pub pending_changes: u64,
     /// When the oldest of them was taken, seconds since 1970.
     pub oldest_pending_s: Option<u64>,
     /// Changes of other programs that are not in the changelog yet.
@@ -35,11 +42,15 @@ pub struct Status {
     /// Committed changes that wait for what they need.
     pub parked: u64,
     /// Changes that the hub put aside.
+    pub quarantined_changes: u64,
+    /// The newest of them, 100 at most.
     pub quarantined: Vec<Quarantined>,
     /// Changes that are not shown because they could not be laid over.
     pub unlaid: u64,
     /// Rows with a field that waits for a person.
     pub review_rows: u64,
+    /// Handhelds that wait to be allowed.
+    pub handhelds_waiting: u64,
     /// Rows shown.
     pub rows: u64,
     /// How far base has the hub's sequence, a lane each.
@@ -60,6 +71,22 @@ pub struct Status {
     pub lock_waits: u64,
     /// When last, seconds since 1970.
     pub last_lock_wait_s: Option<u64>,
+    /// The latest time that the hub told, seconds since 1970; 0 = none yet. The real
+    /// time is not before it.
+    pub learnt_s: u64,
+}
+
+/// Changes of one table that only this gateway has.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Pending {
+    /// The table; "?" = the schema does not know it.
+    pub table: String,
+    /// How many.
+    pub changes: u64,
+    /// When the oldest of them was taken, seconds since 1970.
+    pub oldest_s: u64,
+    /// How long ago that is; 0 while the clock says that it lies ahead.
+    pub oldest_age_s: u64,
 }
 
 /// A change that the hub put aside.
@@ -71,12 +98,16 @@ pub struct Quarantined {
     pub reason: String,
 }
 
-/// Quarantined changes that a status lists; the count is in the ledger.
+/// Quarantined changes that a status lists; the others are counted.
 const QUARANTINED_LISTED_MAX: usize = 100;
 
 /// The status of a database file.
 pub fn read(path: &Path) -> Result<Status, StoreError> {
-    open_to_read(path).and_then(|db| of(&db)).map_err(|problem| problem.at(path))
+    let status = open_to_read(path).and_then(|db| {
+        let snapshot = db.unchecked_transaction()?;
+        of(&snapshot)
+    });
+    status.map_err(|problem| problem.at(path))
 }
 
 /// The schema of a database file, once the hub has sent one.
@@ -113,16 +144,8 @@ fn of(db: &Connection) -> Result<Status, Problem> {
     status.round = round.round;
     status.phase = phase_name(&round.phase);
     status.refused = round.refused.as_ref().map(ToString::to_string);
-    let mut statement = db.prepare(
-        "SELECT tbl, count(*) FROM wadi_change WHERE custody = 0 AND custody <> 1 GROUP BY tbl",
-    )?;
-    let mut rows = statement.query(())?;
-    while let Some(row) = rows.next()? {
-        let number: Option<u16> = row.get(0)?;
-        let table = schema.as_ref().zip(number).and_then(|(schema, number)| schema.table(number));
-        let name = table.map_or_else(|| "?".to_owned(), |table| table.name.clone());
-        status.pending.push((name, row.get::<_, i64>(1)? as u64));
-    }
+    status.pending = pending(db, schema.as_deref())?;
+    status.pending_changes = status.pending.iter().map(|table| table.changes).sum();
     let count = |sql: &str| -> Result<u64, Problem> {
         Ok(db.query_row(sql, (), |row| row.get::<_, i64>(0))? as u64)
     };
@@ -134,6 +157,7 @@ fn of(db: &Connection) -> Result<Status, Problem> {
     };
     status.held = custody(Custody::Held)?;
     status.parked = custody(Custody::Parked)?;
+    status.quarantined_changes = custody(Custody::Quarantined)?;
     status.captured = count("SELECT count(*) FROM wadi_capture")?;
     status.unlaid = count("SELECT count(*) FROM wadi_change WHERE laid = 2")?;
     status.rows = count("SELECT count(*) FROM wadi_row WHERE shown IN (1, 3)")?;
@@ -147,14 +171,40 @@ fn of(db: &Connection) -> Result<Status, Problem> {
         .optional()?
         .map(|taken_s| taken_s as u64);
     status.quarantined = quarantined(db)?;
+    if db.table_exists(None, "wadi_handheld")? {
+        status.handhelds_waiting =
+            count("SELECT count(*) FROM wadi_handheld WHERE state = 'waiting'")?;
+    }
     Ok(status)
 }
 
+/// By table: the index knows how many and which is the oldest, one row says its age.
+fn pending(db: &Connection, schema: Option<&Schema>) -> Result<Vec<Pending>, Problem> {
+    let mut statement = db.prepare(
+        "SELECT p.tbl, p.changes, c.taken_s FROM (
+             SELECT tbl, count(*) AS changes, min(id) AS oldest
+             FROM wadi_change WHERE custody = 0 GROUP BY tbl
+         ) p JOIN wadi_change c ON c.id = p.oldest ORDER BY p.changes DESC, p.tbl",
+    )?;
+    let tables = statement.query_map((), |row| {
+        let number: Option<u16> = row.get(0)?;
+        let table = schema.zip(number).and_then(|(schema, number)| schema.table(number));
+        Ok(Pending {
+            table: table.map_or_else(|| "?".to_owned(), |table| table.name.clone()),
+            changes: row.get::<_, i64>(1)? as u64,
+            oldest_s: row.get::<_, i64>(2)? as u64,
+            oldest_age_s: 0,
+        })
+    })?;
+    Ok(tables.collect::<Result<_, _>>()?)
+}
+
 fn of_store(db: &Connection) -> Result<Status, Problem> {
-    let sql = "SELECT site, gateway, device, run, feed_seq, rounds, last_round_s, lock_waits, last_lock_wait_s FROM wadi_store";
+    let sql = "SELECT site, gateway, device, run, feed_seq, rounds, last_round_s, lock_waits, last_lock_wait_s, clock FROM wadi_store";
     let time = |value: Option<i64>| value.map(|seconds| seconds as u64);
-    Ok(db.query_row(sql, (), |row| {
-        Ok(Status {
+    let (mut status, clock) = db.query_row(sql, (), |row| {
+        let clock: Vec<u8> = row.get(9)?;
+        let status = Status {
             site: row.get(0)?,
             gateway: row.get(1)?,
             device: wadi_protocol::id::DeviceId(row.get::<_, i64>(2)? as u64).to_string(),
@@ -165,8 +215,12 @@ fn of_store(db: &Connection) -> Result<Status, Problem> {
             lock_waits: row.get::<_, i64>(7)? as u64,
             last_lock_wait_s: time(row.get(8)?),
             ..Status::default()
-        })
-    })?)
+        };
+        Ok((status, clock))
+    })?;
+    let clock: Clock = decode("the clock", &clock)?;
+    status.learnt_s = clock.learnt_s;
+    Ok(status)
 }
 
 fn quarantined(db: &Connection) -> Result<Vec<Quarantined>, Problem> {

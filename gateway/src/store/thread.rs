@@ -12,11 +12,11 @@ use wadi_protocol::id::{DeviceId, RunId};
 use wadi_protocol::link::message::{Fate, FeedCursor, FeedPage};
 use wadi_protocol::wire::batch::Batch;
 
-use super::Store;
 use super::error::{IntakeError, StoreError};
 use super::feed::Welcome;
 pub use super::round::{RoundAnswer, RoundInput as OwnedInput};
 use super::status::Status;
+use super::{Glance, Store};
 
 /// Questions that may wait for the thread; more wait at their askers.
 const QUEUE_MAX: usize = 256;
@@ -44,6 +44,7 @@ enum Job {
     Status(Reply<Box<Status>>),
     Ping(Reply<()>),
     Certificate(Reply<Option<Vec<u8>>>),
+    Glance(Reply<Glance>),
 }
 
 /// A way to ask the store.
@@ -122,6 +123,11 @@ impl Handle {
     /// The certificate that the hub renewed, if it did.
     pub async fn certificate(&self) -> Option<Vec<u8>> {
         self.ask(Job::Certificate).await
+    }
+
+    /// What the store knows and the file does not; cheap.
+    pub async fn glance(&self) -> Glance {
+        self.ask(Job::Glance).await
     }
 
     /// Bumps when changes have come to wait for the hub.
@@ -243,6 +249,9 @@ impl Owner {
             }
             Job::Certificate(reply) => {
                 let _ = reply.send(self.store.certificate()?);
+            }
+            Job::Glance(reply) => {
+                let _ = reply.send(self.store.glance());
             }
             Job::Status(reply) => {
                 let _ = reply.send(Box::new(self.store.status()?));

@@ -89,6 +89,7 @@ impl Worker {
                     let next = self.pace.failed(progressed, random(), now);
                     let wait_ms = next.duration_since(now).as_millis() as u64;
                     info!(phase = error.phase.word(), wait_ms, "no link to the hub: {error}");
+                    self.desk.board.lost(&error.to_string(), next.duration_since(now));
                     let request = *self.desk.wanted.borrow();
                     self.desk.met.send_replace(Met { request, failed: Some(error.to_string()) });
                     next
@@ -123,12 +124,14 @@ impl Worker {
     /// One connection. With `patience`: ends well once everything is exchanged. On
     /// an error says whether any answer had come.
     async fn connected(&mut self, patience: Option<Duration>) -> Result<(), (LinkError, bool)> {
+        self.desk.board.trying();
         self.prepare().await.map_err(|error| (error, false))?;
         let mut link = match self.open().await {
             Some(Ok(link)) => link,
             Some(Err(error)) => return Err((error, false)),
             None => return Ok(()),
         };
+        self.desk.board.connected();
         info!(phase = "link", "connected to the broker at {}", link.broker());
         let mut progressed = false;
         self.session(&mut link, patience, &mut progressed)

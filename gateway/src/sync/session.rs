@@ -93,11 +93,13 @@ impl Worker {
         bytes: &[u8],
         waits: &mut Waits,
     ) -> Result<Option<RoundAnswer>, LinkError> {
+        self.desk.board.received(bytes.len());
         waits.useless += 1;
         if waits.useless > USELESS_MAX {
             return Err(LinkError::useless(USELESS_MAX));
         }
         let Some(bytes) = self.seal.as_ref().and_then(|seal| seal.open(bytes)) else {
+            self.desk.board.unreadable();
             warn!(
                 phase = "round",
                 bytes = bytes.len(),
@@ -108,6 +110,7 @@ impl Worker {
         let down: Down = match message::decode(bytes) {
             Ok(down) => down,
             Err(error) => {
+                self.desk.board.unreadable();
                 warn!(phase = "round", bytes = bytes.len(), "from the hub: {error}");
                 return Ok(None);
             }
@@ -149,7 +152,9 @@ impl Worker {
     ) -> Result<(), LinkError> {
         let asked = Instant::now();
         let seal = self.seal.as_ref().expect("only the enrolled connect");
-        let messages = answer.messages.into_iter().map(|message| seal.seal(message)).collect();
+        let messages: Vec<_> =
+            answer.messages.into_iter().map(|message| seal.seal(message)).collect();
+        messages.iter().for_each(|message| self.desk.board.sent(message.len()));
         link.send(&self.topic, messages).await?;
         // After a committed round, whatever is left goes on at once.
         let left = answer.more || answer.pending || waits.again;
@@ -171,6 +176,7 @@ impl Worker {
             (waits.refusals, waits.calm_until) = (0, None);
             return None;
         };
+        self.desk.board.refused();
         waits.refusals = waits.refusals.saturating_add(1);
         let calm = self.calm(waits.refusals);
         waits.calm_until = Some(Instant::now() + calm);

@@ -1,106 +1,177 @@
-//! `wadi-hub status`.
+//! `wadi-hub status`: a page for operators, problems first, then every site,
+//! worst first.
 use std::io::Write;
-
-use serde_json::{Value as Json, json};
+use std::path::Path;
 
 use super::{CommandError, line};
+use crate::disk::Disk;
+use crate::live;
+use crate::overview::{Overview, SiteSeen};
 use crate::store::Store;
-use crate::store::status::{Site, Status};
+use crate::words::{ago, bytes, count, span, time};
 
-/// How things stand, at a glance.
+/// Problems that the page tells whole; the others show in the list of sites.
+const PROBLEMS_SHOWN_MAX: usize = 20;
+
+/// How things stand; whether there is no problem.
 pub fn status(
     store: &Store,
+    database: &Path,
     as_json: bool,
     now_s: u64,
     out: &mut dyn Write,
-) -> Result<(), CommandError> {
+) -> Result<bool, CommandError> {
     let status = store.status()?;
+    let seen = Overview::of(status, live::is_served(database), Disk::around(database), now_s);
     if as_json {
-        return Ok(super::json(out, &as_value(&status, now_s))?);
+        let json = serde_json::to_value(&seen).expect("plain data always serialises");
+        super::json(out, &json)?;
+    } else {
+        page(&seen, out)?;
     }
-    match &status.schema {
-        Some((name, version)) => writeln!(out, "schema {name}, version {version}")?,
-        None => writeln!(out, "no schema: run `wadi-hub schema publish FILE`")?,
+    Ok(seen.problems.is_empty())
+}
+
+/// The page.
+fn page(seen: &Overview, out: &mut dyn Write) -> Result<(), CommandError> {
+    writeln!(out, "hub, {}\n", time(seen.now_s))?;
+    for problem in seen.problems.iter().take(PROBLEMS_SHOWN_MAX) {
+        let site = problem.site.as_ref().map(|site| format!("site {site}: ")).unwrap_or_default();
+        put(out, "PROBLEM", &format!("{site}{}", problem.text))?;
+        put(out, "", &format!("-> {}", problem.remedy))?;
     }
-    writeln!(
-        out,
-        "run {}, sequence {}: {} changes applied, {} parked, {} in quarantine",
-        status.run, status.head, status.durable, status.parked, status.quarantined
-    )?;
-    writeln!(out, "{} conflicts, {} cases for people", status.conflicts, status.reviews)?;
-    let rows: Vec<String> =
-        status.tables.iter().map(|(name, rows)| format!("{name} {rows}")).collect();
-    writeln!(out, "rows: {}", if rows.is_empty() { "-".into() } else { rows.join(", ") })?;
-    if status.sites.is_empty() {
-        writeln!(out, "no gateways: run `wadi-hub gateway add SITE`")?;
-        return Ok(());
+    match seen.problems.len() {
+        0 => put(out, "no problems", "")?,
+        all if all > PROBLEMS_SHOWN_MAX => {
+            put(out, "", &format!("and {} more, see the sites below", all - PROBLEMS_SHOWN_MAX))?;
+        }
+        _ => {}
     }
     writeln!(out)?;
-    line(
+    put(out, "serving", &serving(seen))?;
+    let schema = seen.schema.as_ref();
+    let schema = schema.map(|schema| format!("{}, version {}", schema.name, schema.version));
+    put(out, "schema", schema.as_deref().unwrap_or("none"))?;
+    put(
         out,
-        &["gateway", "site", "heard", "rounds", "behind", "to fetch", "parked", "quarantined"],
+        "changes",
+        &format!(
+            "{} applied, {} parked, {} in quarantine; sequence {}",
+            seen.durable, seen.parked, seen.quarantined, seen.head
+        ),
     )?;
-    for site in &status.sites {
-        line(
-            out,
-            &[
-                &site.gateway.number.to_string(),
-                &site.gateway.site,
-                &ago(site.gateway.heard_s, now_s),
-                &site.gateway.rounds.to_string(),
-                &site.sequences_behind.to_string(),
-                if site.behind { "yes" } else { "no" },
-                &site.parked.to_string(),
-                &site.quarantined.to_string(),
-            ],
-        )?;
+    put(out, "conflicts", &conflicts(seen))?;
+    put(out, "backup", &backup(seen))?;
+    put(out, "disk", &disk(&seen.disk))?;
+    let rows: Vec<String> =
+        seen.tables.iter().map(|(name, rows)| format!("{name} {rows}")).collect();
+    put(out, "rows", &rows.join(", "))?;
+    sites(seen, out)
+}
+
+fn put(out: &mut dyn Write, heading: &str, text: &str) -> std::io::Result<()> {
+    // What came from elsewhere (reasons, names) must not move the cursor.
+    let text: String =
+        text.chars().map(|sign| if sign.is_control() { ' ' } else { sign }).collect();
+    writeln!(out, "{}", format!("{heading:<13} {text}").trim_end())
+}
+
+fn serving(seen: &Overview) -> String {
+    match seen.serving {
+        Some(true) => format!("yes, run {} began {}", seen.run, ago(seen.now_s, seen.run_s)),
+        Some(false) => "no".into(),
+        None => "not known: the lock file beside the database cannot be read".into(),
+    }
+}
+
+fn conflicts(seen: &Overview) -> String {
+    let cases = count(seen.reviews, "case waits", "cases wait");
+    match seen.reviews_oldest_age_s {
+        Some(age_s) => {
+            format!("{}; {cases} for a person, the oldest for {}", seen.conflicts, span(age_s))
+        }
+        None => format!("{}; {cases} for a person", seen.conflicts),
+    }
+}
+
+fn backup(seen: &Overview) -> String {
+    let Some(backup) = seen.backup else {
+        return "none was made".into();
+    };
+    let since = count(backup.sequences_since, "sequence", "sequences");
+    format!("{} ({}), {since} since", ago(seen.now_s, backup.made_s), time(backup.made_s))
+}
+
+fn disk(disk: &Disk) -> String {
+    let free = match (disk.free_bytes, disk.total_bytes) {
+        (Some(free), Some(total)) => {
+            let percent = disk.free_percent.unwrap_or(0);
+            format!("{} free of {} ({percent} %)", bytes(free), bytes(total))
+        }
+        _ => "free room is not known".into(),
+    };
+    format!("{free}; database {}, its log {}", bytes(disk.database_bytes), bytes(disk.wal_bytes))
+}
+
+fn sites(seen: &Overview, out: &mut dyn Write) -> Result<(), CommandError> {
+    if seen.sites.is_empty() {
+        return Ok(writeln!(out, "\nno gateways: run `wadi-hub gateway add SITE`")?);
+    }
+    writeln!(out)?;
+    let heading = [
+        "site",
+        "gateway",
+        "heard",
+        "last round",
+        "rounds",
+        "to fetch",
+        "sequences behind",
+        "schema",
+        "parked",
+        "quarantined",
+        "reviews",
+        "problems",
+    ];
+    line(out, &heading)?;
+    for site in &seen.sites {
+        line(out, &cells(seen, site).each_ref().map(String::as_str))?;
     }
     Ok(())
 }
 
-/// How long ago, in the unit that fits.
-fn ago(then_s: u64, now_s: u64) -> String {
-    if then_s == 0 {
-        return "never".into();
-    }
-    match now_s.saturating_sub(then_s) {
-        seconds @ 0..120 => format!("{seconds} s ago"),
-        seconds @ 120..7_200 => format!("{} min ago", seconds / 60),
-        seconds @ 7_200..172_800 => format!("{} h ago", seconds / 3_600),
-        seconds => format!("{} days ago", seconds / 86_400),
-    }
+fn cells(seen: &Overview, site: &SiteSeen) -> [String; 12] {
+    let when = |then_s: u64| if then_s == 0 { "never".into() } else { ago(seen.now_s, then_s) };
+    let to_fetch = match site.behind {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "perhaps",
+    };
+    let schema = match site.schema_behind {
+        0 => site.schema.to_string(),
+        behind => format!("{} ({behind} behind)", site.schema),
+    };
+    let problems = match (site.revoked, site.problems.join(", ")) {
+        (true, problems) if problems.is_empty() => "(revoked)".into(),
+        (true, problems) => format!("(revoked) {problems}"),
+        (false, problems) if problems.is_empty() => "-".into(),
+        (false, problems) => problems,
+    };
+    [
+        site.site.clone(),
+        site.gateway.to_string(),
+        when(site.heard_s),
+        when(site.round_s),
+        site.rounds.to_string(),
+        to_fetch.into(),
+        site.sequences_behind.to_string(),
+        schema,
+        site.parked.to_string(),
+        site.quarantined.to_string(),
+        site.reviews.to_string(),
+        problems,
+    ]
 }
 
-fn as_value(status: &Status, now_s: u64) -> Json {
-    let site = |site: &Site| {
-        json!({
-            "gateway": site.gateway.number.0,
-            "site": site.gateway.site,
-            "heard_s": site.gateway.heard_s,
-            "rounds": site.gateway.rounds,
-            "schema": site.gateway.schema,
-            "cursors": site.gateway.cursors,
-            "behind": site.behind,
-            "sequences_behind": site.sequences_behind,
-            "parked": site.parked,
-            "quarantined": site.quarantined,
-        })
-    };
-    let tables: serde_json::Map<String, Json> =
-        status.tables.iter().map(|(name, rows)| (name.clone(), json!(rows))).collect();
-    json!({
-        "run": status.run.to_string(),
-        "head": status.head,
-        "schema": status.schema.as_ref().map(|(name, version)| json!({ "name": name, "version": version })),
-        "tables": tables,
-        "durable": status.durable,
-        "parked": status.parked,
-        "quarantined": status.quarantined,
-        "conflicts": status.conflicts,
-        "reviews": status.reviews,
-        "backup": status.backup.map(|mark| json!({
-            "seq": mark.seq, "s": mark.s, "age": now_s.saturating_sub(mark.s),
-        })),
-        "sites": status.sites.iter().map(site).collect::<Vec<Json>>(),
-    })
-}
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

@@ -19,6 +19,7 @@ use super::tags::{self, Opened};
 use crate::command::subject;
 use crate::door::{Door, Entry};
 use crate::identity::Identity;
+use crate::live::Counts;
 use crate::store::enrolment::Due;
 use crate::store::{Store, StoreError};
 
@@ -40,6 +41,7 @@ pub(super) struct Desk {
     pub door: Option<Arc<Door>>,
     /// How long a certificate lasts, in seconds.
     pub certificate_s: u64,
+    pub counts: Arc<Counts>,
 }
 
 struct Work<'a> {
@@ -128,6 +130,7 @@ impl Work<'_> {
                 Opened::Message(bytes, key) => (bytes, key, None),
                 Opened::Refused(bytes, key, refused) => (bytes, key, Some(refused)),
                 Opened::Forged => {
+                    self.desk.counts.forged.add(1);
                     self.note_forged(gateway, sealed.len());
                     return Ok(());
                 }
@@ -135,6 +138,7 @@ impl Work<'_> {
         let up: Up = match message::decode(bytes) {
             Ok(up) => up,
             Err(error) => {
+                self.desk.counts.unreadable.add(1);
                 warn!(phase = "round", gateway = gateway.0, bytes = bytes.len(), "{error}");
                 return Ok(());
             }
@@ -152,6 +156,7 @@ impl Work<'_> {
         self.told.remove(&gateway);
         for answer in &answers {
             if let DownBody::Refused(refused) = &answer.body {
+                self.desk.counts.refused.add(1);
                 warn!(phase = "round", gateway = gateway.0, round = up.round, "refused: {refused}");
             }
             let sealed = key.seal(gateway, Way::Down, message::encode(answer));
@@ -165,6 +170,7 @@ impl Work<'_> {
     }
 
     fn refuse(&self, gateway: GatewayId, up: &Up, key: &TagKey, refused: Refused) {
+        self.desk.counts.refused.add(1);
         warn!(phase = "round", gateway = gateway.0, round = up.round, "refused: {refused}");
         let body = DownBody::Refused(refused);
         let down = Down { hub: self.store.run(), known: up.hub, round: up.round, body };

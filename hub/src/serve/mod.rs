@@ -4,6 +4,7 @@
 //! leave only after its commit. The hub keeps no timers about rounds. On a
 //! store error the process ends and recovers from disk.
 mod desk;
+mod figures;
 mod tags;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,6 +23,7 @@ use crate::config::{Broker, Config};
 use crate::door::Door;
 use crate::front::Front;
 use crate::identity::{self, HUB_CLIENT, Identity};
+use crate::live::{self, Counts};
 use crate::mqtt::{Heard, Link, LinkError, Target};
 use crate::service;
 use crate::store::{Store, StoreError};
@@ -58,6 +60,9 @@ pub enum ServeError {
     /// TLS could not be set up.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
+    /// The page of figures.
+    #[error(transparent)]
+    Figures(#[from] std::io::Error),
     /// The store's thread.
     #[error("the store's thread ended without a word")]
     Thread,
@@ -129,6 +134,12 @@ pub async fn serve(
     identity: Identity,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let served = live::hold(&config.database);
+    if let Err(error) = &served {
+        warn!("lock file beside {}: {error}", config.database.display());
+    }
+    let counts = Arc::new(Counts::default());
+    let figures = figures::page(config, &counts).await?;
     let mut own = match &config.broker {
         Some(_) => None,
         None => Some(OwnBroker::start(config, &identity).await?),
@@ -138,6 +149,7 @@ pub async fn serve(
         identity,
         door: own.as_ref().map(|own| own.door.clone()),
         certificate_s: u64::from(config.certificate_days) * DAY_S,
+        counts: Arc::clone(&counts),
     };
     let (inbox, messages) = sync_channel(INBOX_MESSAGES_MAX);
     let (answers, mut outbox) = mpsc::channel(OUTBOX_MESSAGES_MAX);
@@ -153,7 +165,8 @@ pub async fn serve(
     tokio::select! {
         () = stop => info!("stopping"),
         end = service::watchdog(async || lives(beats.clone()).await) => match end {},
-        () = link_loop(&target, &inbox, &mut outbox) => {}
+        () = link_loop(&target, &inbox, &mut outbox, &counts) => {}
+        () = figures => {}
         end = &mut store_end => return end.map_err(|_| ServeError::Thread)?.map_err(Into::into),
         error = embedded_end(own.as_mut()) => return Err(error.into()),
     }
@@ -187,13 +200,16 @@ async fn link_loop(
     target: &Target,
     inbox: &SyncSender<(GatewayId, Vec<u8>)>,
     outbox: &mut mpsc::Receiver<Outgoing>,
+    counts: &Counts,
 ) {
     let mut wait_ms = 0;
     loop {
         match Link::open(target).await {
             Ok(mut link) => {
                 info!(phase = "link", host = target.host, port = target.port, "serving");
-                let Err(error) = relay(&mut link, inbox, outbox, &mut wait_ms).await;
+                counts.connections.add(1);
+                let Err(error) = relay(&mut link, inbox, outbox, counts, &mut wait_ms).await;
+                counts.disconnections.add(1);
                 warn!(phase = "link", "lost the broker: {error}");
             }
             Err(error) => {
@@ -210,6 +226,7 @@ async fn relay(
     link: &mut Link,
     inbox: &SyncSender<(GatewayId, Vec<u8>)>,
     outbox: &mut mpsc::Receiver<Outgoing>,
+    counts: &Counts,
     wait_ms: &mut u64,
 ) -> Result<std::convert::Infallible, LinkError> {
     loop {
@@ -218,16 +235,22 @@ async fn relay(
                 let Heard { topic, message } = heard?;
                 // Only now: a broker that lets us in and throws us out is to be tried calmly.
                 *wait_ms = 0;
+                counts.heard.add(1);
+                counts.heard_bytes.add(message.len());
                 let Some(gateway) = sender(&topic) else {
+                    counts.stray.add(1);
                     warn!(phase = "link", topic, "not a gateway's topic");
                     continue;
                 };
                 // Full: the message is dropped, and the gateway asks again.
                 if inbox.try_send((gateway, message)).is_err() {
+                    counts.dropped.add(1);
                     debug!(phase = "round", gateway = gateway.0, "inbox full");
                 }
             }
             Some((gateway, message)) = outbox.recv() => {
+                counts.sent.add(1);
+                counts.sent_bytes.add(message.len());
                 link.send(&format!("wadi/{gateway}/down"), message).await?;
             }
         }

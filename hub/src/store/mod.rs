@@ -41,7 +41,7 @@ mod work;
 use std::fs::File;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use wadi_protocol::id::RunId;
 
 pub use self::catalog::Catalog;

@@ -15,13 +15,27 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// In the file's header, "WADH": a hub's database.
 const APPLICATION_ID: i64 = 0x5741_4448;
 /// Versions of the tables: each entry brings the file one version further.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("tables.sql"), include_str!("enrolment.sql"), include_str!("backup.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("tables.sql"),
+    include_str!("enrolment.sql"),
+    include_str!("backup.sql"),
+    include_str!("seeing.sql"),
+];
 
 impl Store {
     /// Open the file, make it where there is none, and bring its tables up to date.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         open(path, MIGRATIONS, None)
+    }
+
+    /// Open a file that a hub has made, to read beside it.
+    pub fn open_to_read(path: &Path) -> Result<Store, StoreError> {
+        let db = copy::open_to_read(path)?;
+        db.busy_timeout(BUSY_TIMEOUT)?;
+        version(&db, MIGRATIONS.len())?;
+        let mut store = Store { db, catalog: Arc::default(), run: RunId::NONE, _lock: None };
+        store.refresh()?;
+        Ok(store)
     }
 
     /// Open the file to serve with it: no other process may until this one ends.

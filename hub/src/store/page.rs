@@ -62,26 +62,43 @@ pub(super) fn has_more(
     cursors: [u64; LANES],
     schema_held: u32,
 ) -> Result<bool, StoreError> {
+    let mut lines_left = usize::MAX;
+    Ok(look_ahead(db, catalog, gateway, cursors, schema_held, &mut lines_left)?.unwrap_or(true))
+}
+
+/// As [`has_more`]; none if so many lines of the log did not tell.
+pub(super) fn look_ahead(
+    db: &Connection,
+    catalog: &Catalog,
+    gateway: u32,
+    cursors: [u64; LANES],
+    schema_held: u32,
+    lines_left: &mut usize,
+) -> Result<Option<bool>, StoreError> {
     if catalog.newest().is_some_and(|schema| schema.version > schema_held) {
-        return Ok(true);
+        return Ok(Some(true));
     }
     let mut query = db.prepare_cached("SELECT 1 FROM wadi_notice WHERE gateway = ?1")?;
     if query.exists([gateway])? {
-        return Ok(true);
+        return Ok(Some(true));
     }
     let asker = Asker { db, catalog, gateway, cursors };
     for (lane, cursor) in cursors.into_iter().enumerate() {
         let mut query = lane_query(db)?;
         let mut lines = query.query(params![lane as u8, Bits(cursor)])?;
         while let Some(line) = lines.next()? {
+            let Some(left) = lines_left.checked_sub(1) else {
+                return Ok(None);
+            };
+            *lines_left = left;
             let (key, entry) = line_of(line)?;
             let state = state_of(db, key)?;
             if asker.call(key, &state, &entry)? != Call::Nothing {
-                return Ok(true);
+                return Ok(Some(true));
             }
         }
     }
-    Ok(false)
+    Ok(Some(false))
 }
 
 /// The gateway has this page: forget what it was told, remember what it was given.

@@ -46,7 +46,10 @@ impl Store {
             let page = scene.page()?;
             let next = step.next.clone();
             // This closure ends the transaction; nothing is sent before `write` returns.
-            Ok(step.committed().iter().map(|say| next.message(say, up, hub, &page)).collect())
+            let answers: Vec<Down> =
+                step.committed().iter().map(|say| next.message(say, up, hub, &page)).collect();
+            scene.note_refusal(&answers)?;
+            Ok(answers)
         })
     }
 
@@ -153,9 +156,15 @@ impl Scene<'_> {
         self.db
             .prepare_cached(
                 "UPDATE wadi_gateway SET rounds = rounds + 1, round = ?2,
-                     cursor_urgent = ?3, cursor_routine = ?4 WHERE number = ?1",
+                     cursor_urgent = ?3, cursor_routine = ?4, round_s = ?5 WHERE number = ?1",
             )?
-            .execute(params![self.gateway, Bits(round), Bits(page.to[0]), Bits(page.to[1])])?;
+            .execute(params![
+                self.gateway,
+                Bits(round),
+                Bits(page.to[0]),
+                Bits(page.to[1]),
+                Bits(self.now_s)
+            ])?;
         let schema = page.schema.as_ref().map_or(head.schema, |schema| schema.version);
         let more = page::has_more(self.db, self.catalog, self.gateway, page.to, schema)?;
         Ok((commit::stretches(&outcomes), more))
@@ -170,6 +179,24 @@ impl Scene<'_> {
             self.db
                 .prepare_cached("UPDATE wadi_gateway SET schema = ?2 WHERE number = ?1")?
                 .execute(params![self.gateway, head.schema])?;
+        }
+        Ok(())
+    }
+
+    /// Keep a refusal for `status`. Those that only set a round right are none.
+    fn note_refusal(&self, answers: &[Down]) -> Result<(), StoreError> {
+        let refused = answers.iter().find_map(|answer| match &answer.body {
+            DownBody::Refused(Refused::NotPrepared | Refused::BelowFloor { .. }) => None,
+            DownBody::Refused(refused) => Some(refused),
+            _ => None,
+        });
+        if let Some(refused) = refused {
+            self.db
+                .prepare_cached(
+                    "UPDATE wadi_gateway SET refusals = refusals + 1, refused_s = ?2, refusal = ?3
+                     WHERE number = ?1",
+                )?
+                .execute(params![self.gateway, Bits(self.now_s), refused.to_string()])?;
         }
         Ok(())
     }

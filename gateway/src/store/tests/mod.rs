@@ -359,3 +359,8 @@ pub fn told(
 pub fn applied(count: u32, seq: u64) -> Vec<(u32, Outcome)> {
     vec![(count, Outcome::Applied { seq })]
 }
+
+/// What a status says of pending changes, by table.
+fn pending(status: &super::status::Status) -> Vec<(&str, u64)> {
+    status.pending.iter().map(|pending| (pending.table.as_str(), pending.changes)).collect()
+}

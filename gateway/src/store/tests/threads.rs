@@ -29,7 +29,9 @@ fn many_callers_are_answered_and_their_changes_are_there() {
         assert!(feed.rows.iter().all(|row| row.fields == [(2, Value::Int(9))]));
         let answer = handle.round(OwnedInput::Begin).await;
         assert!(!answer.idle && !answer.messages.is_empty());
-        assert_eq!(handle.status().await.pending, [("place".into(), 100)]);
+        let glance = handle.glance().await;
+        assert_eq!((glance.waiting, glance.hub_offset_s), (100, None));
+        assert_eq!(pending(&handle.status().await), [("place", 100)]);
     });
 }
 

@@ -1,0 +1,212 @@
+//! Everything that is to be known of a hub and its sites, put together, with
+//! what somebody should see to.
+//!
+//! A plain function of facts; `status`, `status --json` and the figures all show
+//! this. The JSON is stable: programs rely on its names, which are the fields
+//! here. A key may be added; a test (`command/status.keys`)
+//! tells of one that goes. Times are seconds since 1970, 0 = never; ages are
+//! seconds before `now_s`, none = never, or the clock says that it lies ahead.
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use wadi_protocol::schema::LANES;
+
+use crate::disk::Disk;
+use crate::problems::{self, Problem};
+use crate::store::backup::Watermark;
+use crate::store::status::{Site, Status};
+
+/// One picture of a hub.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Overview {
+    /// What somebody should see to, worst first.
+    pub problems: Vec<Problem>,
+    /// The system's time.
+    pub now_s: u64,
+    /// Whether a hub serves; none = that cannot be found out.
+    pub serving: Option<bool>,
+    /// The hub's run.
+    pub run: String,
+    /// When it began.
+    pub run_s: u64,
+    /// When the first run began.
+    pub began_s: u64,
+    /// The hub sequence.
+    pub head: u64,
+    /// The schema; none = none was published.
+    pub schema: Option<SchemaSeen>,
+    /// Live rows of each table.
+    pub tables: BTreeMap<String, u64>,
+    /// Changes applied, operators' own left out.
+    pub durable: u64,
+    /// Changes that wait for what they need.
+    pub parked: u64,
+    /// Changes in quarantine.
+    pub quarantined: u64,
+    /// Fields with two or more candidates, and deletes that were not obeyed.
+    pub conflicts: u64,
+    /// Cases that wait for a person.
+    pub reviews: u64,
+    /// Age of the oldest of them.
+    pub reviews_oldest_age_s: Option<u64>,
+    /// The last backup; none = none was made.
+    pub backup: Option<Backup>,
+    /// Room.
+    pub disk: Disk,
+    /// Every site, worst first.
+    pub sites: Vec<SiteSeen>,
+}
+
+/// A schema.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct SchemaSeen {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+}
+
+/// A backup.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Backup {
+    /// The hub sequence that it holds.
+    pub seq: u64,
+    /// When it was made.
+    pub made_s: u64,
+    /// How long ago.
+    pub age_s: Option<u64>,
+    /// Sequences since.
+    pub sequences_since: u64,
+}
+
+/// One site.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct SiteSeen {
+    /// Codes of its problems, worst first.
+    pub problems: Vec<&'static str>,
+    /// Its gateway's number.
+    pub gateway: u32,
+    /// Its name.
+    pub site: String,
+    /// When its gateway was enrolled.
+    pub added_s: u64,
+    /// When its gateway was heard last.
+    pub heard_s: u64,
+    /// How long ago.
+    pub heard_age_s: Option<u64>,
+    /// Rounds committed.
+    pub rounds: u64,
+    /// When the last one was.
+    pub round_s: u64,
+    /// How long ago.
+    pub round_age_s: Option<u64>,
+    /// The schema version that it holds; 0 = none.
+    pub schema: u32,
+    /// Versions that it is behind.
+    pub schema_behind: u32,
+    /// How far it has the hub's sequence, a lane each.
+    pub cursors: [u64; LANES],
+    /// Whether there is something for it to fetch; none = not found out within the bound.
+    pub behind: Option<bool>,
+    /// Hub sequences that it has not passed yet, the slower lane's.
+    pub sequences_behind: u64,
+    /// Its changes that wait for what they need.
+    pub parked: u64,
+    /// Age of the oldest of them.
+    pub parked_oldest_age_s: Option<u64>,
+    /// Its changes in quarantine.
+    pub quarantined: u64,
+    /// Cases that wait for a person, about rows that it brought.
+    pub reviews: u64,
+    /// When the certificate of its gateway ends; 0 = not enrolled yet.
+    pub until_s: u64,
+    /// Whether its gateway was revoked: it is not expected to come then.
+    pub revoked: bool,
+    /// How often it was refused.
+    pub refusals: u64,
+    /// When last.
+    pub refused_s: u64,
+    /// Why then.
+    pub refusal: String,
+}
+
+impl Overview {
+    /// Put facts together.
+    pub fn of(status: Status, serving: Option<bool>, disk: Disk, now_s: u64) -> Overview {
+        let newest = status.schema.as_ref().map_or(0, |(_, version)| *version);
+        let head = status.head;
+        let mut overview = Overview {
+            problems: Vec::new(),
+            now_s,
+            serving,
+            run: status.run.to_string(),
+            run_s: status.run_s,
+            began_s: status.began_s,
+            head,
+            schema: status.schema.map(|(name, version)| SchemaSeen { name, version }),
+            tables: status.tables.into_iter().collect(),
+            durable: status.durable,
+            parked: status.parked,
+            quarantined: status.quarantined,
+            conflicts: status.conflicts,
+            reviews: status.reviews,
+            reviews_oldest_age_s: age(now_s, status.reviews_oldest_s),
+            backup: status.backup.map(|Watermark { seq, s: made_s, .. }| Backup {
+                seq,
+                made_s,
+                age_s: age(now_s, made_s),
+                sequences_since: head.saturating_sub(seq),
+            }),
+            disk,
+            sites: status.sites.into_iter().map(|site| seen(site, newest, now_s)).collect(),
+        };
+        let of_sites: Vec<Vec<Problem>> =
+            overview.sites.iter().map(|site| problems::of_site(site, now_s)).collect();
+        for (site, found) in overview.sites.iter_mut().zip(&of_sites) {
+            site.problems = found.iter().map(|problem| problem.code).collect();
+        }
+        let mut of_sites: Vec<Problem> = of_sites.into_iter().flatten().collect();
+        of_sites.sort_by_key(|problem| problems::rank(problem.code));
+        // Worst first, then whoever was silent longest.
+        overview.sites.sort_by_key(|site| {
+            let worst = site.problems.first().map_or(usize::MAX, |code| problems::rank(code));
+            (worst, site.heard_s, site.gateway)
+        });
+        overview.problems = problems::of_hub(&overview);
+        overview.problems.append(&mut of_sites);
+        overview
+    }
+}
+
+fn seen(site: Site, newest: u32, now_s: u64) -> SiteSeen {
+    SiteSeen {
+        problems: Vec::new(),
+        gateway: site.gateway.number.0,
+        site: site.gateway.site,
+        added_s: site.gateway.added_s,
+        heard_s: site.gateway.heard_s,
+        heard_age_s: age(now_s, site.gateway.heard_s),
+        rounds: site.gateway.rounds,
+        round_s: site.round_s,
+        round_age_s: age(now_s, site.round_s),
+        schema: site.gateway.schema,
+        schema_behind: newest.saturating_sub(site.gateway.schema),
+        cursors: site.gateway.cursors,
+        behind: site.behind,
+        sequences_behind: site.sequences_behind,
+        parked: site.parked.count,
+        parked_oldest_age_s: age(now_s, site.parked.oldest_s),
+        quarantined: site.quarantined.count,
+        reviews: site.reviews.count,
+        until_s: site.gateway.until_s,
+        revoked: site.gateway.revoked,
+        refusals: site.refusals,
+        refused_s: site.refused_s,
+        refusal: site.refusal,
+    }
+}
+
+/// How long before `now_s`; none for never and for what lies ahead.
+fn age(now_s: u64, then_s: u64) -> Option<u64> {
+    now_s.checked_sub(then_s).filter(|_| then_s > 0)
+}
