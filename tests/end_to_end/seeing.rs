@@ -149,6 +149,12 @@ fn status_of_both_ends_through_a_cut_link_and_a_bad_record() {
 fn the_hub_names_a_site_whose_gateway_it_refuses() {
     let mut world = World::start(SCHEMA, 1, false, 82).unwrap();
     until_status(&world.gateways[0], "the first sync", |status| status["schema"] == 1);
+    let anna = world.handheld("anna");
+    let visit = json!({"op": "insert", "table": "visit", "fields": {"patient": "p"}});
+    world.enter(&anna, 0, &visit).unwrap();
+    until_status(&world.gateways[0], "the record to be durable", |status| {
+        status["pending_changes"] == 0 && status["cursors"] == json!([1, 1])
+    });
     world.gateways[0].stop().unwrap();
     let database = world.gateways[0].database().to_path_buf();
     for end in ["", "-wal", "-shm"] {
