@@ -160,20 +160,21 @@ impl Overview {
             disk,
             sites: status.sites.into_iter().map(|site| seen(site, newest, now_s)).collect(),
         };
-        let of_sites: Vec<Vec<Problem>> =
-            overview.sites.iter().map(|site| problems::of_site(site, now_s)).collect();
-        for (site, found) in overview.sites.iter_mut().zip(&of_sites) {
+        let mut of_sites = Vec::new();
+        for site in &mut overview.sites {
+            let found = problems::of_site(site, now_s);
             site.problems = found.iter().map(|problem| problem.code).collect();
+            let heard_s = site.heard_s;
+            of_sites.extend(found.into_iter().map(|problem| (heard_s, problem)));
         }
-        let mut of_sites: Vec<Problem> = of_sites.into_iter().flatten().collect();
-        of_sites.sort_by_key(|problem| problems::rank(problem.code));
         // Worst first, then whoever was silent longest.
+        of_sites.sort_by_key(|(heard_s, problem)| (problems::rank(problem.code), *heard_s));
         overview.sites.sort_by_key(|site| {
             let worst = site.problems.first().map_or(usize::MAX, |code| problems::rank(code));
             (worst, site.heard_s, site.gateway)
         });
         overview.problems = problems::of_hub(&overview);
-        overview.problems.append(&mut of_sites);
+        overview.problems.extend(of_sites.into_iter().map(|(_, problem)| problem));
         overview
     }
 }

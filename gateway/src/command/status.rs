@@ -122,12 +122,7 @@ fn waiting(seen: &Overview) -> Vec<String> {
             "changes",
             "for an operator at the hub, who has them whole (quarantined)",
         ),
-        (
-            unfit,
-            "change",
-            "changes",
-            "not shown, since they do not fit the schema; the hub will put them aside",
-        ),
+        (unfit, "change", "changes", "not shown here: no fit for the schema; the hub will judge"),
         (stored.captured, "change", "changes", "of other programs, to be taken in here"),
     ];
     let mut lines: Vec<String> = kinds

@@ -45,7 +45,7 @@ pub struct Status {
     pub quarantined_changes: u64,
     /// The newest of them, 100 at most.
     pub quarantined: Vec<Quarantined>,
-    /// Changes that are not shown because they could not be laid over.
+    /// Changes kept here that are not shown because they could not be laid over.
     pub unlaid: u64,
     /// Rows with a field that waits for a person.
     pub review_rows: u64,
@@ -159,7 +159,7 @@ fn of(db: &Connection) -> Result<Status, Problem> {
     status.parked = custody(Custody::Parked)?;
     status.quarantined_changes = custody(Custody::Quarantined)?;
     status.captured = count("SELECT count(*) FROM wadi_capture")?;
-    status.unlaid = count("SELECT count(*) FROM wadi_change WHERE laid = 2")?;
+    status.unlaid = count("SELECT count(*) FROM wadi_change WHERE laid = 2 AND custody IN (0, 3)")?;
     status.rows = count("SELECT count(*) FROM wadi_row WHERE shown IN (1, 3)")?;
     status.review_rows = count("SELECT count(*) FROM wadi_row WHERE review IS NOT NULL")?;
     status.oldest_pending_s = db

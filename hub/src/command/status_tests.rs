@@ -282,6 +282,7 @@ fn many_sites_in_trouble() {
     let order: Vec<u32> = seen.sites.iter().map(|site| site.gateway).collect();
     let worst_first: Vec<u32> = (4..=300).rev().chain([3, 2, 1]).collect();
     assert_eq!(order, worst_first);
+    assert_eq!(seen.problems[0].site.as_deref(), Some("site-300"), "silent longest");
 }
 
 #[test]
