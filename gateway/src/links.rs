@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use wadi_protocol::link::frame::Noise;
 
@@ -27,7 +27,7 @@ pub struct Links {
 }
 
 /// What one link is, does and did since the gateway started.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LinkStatus {
     /// The device file of a port, or the address that is listened on.
     pub name: String,
@@ -64,13 +64,24 @@ pub struct LinkStatus {
 }
 
 /// The kind of a link.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LinkKind {
     /// A serial port.
+    #[default]
     Serial,
     /// The local network.
     Lan,
+}
+
+impl LinkKind {
+    /// Its name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            LinkKind::Serial => "serial",
+            LinkKind::Lan => "lan",
+        }
+    }
 }
 
 impl Links {

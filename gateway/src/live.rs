@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
+use crate::links::{LinkStatus, Links};
 use crate::store::thread::Handle;
 
 /// Between two samples of the backlog.
@@ -71,29 +72,6 @@ pub struct LinkState {
     pub unreadable: u64,
     /// Answers by which the hub refused to go on.
     pub refusals: u64,
-}
-
-/// A serial port or the local network.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct LinkStatus {
-    /// The device file of a port, or the address that is listened on.
-    pub name: String,
-    /// `serial` or `lan`.
-    pub kind: String,
-    /// Whether handhelds can reach the gateway by it now.
-    pub open: bool,
-    /// Why not, for people.
-    pub why: Option<String>,
-    /// Seconds since it opened or was lost.
-    pub for_s: u64,
-    /// Sessions now.
-    pub sessions: u64,
-    /// Questions answered.
-    pub answered: u64,
-    /// Garbled frames: noise, wrong speed, cuts.
-    pub garbled_frames: u64,
-    /// Their bytes.
-    pub garbled_bytes: u64,
 }
 
 /// The backlog now and before.
@@ -201,15 +179,16 @@ impl Board {
 pub struct Observer {
     handle: Handle,
     board: Board,
+    links: Arc<Links>,
     started: Instant,
     samples: Mutex<VecDeque<(Instant, u64)>>,
 }
 
 impl Observer {
-    /// Of this store and this link.
-    pub fn new(handle: Handle, board: Board) -> Observer {
+    /// Of this store, the link to the hub and the local ones.
+    pub fn new(handle: Handle, board: Board, links: Arc<Links>) -> Observer {
         let samples = Mutex::new(VecDeque::with_capacity(SAMPLES_MAX));
-        Observer { handle, board, started: Instant::now(), samples }
+        Observer { handle, board, links, started: Instant::now(), samples }
     }
 
     /// One picture. Waits for the store's thread.
@@ -219,7 +198,7 @@ impl Observer {
             version: env!("CARGO_PKG_VERSION").into(),
             up_s: self.started.elapsed().as_secs(),
             link: self.board.state(),
-            local: Vec::new(),
+            local: self.links.snapshot(),
             clock_confirmed: glance.clock_confirmed,
             hub_offset_s: glance.hub_offset_s,
             trend: self.trend(glance.waiting),

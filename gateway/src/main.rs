@@ -125,9 +125,10 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     let (handle, failure) = open(config)?;
     let (stop, stopping) = watch::channel(false);
     let (desk, counter) = control::desk(broker(config));
-    let observer = Arc::new(Observer::new(handle.clone(), desk.board.clone()));
     let mut tasks = tokio::task::JoinSet::new();
     let links = Links::new();
+    let observer = Observer::new(handle.clone(), desk.board.clone(), links.clone());
+    let observer = Arc::new(observer);
     for port in &config.serial {
         let (port, handle, links) = (port.clone(), handle.clone(), links.clone());
         tasks.spawn(serial::serve_serial(port.path, port.baud, handle, links, stopping.clone()));

@@ -11,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::links::LinkStatus;
 use crate::live::Live;
 use crate::overview::Overview;
 
@@ -169,9 +170,9 @@ impl Page {
         }
         let sessions = live.local.iter().map(|link| link.sessions).sum::<u64>();
         self.gauge("handheld_sessions", "Handhelds being served", sessions);
-        let local = |value: fn(&crate::live::LinkStatus) -> u64| {
+        let local = |value: fn(&LinkStatus) -> u64| {
             live.local.iter().map(move |link| {
-                let labels = vec![("kind", link.kind.clone()), ("name", link.name.clone())];
+                let labels = vec![("kind", link.kind.name().into()), ("name", link.name.clone())];
                 (labels, value(link))
             })
         };
@@ -190,6 +191,21 @@ impl Page {
             "Frames lost to noise; asked for again",
             local(|l| l.garbled_frames),
         );
+        for (name, help, value) in [
+            (
+                "refused_questions",
+                "Questions of handhelds refused",
+                (|l| l.refused) as fn(&LinkStatus) -> u64,
+            ),
+            ("link_losses", "Local links lost: unplugged, or failed", |l| l.lost),
+            ("babbling_stops", "Times that a babbling peer was not read for a while", |l| {
+                l.babbling_stops
+            }),
+            ("turned_away", "Peers told to come back later, or hung up on", |l| l.turned_away),
+            ("too_slow", "Peers that lost their place: silent, or slow to read", |l| l.too_slow),
+        ] {
+            self.counters(name, help, local(value));
+        }
         self.counters("garbled_bytes", "Their bytes", local(|l| l.garbled_bytes));
     }
 }

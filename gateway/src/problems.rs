@@ -5,6 +5,7 @@
 //! what grows or lasts beyond its bound is.
 use serde::Serialize;
 
+use crate::links::LinkKind;
 use crate::overview::Overview;
 use crate::store::{CAPTURED_CHANGES_MAX, PENDING_CHANGES_MAX};
 use crate::words;
@@ -216,7 +217,7 @@ fn local(seen: &Overview) -> Vec<Problem> {
         .filter(|link| !link.open)
         .map(|link| {
             let why = link.why.as_deref().unwrap_or("it does not open");
-            let remedy = if link.kind == "lan" {
+            let remedy = if link.kind == LinkKind::Lan {
                 "check the address of [lan] listen in the configuration"
             } else {
                 "plug the cable in, or correct its path in the configuration"

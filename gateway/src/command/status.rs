@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use super::{CommandError, to_json};
-use crate::live::{LinkStatus, Live};
+use crate::links::{LinkKind, LinkStatus};
+use crate::live::Live;
 use crate::overview::Overview;
 use crate::words::{ago, bytes, count, day, span, time};
 
@@ -186,7 +187,7 @@ fn local(seen: &Overview) -> Vec<String> {
 
 fn local_link(link: &LinkStatus) -> String {
     let mut line = match (link.open, &link.why) {
-        (true, _) if link.kind == "lan" => {
+        (true, _) if link.kind == LinkKind::Lan => {
             format!("{}: {} open", link.name, count(link.sessions, "session", "sessions"))
         }
         (true, _) => format!("{}: open for {}", link.name, span(link.for_s)),

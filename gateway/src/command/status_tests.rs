@@ -2,7 +2,8 @@
 use super::page;
 use crate::control::Presence;
 use crate::disk::Disk;
-use crate::live::{LinkState, LinkStatus, Live, Trend};
+use crate::links::LinkStatus;
+use crate::live::{LinkState, Live, Trend};
 use crate::overview::{Facts, Overview};
 use crate::store::status::{Pending, Quarantined, Status};
 
@@ -251,11 +252,7 @@ fn situations_and_what_is_said_of_them() {
         (
             "an unplugged cable beside a noisy one, a backlog that falls",
             |facts| {
-                let port = LinkStatus {
-                    kind: "serial".into(),
-                    name: "/dev/a".into(),
-                    ..LinkStatus::default()
-                };
+                let port = LinkStatus { name: "/dev/a".into(), ..LinkStatus::default() };
                 let why = Some("no such device".into());
                 let noisy = LinkStatus {
                     name: "/dev/b".into(),
