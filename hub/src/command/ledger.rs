@@ -21,7 +21,18 @@ pub fn ledger(store: &Store, as_json: bool, out: &mut dyn Write) -> Result<bool,
 fn table(ledger: &Ledger, out: &mut dyn Write) -> Result<(), CommandError> {
     line(
         out,
-        &["device", "run", "label", "first", "last", "committed", "parked", "quarantined", "gaps"],
+        &[
+            "device",
+            "run",
+            "label",
+            "first",
+            "last",
+            "committed",
+            "parked",
+            "quarantined",
+            "clashes",
+            "gaps",
+        ],
     )?;
     for run in &ledger.runs {
         line(
@@ -35,6 +46,7 @@ fn table(ledger: &Ledger, out: &mut dyn Write) -> Result<(), CommandError> {
                 &run.committed.to_string(),
                 &run.parked.to_string(),
                 &run.quarantined.to_string(),
+                &run.clashes.to_string(),
                 &gaps(run),
             ],
         )?;
@@ -71,6 +83,7 @@ fn as_value(ledger: &Ledger) -> Json {
                 "committed": run.committed,
                 "parked": run.parked,
                 "quarantined": run.quarantined,
+                "clashes": run.clashes,
                 "gaps": run.gaps,
             })
         })
@@ -80,6 +93,7 @@ fn as_value(ledger: &Ledger) -> Json {
         "committed": total(|run| run.committed),
         "parked": total(|run| run.parked),
         "quarantined": total(|run| run.quarantined),
+        "clashes": total(|run| run.clashes),
         "missing": total(missing),
         "runs": runs,
         "wrong": ledger.wrong,

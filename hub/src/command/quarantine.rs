@@ -37,17 +37,35 @@ pub fn quarantine_list(
     Ok(())
 }
 
-/// Show one change whole.
+/// Show the changes of one number whole: more than one, if several came under it.
 pub fn quarantine_show(store: &Store, dot: &str, out: &mut dyn Write) -> Result<(), CommandError> {
     let dot: Dot = id(dot)?;
-    let one = store.quarantined_change(dot)?;
+    for (index, one) in store.quarantined_changes(dot)?.iter().enumerate() {
+        if index > 0 {
+            writeln!(out)?;
+        }
+        show(one, out)?;
+    }
+    Ok(())
+}
+
+fn show(one: &Quarantined, out: &mut dyn Write) -> Result<(), CommandError> {
     let stamp = one.change.stamp;
-    writeln!(out, "change    {dot}")?;
+    writeln!(out, "change    {}", one.dot)?;
     writeln!(out, "reason    {}", one.reason)?;
     writeln!(out, "device    {}, by site {}", one.label, one.site)?;
     writeln!(out, "stamp     {}+{}", text::time(stamp.seconds), stamp.counter)?;
     writeln!(out, "entered   {}", text::time(one.change.entered_s))?;
-    writeln!(out, "received  {}", text::time(one.received_s))?;
+    writeln!(out, "received  {}, in round {}", text::time(one.received_s), one.round)?;
+    if let Some(first) = &one.first {
+        writeln!(
+            out,
+            "other     came {}, by site {}, in round {}: see `wadi-hub history`",
+            text::time(first.received_s),
+            first.site,
+            first.round
+        )?;
+    }
     writeln!(out, "schema    {}", one.change.schema)?;
     writeln!(out, "{:9} {} {}", text::op(one.change.op), one.table, one.row)?;
     for field in one.fields.lines() {
@@ -70,5 +88,11 @@ fn as_value(one: &Quarantined) -> Json {
         "entered_s": one.change.entered_s,
         "received_s": one.received_s,
         "schema": one.change.schema,
+        "round": one.round,
+        "other": one.first.as_ref().map(|first| json!({
+            "site": first.site,
+            "round": first.round,
+            "received_s": first.received_s,
+        })),
     })
 }

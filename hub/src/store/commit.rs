@@ -12,9 +12,11 @@ use wadi_protocol::wire::downlink::Notice;
 use wadi_protocol::wire::message::Outcome;
 
 use super::changes::{self, Arrival, Entered};
+use super::clash::Standing;
+use super::judge::{GroupKey, group_key};
 use super::sql::{Bits, Id, pack};
 use super::work::{Touch, Work};
-use super::{StoreError, admit, apply, judge};
+use super::{StoreError, admit, apply, clash, judge};
 
 /// Parked changes of one gateway; beyond it the hub hands changes back, to be held there.
 const PARKED_CHANGES_MAX: usize = 4_096;
@@ -26,61 +28,112 @@ pub(super) fn commit(
     batch: Batch,
     verdicts: &[(u32, String)],
 ) -> Result<Vec<Outcome>, StoreError> {
-    let verdicts: BTreeMap<u32, &str> =
-        verdicts.iter().map(|(index, reason)| (*index, reason.as_str())).collect();
+    let standings = clash::standings(work.db, (gateway, round), work.now_s, &batch)?;
+    let verdicts: BTreeMap<usize, &str> =
+        verdicts.iter().map(|(index, reason)| (*index as usize, reason.as_str())).collect();
+    let groups = Groups::of(&batch.changes, &standings);
     let dots: Vec<Dot> = batch.changes.iter().map(|change| change.dot).collect();
-    let mut settled = BTreeMap::new();
+    let mut settled: BTreeMap<usize, Outcome> = BTreeMap::new();
     let mut arrivals = Vec::new();
-    let mut coming = BTreeSet::new();
+    let mut clashes = Vec::new();
     learn_runs(work, &batch.runs)?;
-    for (index, change) in (0..).zip(batch.changes) {
+    for (index, (change, standing)) in batch.changes.into_iter().zip(&standings).enumerate() {
         let dot = change.dot;
-        if coming.contains(&dot) {
-            continue;
-        }
-        if let Some(seq) = changes::sequence(work.db, dot)? {
-            if let Some(key) = changes::contain(work.db, dot, change.contained)? {
-                work.row(key)?;
+        let outcome = match standing {
+            Standing::Doubled(_) => continue,
+            Standing::Known(seq) => {
+                if let Some(key) = changes::contain(work.db, dot, change.contained)? {
+                    work.row(key)?;
+                }
+                Outcome::Known { seq: *seq }
             }
-            settled.insert(dot, Outcome::Known { seq });
-            continue;
-        }
-        let reason = match verdicts.get(&index) {
-            Some(reason) => Err((*reason).to_owned()),
-            None => check(work, gateway, &change)?,
+            _ => match why(work, &groups, &change, standing, verdicts.get(&index).copied()) {
+                Ok(typed) => {
+                    arrivals.push(Arrival { original: change, typed, gateway, round });
+                    continue;
+                }
+                Err(reason) => {
+                    let held = groups.is_held(&change);
+                    let outcome = if held { Outcome::Held } else { Outcome::Quarantined };
+                    if !verdicts.contains_key(&index) {
+                        let (outcome, reason) = (outcome.clone(), reason.clone());
+                        notify(work, gateway, Notice { dot, outcome, reason })?;
+                    }
+                    match standing {
+                        _ if held => {}
+                        Standing::Clash(first) => clashes.push((index, *first, change, reason)),
+                        _ => quarantine(work, (gateway, round), &change, &reason)?,
+                    }
+                    outcome
+                }
+            },
         };
-        match reason {
-            Ok(typed) => {
-                coming.insert(dot);
-                arrivals.push(Arrival { original: change, typed, gateway, round });
-            }
-            Err(reason) => {
-                quarantine(work, (gateway, round), &change, &reason)?;
-                settled.insert(dot, Outcome::Quarantined);
-            }
-        }
+        settled.insert(index, outcome);
     }
     let taken = take(work, arrivals)?;
-    let outcome = |dot| settled.get(dot).or_else(|| taken.get(dot)).cloned();
-    Ok(dots.iter().map(|dot| outcome(dot).expect("every change has an outcome")).collect())
+    let outcome = |index: usize| settled.get(&index).or_else(|| taken.get(&dots[index])).cloned();
+    let mut outcomes = Vec::with_capacity(dots.len());
+    for (index, standing) in standings.iter().enumerate() {
+        let of = if let Standing::Doubled(first) = standing { *first } else { index };
+        outcomes.push(outcome(of).expect("every change has an outcome"));
+    }
+    for (index, first, change, reason) in clashes {
+        // The other is of this changeset, and went back: so does this one.
+        if first.index.is_some_and(|first| outcomes[first] == Outcome::Held) {
+            outcomes[index] = Outcome::Held;
+        } else {
+            clash::keep(work.db, (gateway, round), work.now_s, first, &change, &reason)?;
+        }
+    }
+    Ok(outcomes)
 }
 
-/// Look at a change without a verdict once more: another route may have quarantined it since.
-fn check(
+/// Groups of which some change cannot be taken, whatever had been judged.
+struct Groups {
+    /// Why.
+    bad: BTreeMap<GroupKey, String>,
+    /// Those for which there is no room in quarantine: their gateway keeps them.
+    held: BTreeSet<GroupKey>,
+}
+
+impl Groups {
+    fn of(changes: &[Change], standings: &[Standing]) -> Groups {
+        let mut groups = Groups { bad: BTreeMap::new(), held: BTreeSet::new() };
+        for (change, standing) in changes.iter().zip(standings) {
+            if let Some(reason) = standing.reason() {
+                groups.bad.entry(group_key(change)).or_insert_with(|| judge::cut(&reason));
+            }
+            if matches!(standing, Standing::NoRoom(_)) {
+                groups.held.insert(group_key(change));
+            }
+        }
+        groups
+    }
+
+    fn is_held(&self, change: &Change) -> bool {
+        self.held.contains(&group_key(change))
+    }
+}
+
+/// The typed form of a change that may be taken, or why it may not: as it was judged, or
+/// because another route has brought one of its group since.
+fn why(
     work: &Work<'_>,
-    gateway: u32,
+    groups: &Groups,
     change: &Change,
-) -> Result<Result<Change, String>, StoreError> {
-    let reason = match judge::quarantined(work.db, change.dot)? {
-        Some(reason) => reason,
-        None => match judge::typed(work.catalog, change) {
-            Ok(typed) => return Ok(Ok(typed)),
-            Err(reason) => reason,
-        },
-    };
-    let outcome = Outcome::Quarantined;
-    notify(work, gateway, Notice { dot: change.dot, outcome, reason: reason.clone() })?;
-    Ok(Err(reason))
+    standing: &Standing,
+    verdict: Option<&str>,
+) -> Result<Change, String> {
+    if let Some(reason) = verdict {
+        return Err(reason.to_owned());
+    }
+    if let Some(reason) = standing.reason() {
+        return Err(judge::cut(&reason));
+    }
+    match groups.bad.get(&group_key(change)) {
+        Some(reason) => Err(reason.clone()),
+        None => judge::typed(work.catalog, change),
+    }
 }
 
 /// Enter changes, apply what may go (with what was parked), and bring the tables up to date.

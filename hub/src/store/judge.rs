@@ -2,20 +2,21 @@
 //!
 //! A verdict depends on the change and on the schema version that it was
 //! written in, never on other rows: totals, twins and missing parents are no
-//! reason to refuse. A group shares the verdict of its first bad change.
+//! reason to refuse. Only that another change has its dot is (see [`super::clash`]).
+//! A group shares the verdict of its first bad change.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension};
 use wadi_protocol::change::Change;
-use wadi_protocol::id::{DeviceId, Dot, RunId};
+use wadi_protocol::id::{DeviceId, RunId};
 use wadi_protocol::limits::{CHANGE_BYTES_MAX, CHANGESET_CHANGES_MAX, REASON_BYTES_MAX};
 use wadi_protocol::schema::interpret::interpret;
 use wadi_protocol::schema::judge::judge;
 use wadi_protocol::wire::batch::{self, Batch, content_hash};
 use wadi_protocol::wire::message::{Prepare, Refused};
 
-use super::sql::{Bits, pack};
-use super::{Catalog, StoreError, changes};
+use super::Catalog;
+use super::clash::Standing;
+use super::sql::pack;
 
 /// Decode a whole changeset and check that it is the one announced.
 pub(super) fn decode(head: &Prepare, bytes: &[u8], catalog: &Catalog) -> Result<Batch, Refused> {
@@ -39,34 +40,32 @@ pub(super) fn decode(head: &Prepare, bytes: &[u8], catalog: &Catalog) -> Result<
     Ok(batch)
 }
 
-/// Which changes will be quarantined, and why. Ascending by index.
+/// Which changes will not be taken, and why. Ascending by index.
 pub(super) fn verdicts(
-    db: &Connection,
     catalog: &Catalog,
     batch: &Batch,
-) -> Result<Vec<(u32, String)>, StoreError> {
-    let mut bad: BTreeMap<(DeviceId, RunId, u64), String> = BTreeMap::new();
-    for change in &batch.changes {
-        if changes::sequence(db, change.dot)?.is_some() {
-            continue;
-        }
-        let reason = match quarantined(db, change.dot)? {
-            Some(reason) => Some(reason),
-            None => typed(catalog, change).err(),
+    standings: &[Standing],
+) -> Vec<(u32, String)> {
+    let mut bad: BTreeMap<GroupKey, String> = BTreeMap::new();
+    for (change, standing) in batch.changes.iter().zip(standings) {
+        let reason = match standing {
+            Standing::New => typed(catalog, change).err(),
+            standing => standing.reason(),
         };
         if let Some(reason) = reason {
             bad.entry(group_key(change)).or_insert(reason);
         }
     }
     let mut verdicts = Vec::new();
-    for (index, change) in batch.changes.iter().enumerate() {
-        if let Some(reason) = bad.get(&group_key(change))
-            && changes::sequence(db, change.dot)?.is_none()
-        {
-            verdicts.push((u32::try_from(index).expect("limited above"), cut(reason)));
+    for (index, (change, standing)) in (0..).zip(batch.changes.iter().zip(standings)) {
+        if matches!(standing, Standing::Known(_) | Standing::Doubled(_)) {
+            continue;
+        }
+        if let Some(reason) = bad.get(&group_key(change)) {
+            verdicts.push((index, cut(&standing.reason().unwrap_or_else(|| reason.clone()))));
         }
     }
-    Ok(verdicts)
+    verdicts
 }
 
 /// The numbered form of a change that stands alone, or why it does not.
@@ -83,22 +82,16 @@ pub(super) fn typed(catalog: &Catalog, change: &Change) -> Result<Change, String
     Ok(typed)
 }
 
-/// Why a change is in quarantine already, if it is.
-pub(super) fn quarantined(db: &Connection, dot: Dot) -> Result<Option<String>, StoreError> {
-    let mut query = db.prepare_cached(
-        "SELECT reason FROM wadi_quarantine WHERE device = ?1 AND run = ?2 AND seq = ?3",
-    )?;
-    let dot = [Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)];
-    Ok(query.query_row(dot, |row| row.get(0)).optional()?)
-}
+/// What changes that share a verdict have in common.
+pub(super) type GroupKey = (DeviceId, RunId, u64);
 
 /// What a change shares its verdict with.
-fn group_key(change: &Change) -> (DeviceId, RunId, u64) {
+pub(super) fn group_key(change: &Change) -> GroupKey {
     (change.dot.device, change.dot.run, change.group_span().0)
 }
 
 /// A reason within its limit, cut between characters.
-fn cut(reason: &str) -> String {
+pub(super) fn cut(reason: &str) -> String {
     let mut end = reason.len().min(REASON_BYTES_MAX);
     while !reason.is_char_boundary(end) {
         end -= 1;

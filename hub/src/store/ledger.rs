@@ -2,7 +2,8 @@
 //!
 //! Runs are counted from the changelog and the quarantine; gaps are sequences
 //! that nobody brought yet (they may be under way by another gateway, or lost
-//! with a card). What contradicts itself is named in words.
+//! with a card). A second change under one number has its own account: it is kept
+//! in quarantine beside the first. What contradicts itself is named in words.
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
@@ -46,6 +47,8 @@ pub struct Run {
     pub parked: u64,
     /// How many are in quarantine.
     pub quarantined: u64,
+    /// How many more came under numbers that other changes have; in quarantine too.
+    pub clashes: u64,
     /// Stretches (first, last) between 1 and `last` that never came in.
     pub gaps: Vec<(u64, u64)>,
 }
@@ -55,6 +58,8 @@ struct Account {
     committed: BTreeSet<u64>,
     parked: BTreeSet<u64>,
     quarantined: BTreeSet<u64>,
+    /// The numbers under which more than one change came, each as often as more came.
+    clashes: Vec<u64>,
 }
 
 impl Store {
@@ -72,6 +77,9 @@ impl Store {
             for dot in dots(tx, "wadi_quarantine")? {
                 accounts.entry(account(dot)).or_default().quarantined.insert(dot.seq);
             }
+            for dot in dots(tx, "wadi_clash")? {
+                accounts.entry(account(dot)).or_default().clashes.push(dot.seq);
+            }
             let mut wrong = Vec::new();
             let mut runs = Vec::new();
             for ((device, run), account) in &accounts {
@@ -79,6 +87,13 @@ impl Store {
                     if account.quarantined.contains(seq) {
                         let dot = Dot { device: *device, run: *run, seq: *seq };
                         wrong.push(format!("{dot} is in the changelog and in quarantine"));
+                    }
+                }
+                for seq in &account.clashes {
+                    let sets = [&account.committed, &account.parked, &account.quarantined];
+                    if !sets.iter().any(|set| set.contains(seq)) {
+                        let dot = Dot { device: *device, run: *run, seq: *seq };
+                        wrong.push(format!("{dot} clashes with a change that is not here"));
                     }
                 }
                 runs.push(account.run(tx, *device, *run)?);
@@ -112,6 +127,7 @@ impl Account {
             committed: self.committed.len() as u64,
             parked: self.parked.len() as u64,
             quarantined: self.quarantined.len() as u64,
+            clashes: self.clashes.len() as u64,
             gaps,
         })
     }

@@ -10,6 +10,7 @@ mod apply;
 pub mod backup;
 mod catalog;
 mod changes;
+mod clash;
 mod commit;
 pub mod copy;
 mod deletion;

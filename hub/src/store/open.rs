@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("enrolment.sql"),
     include_str!("backup.sql"),
     include_str!("seeing.sql"),
+    include_str!("clash.sql"),
 ];
 
 impl Store {

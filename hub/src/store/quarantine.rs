@@ -1,5 +1,5 @@
 //! Changes that will never be applied: kept whole, with the reason.
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, Row, params};
 use wadi_protocol::change::Change;
 use wadi_protocol::id::{Dot, RowId};
 
@@ -28,67 +28,110 @@ pub struct Quarantined {
     pub fields: String,
     /// The change, whole.
     pub change: Change,
+    /// In which round it came.
+    pub round: u64,
+    /// Who brought the change that has its number, if another has.
+    pub first: Option<First>,
 }
 
-const COLUMNS: &str = "device, run, seq, gateway, received_s, reason, tbl, row, body";
+/// Who brought the change that has a number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct First {
+    /// The site.
+    pub site: String,
+    /// In which round.
+    pub round: u64,
+    /// When, seconds since 1970.
+    pub received_s: u64,
+}
+
+/// Both tables as one.
+const ALL: &str = "SELECT * FROM (
+    SELECT device, run, seq, gateway, round, received_s, reason, tbl, row, body,
+        NULL AS first_gateway, NULL AS first_round, NULL AS first_s FROM wadi_quarantine
+    UNION ALL
+    SELECT device, run, seq, gateway, round, received_s, reason, tbl, row, body,
+        first_gateway, first_round, first_s FROM wadi_clash)";
+const ORDER: &str = "ORDER BY received_s, device, run, seq, body";
 
 impl Store {
     /// Every quarantined change, in the order of receipt.
     pub fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
         self.read(|tx, catalog| {
-            let mut query = tx.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM wadi_quarantine ORDER BY received_s, device, run, seq"
-            ))?;
+            let mut query = tx.prepare_cached(&format!("{ALL} {ORDER}"))?;
             let rows = query.query_map([], raw)?.collect::<Result<Vec<_>, _>>()?;
             rows.into_iter().map(|row| finish(tx, catalog, row)).collect()
         })
     }
 
-    /// One quarantined change.
-    pub fn quarantined_change(&self, dot: Dot) -> Result<Quarantined, StoreError> {
+    /// The quarantined changes of a dot: several, if others came under the number of one.
+    pub fn quarantined_changes(&self, dot: Dot) -> Result<Vec<Quarantined>, StoreError> {
         self.read(|tx, catalog| {
-            let row = tx
-                .query_row(
-                    &format!(
-                        "SELECT {COLUMNS} FROM wadi_quarantine
-                         WHERE device = ?1 AND run = ?2 AND seq = ?3"
-                    ),
-                    [Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)],
-                    raw,
-                )
-                .optional()?;
-            let row = row.ok_or_else(|| {
-                StoreError::Refused(format!(
+            let mut query = tx.prepare_cached(&format!(
+                "{ALL} WHERE device = ?1 AND run = ?2 AND seq = ?3 {ORDER}"
+            ))?;
+            let key = params![Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)];
+            let rows = query.query_map(key, raw)?.collect::<Result<Vec<_>, _>>()?;
+            if rows.is_empty() {
+                return Err(StoreError::Refused(format!(
                     "{dot} is not in quarantine: see `wadi-hub quarantine list`"
-                ))
-            })?;
-            finish(tx, catalog, row)
+                )));
+            }
+            rows.into_iter().map(|row| finish(tx, catalog, row)).collect()
         })
     }
 }
 
-/// A line of the table: dot, gateway, received, reason, table, row, body.
-type Line = (Dot, u32, u64, String, String, Id, Vec<u8>);
+/// A line of both tables.
+struct Line {
+    dot: Dot,
+    gateway: u32,
+    round: u64,
+    received_s: u64,
+    reason: String,
+    table: String,
+    row: RowId,
+    body: Vec<u8>,
+    first: Option<(u32, u64, u64)>,
+}
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<Line> {
-    let line = (dot_at(row, 0)?, row.get(3)?, number_at(row, 4)?, row.get(5)?);
-    Ok((line.0, line.1, line.2, line.3, row.get(6)?, row.get(7)?, row.get(8)?))
+    let first: Option<u32> = row.get(10)?;
+    let Id(id) = row.get(8)?;
+    Ok(Line {
+        dot: dot_at(row, 0)?,
+        gateway: row.get(3)?,
+        round: number_at(row, 4)?,
+        received_s: number_at(row, 5)?,
+        reason: row.get(6)?,
+        table: row.get(7)?,
+        row: id,
+        body: row.get(9)?,
+        first: match first {
+            Some(gateway) => Some((gateway, number_at(row, 11)?, number_at(row, 12)?)),
+            None => None,
+        },
+    })
 }
 
 fn finish(db: &Connection, catalog: &Catalog, line: Line) -> Result<Quarantined, StoreError> {
-    let (dot, gateway, received_s, reason, table, Id(row), body) = line;
-    let change: Change = unpack(&body, "wadi_quarantine.body")?;
+    let change: Change = unpack(&line.body, "a change in quarantine")?;
     let number = change.table_number();
     let known = number.and_then(|number| catalog.newest()?.table(number));
+    let first = line.first.map(|(gateway, round, received_s)| {
+        Ok::<_, StoreError>(First { site: site(db, gateway)?, round, received_s })
+    });
     Ok(Quarantined {
-        dot,
-        label: label(db, dot)?,
-        site: site(db, gateway)?,
-        received_s,
-        reason,
-        table: known.map_or(table, |known| known.name.clone()),
-        row,
+        dot: line.dot,
+        label: label(db, line.dot)?,
+        site: site(db, line.gateway)?,
+        received_s: line.received_s,
+        reason: line.reason,
+        table: known.map_or(line.table, |known| known.name.clone()),
+        row: line.row,
         fields: text::fields(known, &change, "\n"),
         change,
+        round: line.round,
+        first: first.transpose()?,
     })
 }

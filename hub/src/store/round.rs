@@ -13,7 +13,7 @@ use wadi_protocol::wire::message::{Down, DownBody, Outcome, Prepare, Refused, Up
 
 use super::sql::{Bits, pack, unpack};
 use super::work::Work;
-use super::{Catalog, Store, StoreError, commit, judge, page};
+use super::{Catalog, Store, StoreError, clash, commit, judge, page};
 
 impl Store {
     /// Hear one message of a gateway: what to answer, once that is durable.
@@ -102,7 +102,7 @@ impl Scene<'_> {
         let staged = state.staged.as_ref().expect("work is about what is staged");
         let (round, head) = (staged.round, staged.head.clone());
         match todo {
-            Todo::Judge => match self.judge(&head)? {
+            Todo::Judge => match self.judge(round, &head)? {
                 Ok(page) => Ok(state.judged(Ok(page_head(&page)))),
                 Err(refused) => Ok(state.judged(Err(refused))),
             },
@@ -114,12 +114,17 @@ impl Scene<'_> {
     }
 
     /// Judge the staged changeset, build the page that answers it and store both.
-    fn judge(&mut self, head: &Prepare) -> Result<Result<Vec<u8>, Refused>, StoreError> {
+    fn judge(
+        &mut self,
+        round: u64,
+        head: &Prepare,
+    ) -> Result<Result<Vec<u8>, Refused>, StoreError> {
         let batch = match judge::decode(head, &self.staged()?, self.catalog) {
             Ok(batch) => batch,
             Err(refused) => return Ok(Err(refused)),
         };
-        let verdicts = judge::verdicts(self.db, self.catalog, &batch)?;
+        let standings = clash::standings(self.db, (self.gateway, round), self.now_s, &batch)?;
+        let verdicts = judge::verdicts(self.catalog, &batch, &standings);
         let (mut page, notices_to) =
             page::build(self.db, self.catalog, self.gateway, head.cursors, head.schema)?;
         page.verdicts.clone_from(&verdicts);

@@ -126,7 +126,9 @@ impl Store {
                 durable: count(DURABLE)?,
                 conflicts: count(CONFLICTS)?,
                 parked: count("SELECT count(*) FROM wadi_change WHERE hub_seq IS NULL")?,
-                quarantined: count("SELECT count(*) FROM wadi_quarantine")?,
+                quarantined: count(
+                    "SELECT (SELECT count(*) FROM wadi_quarantine) + (SELECT count(*) FROM wadi_clash)",
+                )?,
                 reviews,
                 reviews_oldest_s,
                 backup,
@@ -157,7 +159,10 @@ fn sites(
     )?;
     let quarantined = by_site(
         db,
-        "SELECT gateway, count(*), min(received_s) FROM wadi_quarantine GROUP BY gateway",
+        "SELECT gateway, count(*), min(received_s) FROM (
+             SELECT gateway, received_s FROM wadi_quarantine
+             UNION ALL SELECT gateway, received_s FROM wadi_clash)
+         GROUP BY gateway",
     )?;
     let reviews = by_site(
         db,

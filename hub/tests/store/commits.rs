@@ -31,7 +31,9 @@ fn a_poison_change_stops_only_itself() {
     for dot in [bad_table, bad_type, oversize] {
         assert_eq!(world.sites[0].outcomes[&dot], Outcome::Quarantined);
         assert!(!world.sites[0].reasons[&dot].is_empty());
-        assert_eq!(world.hub.quarantined_change(dot).unwrap().reason, world.sites[0].reasons[&dot]);
+        let kept = world.hub.quarantined_changes(dot).unwrap();
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].reason, world.sites[0].reasons[&dot]);
     }
     assert_eq!(world.sites[0].outcomes[&orphan], Outcome::Parked);
     assert_eq!(world.hub.quarantined().unwrap().len(), 3);
