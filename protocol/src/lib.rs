@@ -15,6 +15,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod backoff;
+mod budget;
 pub mod change;
 pub mod id;
 pub mod limits;

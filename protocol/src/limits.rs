@@ -16,6 +16,9 @@ pub const CHANGE_FIELDS_MAX: usize = 512;
 pub const SEEN_DOTS_MAX: usize = 64;
 /// Rows of its cascade closure that a delete may list as seen.
 pub const CLOSURE_ROWS_MAX: usize = 1024;
+/// Sequences beyond this are forged: nobody makes so many changes. Stores count on
+/// it that a sequence has a place behind it and fits a signed number.
+pub const SEQUENCE_MAX: u64 = u64::MAX >> 8;
 /// Changes in one group.
 pub const GROUP_CHANGES_MAX: usize = 256;
 /// A changeset is filled up to this many encoded bytes; one group may exceed it.
@@ -34,12 +37,19 @@ pub const REASON_BYTES_MAX: usize = 240;
 pub const DOWNLINK_BYTES_TARGET: usize = 64 * 1024;
 /// A downlink page of more bytes is refused (one hub sequence may exceed the target).
 pub const DOWNLINK_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Memory that the sequences of one page may be charged with: some 400,000 rows that
+/// go with one delete.
+pub const DOWNLINK_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Payload bytes of one staged part of a changeset or a downlink page.
 pub const PART_BYTES_MAX: usize = 4 * 1024;
 /// A message between gateway and hub, envelope included.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Memory that the sequences of one such message may be charged with.
+pub const MESSAGE_MEMORY_BYTES_MAX: usize = 512 * 1024;
 /// A frame on the link between handheld and gateway, before byte stuffing.
 pub const FRAME_BYTES_MAX: usize = 72 * 1024;
+/// Memory that the sequences of one message on the link may be charged with.
+pub const LINK_MEMORY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Encoded bytes of changes that a handheld puts into one offer (one larger group may exceed it).
 pub const OFFER_BYTES_TARGET: usize = 8 * 1024;
 /// Encoded bytes of rows in one page of the feed (one larger row may exceed it).
@@ -70,3 +80,5 @@ pub const FATES_CHANGES_MAX: u64 = 240;
 pub const SCHEMA_PIECE_BYTES_MAX: usize = 8 * 1024;
 /// Encoded bytes of a schema; a peer that names more is not believed.
 pub const SCHEMA_BYTES_MAX: usize = 1024 * 1024;
+/// Memory that the sequences of one schema may be charged with.
+pub const SCHEMA_MEMORY_BYTES_MAX: usize = 16 * 1024 * 1024;

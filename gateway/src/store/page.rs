@@ -49,6 +49,9 @@ fn usable(ground: &Ground, page: &Page) -> Result<(), String> {
         (Some(new), _) => Some(new),
         (None, held) => held,
     };
+    if let Some(Err(bad)) = page.schema.as_ref().map(Schema::check) {
+        return Err(bad.to_string());
+    }
     if (0..LANES).any(|lane| page.to[lane] < ground.round.cursors[lane]) {
         return Err("its cursors go back".into());
     }

@@ -60,6 +60,14 @@ impl Standing {
             )),
         }
     }
+
+    /// Why its whole group cannot be taken. A double within one changeset stops only itself.
+    pub(super) fn reason_of_group(&self) -> Option<String> {
+        match self {
+            Standing::Clash(first) | Standing::NoRoom(first) if first.index.is_some() => None,
+            standing => standing.reason(),
+        }
+    }
 }
 
 impl First {

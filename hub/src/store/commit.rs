@@ -100,7 +100,7 @@ impl Groups {
     fn of(changes: &[Change], standings: &[Standing]) -> Groups {
         let mut groups = Groups { bad: BTreeMap::new(), held: BTreeSet::new() };
         for (change, standing) in changes.iter().zip(standings) {
-            if let Some(reason) = standing.reason() {
+            if let Some(reason) = standing.reason_of_group() {
                 groups.bad.entry(group_key(change)).or_insert_with(|| judge::cut(&reason));
             }
             if matches!(standing, Standing::NoRoom(_)) {

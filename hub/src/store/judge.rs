@@ -50,7 +50,7 @@ pub(super) fn verdicts(
     for (change, standing) in batch.changes.iter().zip(standings) {
         let reason = match standing {
             Standing::New => typed(catalog, change).err(),
-            standing => standing.reason(),
+            standing => standing.reason_of_group(),
         };
         if let Some(reason) = reason {
             bad.entry(group_key(change)).or_insert(reason);
@@ -61,9 +61,8 @@ pub(super) fn verdicts(
         if matches!(standing, Standing::Known(_) | Standing::Doubled(_)) {
             continue;
         }
-        if let Some(reason) = bad.get(&group_key(change)) {
-            verdicts.push((index, cut(&standing.reason().unwrap_or_else(|| reason.clone()))));
-        }
+        let reason = standing.reason().or_else(|| bad.get(&group_key(change)).cloned());
+        verdicts.extend(reason.map(|reason| (index, cut(&reason))));
     }
     verdicts
 }

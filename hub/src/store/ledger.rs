@@ -116,7 +116,7 @@ impl Account {
             if from > next {
                 gaps.push((next, from - 1));
             }
-            next = to + 1;
+            next = to.saturating_add(1);
         }
         Ok(Run {
             device,

@@ -4,6 +4,7 @@ mod clashes;
 mod commits;
 mod conflicts;
 mod deletes;
+mod hostile;
 mod model;
 mod order;
 mod scopes;

@@ -10,8 +10,10 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget;
 use crate::change::Seen;
 use crate::id::{DeviceId, Dot, RowId, RunId};
+use crate::limits::LINK_MEMORY_BYTES_MAX;
 use crate::link::frame::BODY_BYTES_MAX;
 use crate::schema::LANES;
 use crate::value::Value;
@@ -208,10 +210,9 @@ pub fn decode<M: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<M, LinkError>
         return Err(LinkError::TooLarge(body.len()));
     }
     match body.split_first() {
-        Some((&LINK_VERSION, rest)) => match postcard::take_from_bytes(rest) {
-            Ok((message, [])) => Ok(message),
-            _ => Err(LinkError::Malformed),
-        },
+        Some((&LINK_VERSION, rest)) => {
+            budget::decode(rest, LINK_MEMORY_BYTES_MAX).map_err(|_| LinkError::Malformed)
+        }
         Some((&version, _)) => Err(LinkError::Version(version)),
         None => Err(LinkError::Malformed),
     }

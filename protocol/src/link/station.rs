@@ -12,13 +12,11 @@ use alloc::vec::Vec;
 use crate::id::{DeviceId, RunId};
 use crate::limits::{
     FATES_CHANGES_MAX, FATES_SPANS_MAX, GROUP_CHANGES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
+    SEQUENCE_MAX,
 };
 use crate::link::frame;
 use crate::link::message::{self, Answer, AnswerBody, Ask, AskBody, FeedCursor, LinkError};
 use crate::wire::batch::{self, Batch};
-
-/// Sequences beyond this are forged: nobody makes so many changes.
-const SEQ_MAX: u64 = u64::MAX >> 8;
 
 /// What a handheld wants of the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -143,8 +141,10 @@ fn offered(bytes: &[u8]) -> Result<Batch, String> {
         batch::decode(bytes).map_err(|error| format!("the offer does not decode: {error}"))?;
     let mut at = 0;
     while let Some(first) = batch.changes.get(at) {
-        if first.dot.seq > SEQ_MAX || first.group.is_some_and(|group| group.first > SEQ_MAX) {
-            return Err(format!("change {} has a sequence beyond {SEQ_MAX}", first.dot));
+        if first.dot.seq > SEQUENCE_MAX
+            || first.group.is_some_and(|group| group.first > SEQUENCE_MAX)
+        {
+            return Err(format!("change {} has a sequence beyond {SEQUENCE_MAX}", first.dot));
         }
         let (from, to) = first.group_span();
         let len = usize::try_from(to - from + 1).unwrap_or(usize::MAX);

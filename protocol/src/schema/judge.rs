@@ -17,7 +17,7 @@ use super::{Field, Kind, Merge, Schema, Table};
 use crate::change::{Change, Delta, Op};
 use crate::limits::{
     CHANGE_BYTES_MAX, CHANGE_FIELDS_MAX, CLOSURE_ROWS_MAX, ENTRIES_MAX, GROUP_CHANGES_MAX,
-    SEEN_DOTS_MAX,
+    SEEN_DOTS_MAX, SEQUENCE_MAX,
 };
 use crate::value::Value;
 
@@ -44,6 +44,9 @@ fn check_form(change: &Change) -> Result<(), String> {
     }
     if change.dot.seq == 0 {
         return Err("sequence 0; sequences count from 1".into());
+    }
+    if change.dot.seq > SEQUENCE_MAX {
+        return Err(format!("sequence {}; at most {SEQUENCE_MAX} is allowed", change.dot.seq));
     }
     if let Some(group) = change.group {
         let last = group.first.checked_add(u64::from(group.len).saturating_sub(1));

@@ -13,12 +13,15 @@ pub mod file;
 pub mod interpret;
 pub mod judge;
 mod number;
+mod received;
 mod words;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::received::BadSchema;
 
 /// A published schema: versions count up from 1; numbers are never reused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -9,8 +9,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{self, Fault};
 use crate::id::{DeviceId, Dot, RowId, RunId};
-use crate::limits::DOWNLINK_BYTES_MAX;
+use crate::limits::{DOWNLINK_BYTES_MAX, DOWNLINK_MEMORY_BYTES_MAX};
 use crate::schema::{LANES, Schema};
 use crate::value::Value;
 use crate::wire::message::Outcome;
@@ -106,6 +107,11 @@ pub enum PageError {
     /// The first byte is not [`PAGE_VERSION`].
     #[error("page version {0}, this side speaks {PAGE_VERSION}")]
     Version(u8),
+    /// What it says takes more memory than [`DOWNLINK_MEMORY_BYTES_MAX`].
+    #[error(
+        "page takes more than the {DOWNLINK_MEMORY_BYTES_MAX} bytes of memory that are allowed"
+    )]
+    Memory,
     /// The rest is not a page.
     #[error("page does not decode")]
     Malformed,
@@ -122,10 +128,12 @@ pub fn decode(bytes: &[u8]) -> Result<Page, PageError> {
         return Err(PageError::TooLarge(bytes.len()));
     }
     match bytes.split_first() {
-        Some((&PAGE_VERSION, rest)) => match postcard::take_from_bytes(rest) {
-            Ok((page, [])) => Ok(page),
-            _ => Err(PageError::Malformed),
-        },
+        Some((&PAGE_VERSION, rest)) => {
+            budget::decode(rest, DOWNLINK_MEMORY_BYTES_MAX).map_err(|fault| match fault {
+                Fault::Memory => PageError::Memory,
+                Fault::Malformed => PageError::Malformed,
+            })
+        }
         Some((&version, _)) => Err(PageError::Version(version)),
         None => Err(PageError::Malformed),
     }

@@ -11,8 +11,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget;
 use crate::id::{Hash, RunId};
-use crate::limits::{MESSAGE_BYTES_MAX, PART_BYTES_MAX};
+use crate::limits::{MESSAGE_BYTES_MAX, MESSAGE_MEMORY_BYTES_MAX, PART_BYTES_MAX};
 use crate::schema::LANES;
 
 /// The first byte of every message.
@@ -257,10 +258,9 @@ pub fn decode<M: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<M, MessageEr
         return Err(MessageError::TooLarge(bytes.len()));
     }
     match bytes.split_first() {
-        Some((&MESSAGE_VERSION, rest)) => match postcard::take_from_bytes(rest) {
-            Ok((message, [])) => Ok(message),
-            _ => Err(MessageError::Malformed),
-        },
+        Some((&MESSAGE_VERSION, rest)) => {
+            budget::decode(rest, MESSAGE_MEMORY_BYTES_MAX).map_err(|_| MessageError::Malformed)
+        }
         Some((&version, _)) => Err(MessageError::Version(version)),
         None => Err(MessageError::Malformed),
     }

@@ -7,15 +7,13 @@ use std::sync::Arc;
 use wadi_protocol::id::RowId;
 use wadi_protocol::schema::{Kind, Merge, OnDelete, Schema, Table};
 
-use super::{StoreError, Work, decode, encode, row_of};
+use super::{StoreError, Work, encode, row_of};
 
 impl Work<'_> {
     /// Take a newer schema: typed tables of the old one go, those of the new one come.
     pub fn install_schema(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let schema: Schema = decode(bytes, "the schema from the gateway")?;
-        if !schema.tables.iter().all(is_well_named) {
-            return Err(StoreError::Damaged("a name in the schema from the gateway"));
-        }
+        let schema = Schema::decode(bytes)
+            .map_err(|_| StoreError::Damaged("the schema from the gateway"))?;
         if let Some(old) = self.ground.schema.take() {
             for table in &old.tables {
                 if old.table_named(&format!("{}_view", table.name)).is_none() {
@@ -56,19 +54,6 @@ impl Work<'_> {
         }
         Ok(())
     }
-}
-
-/// Names go into SQL: whatever a gateway says, they are only letters, digits and `_`.
-fn is_well_named(table: &Table) -> bool {
-    let plain = |name: &str| {
-        name.starts_with(|first: char| first.is_ascii_lowercase())
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-            && !name.starts_with("wadi_")
-            && !name.starts_with("sqlite_")
-    };
-    plain(&table.name) && table.fields.iter().all(|field| plain(&field.name) && field.name != "id")
 }
 
 /// A typed table, its view for people, its guards.
