@@ -42,7 +42,7 @@ mod work;
 use std::fs::File;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use wadi_protocol::id::RunId;
 
 pub use self::catalog::Catalog;
