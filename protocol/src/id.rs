@@ -7,8 +7,9 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Whoever makes changes: a handheld, a gateway, an operator. 64 random bits,
-/// drawn once; a label for people is kept beside it.
+/// Whoever makes changes: a handheld, a gateway, an operator. A handheld's are
+/// derived from its key ([`DeviceId::of_key`]); gateways and operators draw 64
+/// random bits once. A label for people is kept beside it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct DeviceId(pub u64);
 
@@ -70,6 +71,28 @@ pub struct RunInfo {
 }
 
 const RUN_BITS: u32 = 48;
+
+/// What a handheld's device ids are hashed under, so that no other hash is ever one.
+const DEVICE_DOMAIN: &[u8] = b"wadi device of key 1";
+
+impl DeviceId {
+    /// The device that `label` names at the handheld of a public key. So nobody
+    /// else can speak for it: whoever proves the key can be asked for the label,
+    /// and 2^64 keys or labels would have to be tried to meet another's device.
+    ///
+    /// The first 8 bytes, as a big-endian number, of
+    /// SHA-256( "wadi device of key 1" | public key, 32 bytes | label, UTF-8 ).
+    pub fn of_key(public: &[u8; 32], label: &str) -> DeviceId {
+        use sha2::Digest;
+        let mut state = sha2::Sha256::new();
+        for part in [DEVICE_DOMAIN, public, label.as_bytes()] {
+            state.update(part);
+        }
+        let mut first = [0; 8];
+        first.copy_from_slice(&state.finalize()[..8]);
+        DeviceId(u64::from_be_bytes(first))
+    }
+}
 
 impl RunId {
     /// No run.
@@ -248,6 +271,15 @@ mod tests {
         assert_eq!(dot.to_string().parse(), Ok(dot));
         assert!("1.2".parse::<Dot>().is_err());
         assert!("1.1000000000000.1".parse::<Dot>().is_err());
+    }
+
+    #[test]
+    fn a_device_is_of_one_key_and_one_label() {
+        let anna = DeviceId::of_key(&[1; 32], "anna");
+        assert_eq!(anna, DeviceId::of_key(&[1; 32], "anna"));
+        for other in [DeviceId::of_key(&[2; 32], "anna"), DeviceId::of_key(&[1; 32], "Anna")] {
+            assert_ne!(anna, other);
+        }
     }
 
     #[test]

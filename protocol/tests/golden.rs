@@ -10,8 +10,8 @@ mod sample;
 use std::fmt::Write;
 use std::path::Path;
 
-use wadi_protocol::id::RowId;
-use wadi_protocol::link::{frame, message as link};
+use wadi_protocol::id::{DeviceId, RowId};
+use wadi_protocol::link::{envelope, frame, message as link};
 use wadi_protocol::schema::Schema;
 use wadi_protocol::wire::{batch, downlink, message};
 
@@ -110,8 +110,13 @@ fn link_bytes() {
         assert_eq!(link::decode(&bytes), Ok(answer));
         (name, bytes)
     });
+    let envelopes = sample::link::envelopes().into_iter().map(|(name, sent)| {
+        let body = envelope::encode(&sent);
+        assert_eq!(envelope::decode(&body), Ok(sent));
+        (name, body)
+    });
     let frames = [("frame", frame::encode(&[1, 0, 2, 0, 0]).unwrap())];
-    check("link.hex", &asks.chain(answers).chain(frames).collect());
+    check("link.hex", &asks.chain(answers).chain(envelopes).chain(frames).collect());
 }
 
 /// How gateways and handhelds store and exchange a schema.
@@ -134,6 +139,7 @@ fn derived_bytes() {
         &vec![
             ("first_row", row(1)),
             ("last_row", row((1 << 40) - 1)),
+            ("device_of_key", DeviceId::of_key(&[7; 32], "drv-2").0.to_be_bytes().to_vec()),
             ("content_hash", content.0.to_vec()),
             ("chain_hash", chain.0.to_vec()),
         ],

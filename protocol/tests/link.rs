@@ -7,7 +7,7 @@ use wadi_protocol::id::{DeviceId, Dot, RowId, RunId};
 use wadi_protocol::link::collector::{
     Collector, Failure, Heard, Opening, Phase, Supplied, Timing, Turn,
 };
-use wadi_protocol::link::frame::Accumulator;
+use wadi_protocol::link::frame::{self, Accumulator, TERMINATOR};
 use wadi_protocol::link::message::{Answer, AnswerBody, Fate, FeedCursor, FeedPage};
 use wadi_protocol::link::station::{self, Question, Reaction, Station};
 use wadi_protocol::stamp::Stamp;
@@ -115,7 +115,7 @@ impl World {
                 Reaction::Store(number, question) => Answer { number, body: self.answer(question) },
                 Reaction::Stale(_) | Reaction::Unreadable(_) => continue,
             };
-            let frame = station::frame_of(answer);
+            let frame = frame_of(answer);
             for bytes in self.carry(frame) {
                 let delay_ms = 5 + self.dice.roll(100);
                 self.line.push((self.now_ms + delay_ms, bytes));
@@ -168,8 +168,8 @@ impl World {
         loop {
             assert!(self.now_ms < 10_000_000, "a session ends");
             match collector.turn(self.now_ms) {
-                Turn::Send(bytes) => {
-                    for bytes in self.carry(bytes) {
+                Turn::Send { bytes, doubtful } => {
+                    for bytes in self.carry(sent(&bytes, doubtful)) {
                         self.gateway_hears(&bytes);
                     }
                 }
@@ -244,6 +244,17 @@ impl World {
             Phase::Hello | Phase::Schema => unreachable!("these supply themselves"),
         }
     }
+}
+
+/// A question on the line; these ends talk without a seal between them.
+fn sent(bytes: &[u8], doubtful: bool) -> Vec<u8> {
+    let mut frame = Vec::from_iter(doubtful.then_some(TERMINATOR));
+    frame.extend(frame::encode(bytes).expect("fits"));
+    frame
+}
+
+fn frame_of(answer: Answer) -> Vec<u8> {
+    frame::encode(&station::bytes_of(answer)).expect("answers fit")
 }
 
 fn change(seq: u64) -> Change {
@@ -321,7 +332,7 @@ fn an_answer_to_a_session_before_is_never_believed() {
     let mut world = World::new(1, Faults::default(), 2);
     // The process died after its offer; the receipt is still on the line.
     for number in 0..10 {
-        let old = station::frame_of(Answer { number, body: AnswerBody::Taken });
+        let old = frame_of(Answer { number, body: AnswerBody::Taken });
         world.line.push((0, old));
     }
     world.session(1_000_000).expect("ends well");
@@ -334,16 +345,16 @@ fn a_gateway_restarted_amid_a_session_asks_for_a_new_hello() {
         Opening { device: DEVICE, label: "tab".into(), schema: 1, feed: FeedCursor::default() };
     let mut collector = Collector::new(opening, Timing::lan(), 5);
     let mut world = World::new(1, Faults::default(), 1);
-    let Turn::Send(bytes) = collector.turn(0) else { panic!("hello first") };
-    world.gateway_hears(&bytes);
+    let Turn::Send { bytes, .. } = collector.turn(0) else { panic!("hello first") };
+    world.gateway_hears(&sent(&bytes, true));
     world.wait(&mut collector, 1_000);
     assert!(matches!(collector.turn(1_000), Turn::Heard(Heard::Welcome(_))));
     world.station = Station::new();
     assert_eq!(collector.turn(1_000), Turn::Supply(Phase::Offers));
     let offer = world.supply(Phase::Offers);
     collector.supply(offer).expect("fits");
-    let Turn::Send(bytes) = collector.turn(1_000) else { panic!("the offer goes out") };
-    world.gateway_hears(&bytes);
+    let Turn::Send { bytes, .. } = collector.turn(1_000) else { panic!("the offer goes out") };
+    world.gateway_hears(&sent(&bytes, false));
     world.wait(&mut collector, 2_000);
     assert_eq!(collector.turn(2_000), Turn::Failed(Failure::Forgotten));
     assert!(world.taken.is_empty());

@@ -2,7 +2,7 @@
 //!
 //! A session goes Hello -> Schema -> Offers -> Fates -> Pulls -> Done, one
 //! question at a time: the next is asked when the answer to the last was stored.
-//! [`Collector::turn`] says what to do; checked bodies go into
+//! [`Collector::turn`] says what to do; opened messages go into
 //! [`Collector::hear`]; time is an argument. A question without an answer is
 //! sent again under its number, and given up after [`Timing::tries_max`] tries.
 //!
@@ -15,7 +15,8 @@ use alloc::vec::Vec;
 
 use crate::id::{DeviceId, RunId};
 use crate::limits::SCHEMA_BYTES_MAX;
-use crate::link::frame::{self, STUFFED_BYTES_MAX, TERMINATOR, TooLarge};
+use crate::link::envelope::MESSAGE_BYTES_MAX;
+use crate::link::frame::{self, BODY_BYTES_MAX, STUFFED_BYTES_MAX, TooLarge};
 use crate::link::message::{self, Answer, AnswerBody, Ask, AskBody, Fate, FeedCursor, FeedPage};
 
 /// A busy gateway is asked again no sooner than this, in milliseconds.
@@ -65,9 +66,14 @@ pub struct Opening {
 /// What to do now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Turn {
-    /// Send these bytes.
-    Send(Vec<u8>),
-    /// Nothing before this time, unless a body comes.
+    /// Seal and send this message.
+    Send {
+        /// Its bytes.
+        bytes: Vec<u8>,
+        /// Whether there is doubt about the line: end first what may be on it.
+        doubtful: bool,
+    },
+    /// Nothing before this time, unless a message comes.
     Wait {
         /// Milliseconds on the clock that `now_ms` comes from.
         until_ms: u64,
@@ -194,7 +200,7 @@ pub struct Collector {
 #[derive(Debug)]
 struct Waiting {
     body: AskBody,
-    frame: Vec<u8>,
+    bytes: Vec<u8>,
     tries: u32,
     /// When to send (again).
     send_at_ms: u64,
@@ -258,14 +264,12 @@ impl Collector {
         }
         waiting.tries += 1;
         let line_ms = |bytes: usize| (bytes as u64 * self.timing.byte_us).div_ceil(1000);
-        waiting.send_at_ms = now_ms + self.timing.answer_ms + line_ms(waiting.frame.len());
+        let sent_bytes =
+            frame::line_bytes(waiting.bytes.len() + BODY_BYTES_MAX - MESSAGE_BYTES_MAX);
+        waiting.send_at_ms = now_ms + self.timing.answer_ms + line_ms(sent_bytes);
         waiting.patience_ms = waiting.send_at_ms + line_ms(STUFFED_BYTES_MAX);
-        // Whoever has doubts about the line ends what may be on it.
         let doubtful = waiting.tries > 1 || self.phase == Phase::Hello;
-        let mut bytes = Vec::with_capacity(waiting.frame.len() + 1);
-        bytes.extend(doubtful.then_some(TERMINATOR));
-        bytes.extend_from_slice(&waiting.frame);
-        Turn::Send(bytes)
+        Turn::Send { bytes: waiting.bytes.clone(), doubtful }
     }
 
     /// Bytes came that are no whole frame yet: the answer may be on its way.
@@ -277,9 +281,9 @@ impl Collector {
         }
     }
 
-    /// A checked body came. One that is no answer to the open question is counted only.
-    pub fn hear(&mut self, body: &[u8], now_ms: u64) {
-        let Ok(answer) = message::decode::<Answer>(body) else {
+    /// An opened message came. One that is no answer to the open question is counted only.
+    pub fn hear(&mut self, bytes: &[u8], now_ms: u64) {
+        let Ok(answer) = message::decode::<Answer>(bytes) else {
             self.stale += 1;
             return;
         };
@@ -325,11 +329,14 @@ impl Collector {
     fn ask(&mut self, body: AskBody) -> Result<(), TooLarge> {
         let number = self.number.wrapping_add(1);
         let ask = Ask { number, body };
-        let frame = frame::encode(&message::encode(&ask))?;
+        let bytes = message::encode(&ask);
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(TooLarge(bytes.len()));
+        }
         self.number = number;
         self.waiting = Some(Waiting {
             body: ask.body,
-            frame,
+            bytes,
             tries: 0,
             send_at_ms: 0,
             patience_ms: 0,

@@ -25,8 +25,13 @@ const CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// A body that does not fit a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0} bytes do not fit a frame of the link, which holds {BODY_BYTES_MAX}")]
+#[error("{0} bytes do not fit a frame of the link")]
 pub struct TooLarge(pub usize);
+
+/// Bytes on the line that the frame of a body takes, at most.
+pub fn line_bytes(body_bytes: usize) -> usize {
+    cobs::max_encoding_length(body_bytes + CRC_BYTES) + 1
+}
 
 /// The frame of a body, its terminator included.
 pub fn encode(body: &[u8]) -> Result<Vec<u8>, TooLarge> {

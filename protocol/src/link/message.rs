@@ -1,10 +1,9 @@
 //! The messages of the link.
 //!
 //! The handheld asks, the gateway answers each question once, in order. A
-//! frame that is lost is asked for again; every question may be repeated.
-//! ```text
-//! frame body = version (1 byte) | postcard(Ask or Answer)
-//! ```
+//! frame that is lost is asked for again; every question may be repeated. A
+//! message is the postcard of [`Ask`] or [`Answer`]; it travels sealed in an
+//! [`envelope`](crate::link::envelope), which names the version.
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -14,12 +13,9 @@ use crate::budget;
 use crate::change::Seen;
 use crate::id::{DeviceId, Dot, RowId, RunId};
 use crate::limits::LINK_MEMORY_BYTES_MAX;
-use crate::link::frame::BODY_BYTES_MAX;
+use crate::link::envelope::{LinkError, MESSAGE_BYTES_MAX};
 use crate::schema::LANES;
 use crate::value::Value;
-
-/// The first byte of every frame body.
-pub const LINK_VERSION: u8 = 1;
 
 /// From a handheld: a question and its number, which the answer repeats.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -185,37 +181,17 @@ pub struct FeedRow {
     pub marked: Vec<Dot>,
 }
 
-/// A body that cannot be read.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum LinkError {
-    /// More bytes than [`BODY_BYTES_MAX`].
-    #[error("link message of {0} bytes, at most {BODY_BYTES_MAX} are allowed")]
-    TooLarge(usize),
-    /// The first byte is not [`LINK_VERSION`].
-    #[error("link version {0}, this side speaks {LINK_VERSION}: update the older of the two")]
-    Version(u8),
-    /// The rest is not a message.
-    #[error("link message does not decode")]
-    Malformed,
-}
-
-/// The frame body of a question or an answer; it may turn out too large for a frame.
+/// The bytes of a question or an answer; they may turn out too many for a frame.
 pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
-    postcard::to_extend(message, alloc::vec![LINK_VERSION]).expect("messages always encode")
+    postcard::to_allocvec(message).expect("messages always encode")
 }
 
-/// The question or answer of a frame body.
-pub fn decode<M: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<M, LinkError> {
-    if body.len() > BODY_BYTES_MAX {
-        return Err(LinkError::TooLarge(body.len()));
+/// The question or answer of opened bytes.
+pub fn decode<M: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<M, LinkError> {
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(LinkError::TooLarge(bytes.len()));
     }
-    match body.split_first() {
-        Some((&LINK_VERSION, rest)) => {
-            budget::decode(rest, LINK_MEMORY_BYTES_MAX).map_err(|_| LinkError::Malformed)
-        }
-        Some((&version, _)) => Err(LinkError::Version(version)),
-        None => Err(LinkError::Malformed),
-    }
+    budget::decode(bytes, LINK_MEMORY_BYTES_MAX).map_err(|_| LinkError::Malformed)
 }
 
 #[cfg(test)]
@@ -232,19 +208,19 @@ mod tests {
         let hello = AskBody::Hello { device: DeviceId(1), label: "tab-1".into(), schema: 3, feed };
         assert_eq!(
             encode(&Ask { number: 7, body: hello }),
-            b"\x01\x07\x00\x01\x05tab-1\x03\x02\xac\x02"
+            b"\x07\x00\x01\x05tab-1\x03\x02\xac\x02"
         );
         let pull = Ask { number: 8, body: AskBody::Pull { feed } };
-        assert_eq!(encode(&pull), b"\x01\x08\x04\x02\xac\x02");
+        assert_eq!(encode(&pull), b"\x08\x04\x02\xac\x02");
     }
 
     #[test]
     fn golden_bytes_of_an_answer() {
-        assert_eq!(encode(&Answer { number: 9, body: AnswerBody::Taken }), b"\x01\x09\x02");
+        assert_eq!(encode(&Answer { number: 9, body: AnswerBody::Taken }), b"\x09\x02");
         let no_hello = AnswerBody::NoHello;
-        assert_eq!(encode(&Answer { number: 9, body: no_hello }), b"\x01\x09\x07");
+        assert_eq!(encode(&Answer { number: 9, body: no_hello }), b"\x09\x07");
         let busy = AnswerBody::Busy { reason: "full".into(), retry_ms: 500 };
-        assert_eq!(encode(&Answer { number: 9, body: busy }), b"\x01\x09\x03\x04full\xf4\x03");
+        assert_eq!(encode(&Answer { number: 9, body: busy }), b"\x09\x03\x04full\xf4\x03");
         let row = FeedRow {
             table: 1,
             row: RowId([5; 16]),
@@ -261,7 +237,7 @@ mod tests {
             cursors: [6, 7],
             taken: vec![(DeviceId(1), RunId(2), 3)],
         };
-        let mut golden = b"\x01\x09\x06\x01\x01".to_vec();
+        let mut golden = b"\x09\x06\x01\x01".to_vec();
         golden.extend([5; 16]);
         golden.extend(b"\x01\x02\x02\x01\x01\x03\x03\x01x\x00\x00\x00\x01\x03\x00");
         golden.extend(b"\x02\x04\x01\x06\x07\x01\x01\x02\x03");
@@ -269,16 +245,14 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_named() {
-        assert_eq!(decode::<Ask>(&[2, 7, 0]), Err(LinkError::Version(2)));
+    fn bytes_left_over_or_missing_are_no_message() {
         assert_eq!(decode::<Ask>(&[]), Err(LinkError::Malformed));
-        assert_eq!(decode::<Answer>(&[1, 9, 2, 0]), Err(LinkError::Malformed), "bytes left over");
+        assert_eq!(decode::<Answer>(&[9, 2, 0]), Err(LinkError::Malformed), "bytes left over");
     }
 
     proptest! {
         #[test]
-        fn hostile_bodies_never_panic(mut body in prop::collection::vec(any::<u8>(), 1..300)) {
-            body[0] = LINK_VERSION;
+        fn hostile_bodies_never_panic(body in prop::collection::vec(any::<u8>(), 1..300)) {
             let _ = decode::<Ask>(&body);
             let _ = decode::<Answer>(&body);
         }

@@ -1,6 +1,6 @@
 //! The gateway's end of a link session, sans I/O.
 //!
-//! Bodies of checked frames go in; out comes what to ask the store, or an
+//! Opened messages go in; out comes what to ask the store, or an
 //! answer at once. It knows who said hello and which question came last, so
 //! that a stale question is ignored and a repeated one is answered again (every
 //! question may be repeated). It never waits, keeps no queue and forgets
@@ -14,8 +14,8 @@ use crate::limits::{
     FATES_CHANGES_MAX, FATES_SPANS_MAX, GROUP_CHANGES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
     SEQUENCE_MAX,
 };
-use crate::link::frame;
-use crate::link::message::{self, Answer, AnswerBody, Ask, AskBody, FeedCursor, LinkError};
+use crate::link::envelope::{LinkError, MESSAGE_BYTES_MAX};
+use crate::link::message::{self, Answer, AnswerBody, Ask, AskBody, FeedCursor};
 use crate::wire::batch::{self, Batch};
 
 /// What a handheld wants of the store.
@@ -57,7 +57,7 @@ pub enum Reaction {
     Answer(Answer),
     /// A question older than one already heard.
     Stale(u32),
-    /// It passed its checksum and yet is no question: another version, or a fault.
+    /// It was sealed by the handheld and yet is no question: a fault.
     Unreadable(LinkError),
 }
 
@@ -164,22 +164,21 @@ fn offered(bytes: &[u8]) -> Result<Batch, String> {
     Ok(batch)
 }
 
-/// The frame of an answer. One that does not fit is cut (fates that go untold
-/// are told next time) or turned into a refusal that says so.
-pub fn frame_of(mut answer: Answer) -> Vec<u8> {
+/// The bytes of an answer. One that does not fit a frame is cut (fates that go
+/// untold are told next time) or turned into a refusal that says so.
+pub fn bytes_of(mut answer: Answer) -> Vec<u8> {
     loop {
-        let body = message::encode(&answer);
-        match frame::encode(&body) {
-            Ok(frame) => return frame,
-            Err(error) => match &mut answer.body {
-                AnswerBody::Fates { fates } if fates.len() > 1 => fates.truncate(fates.len() / 2),
-                AnswerBody::Refused { reason } => *reason = cut(reason, REASON_BYTES_MAX),
-                body => {
-                    *body = AnswerBody::Refused {
-                        reason: format!("the answer is too large for the link: {error}"),
-                    }
-                }
-            },
+        let bytes = message::encode(&answer);
+        if bytes.len() <= MESSAGE_BYTES_MAX {
+            return bytes;
+        }
+        match &mut answer.body {
+            AnswerBody::Fates { fates } if fates.len() > 1 => fates.truncate(fates.len() / 2),
+            AnswerBody::Refused { reason } => *reason = cut(reason, REASON_BYTES_MAX),
+            body => {
+                let reason = format!("an answer of {} bytes does not fit the link", bytes.len());
+                *body = AnswerBody::Refused { reason };
+            }
         }
     }
 }
@@ -287,7 +286,7 @@ mod tests {
         let mut station = Station::new();
         station.hear(&hello(1));
         assert!(refused(&station.hear(&ask(2, AskBody::Offer { batch: vec![0xee; 9] }))));
-        assert!(matches!(station.hear(&[9, 9]), Reaction::Unreadable(LinkError::Version(9))));
+        assert_eq!(station.hear(&[9, 9]), Reaction::Unreadable(LinkError::Malformed));
         assert!(matches!(station.hear(&offer(3, vec![change(1, None)])), Reaction::Store(3, _)));
     }
 
@@ -314,16 +313,14 @@ mod tests {
         };
         let fates: Vec<_> = (0..FATES_CHANGES_MAX).map(|at| worst(u64::MAX - at)).collect();
         let body = AnswerBody::Fates { fates: fates.clone() };
-        let frame = frame_of(Answer { number: u32::MAX, body: body.clone() });
-        let heard = frame::Accumulator::new().next_body(&mut &frame[..]).unwrap();
+        let heard = bytes_of(Answer { number: u32::MAX, body: body.clone() });
         assert_eq!(message::decode::<Answer>(&heard).unwrap().body, body);
     }
 
     #[test]
     fn an_answer_too_large_for_a_frame_becomes_a_refusal() {
-        let bytes = vec![0; frame::BODY_BYTES_MAX];
-        let frame = frame_of(Answer { number: 4, body: AnswerBody::Schema { bytes } });
-        let heard = frame::Accumulator::new().next_body(&mut &frame[..]).unwrap();
+        let bytes = vec![0; MESSAGE_BYTES_MAX];
+        let heard = bytes_of(Answer { number: 4, body: AnswerBody::Schema { bytes } });
         let answer: Answer = message::decode(&heard).unwrap();
         assert!(matches!(answer.body, AnswerBody::Refused { .. }));
     }

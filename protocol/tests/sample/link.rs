@@ -1,6 +1,7 @@
 //! One of each message of the link.
 use wadi_protocol::change::Seen;
 use wadi_protocol::id::RowVersion;
+use wadi_protocol::link::envelope::{Content, Envelope};
 use wadi_protocol::link::message::{
     Answer, AnswerBody, Ask, AskBody, Fate, FeedCursor, FeedPage, FeedRow,
 };
@@ -63,5 +64,18 @@ pub fn answers() -> Vec<(&'static str, Answer)> {
         ("answer_refused", answer(AnswerBody::Refused { reason })),
         ("answer_fates", answer(AnswerBody::Fates { fates })),
         ("answer_page", answer(AnswerBody::Page(page))),
+    ]
+}
+
+/// Every kind of envelope, by name.
+pub fn envelopes() -> Vec<(&'static str, Envelope<'static>)> {
+    let sent = |content| Envelope { session: 0x0102_0304, content };
+    vec![
+        ("envelope_first", sent(Content::First(&[1, 2, 3]))),
+        ("envelope_second", sent(Content::Second(&[4, 5, 6]))),
+        ("envelope_third", sent(Content::Third(&[7, 8, 9]))),
+        ("envelope_sealed", sent(Content::Sealed { counter: 300, bytes: &[10, 11] })),
+        ("envelope_start_over", sent(Content::StartOver)),
+        ("envelope_busy", sent(Content::Busy { retry_ms: 2000, reason: "full" })),
     ]
 }
