@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use wadi_gateway::config;
+use wadi_gateway::{config, handheld_command};
 
 /// The village end of Wadi: keeps what handhelds and programs record, and syncs
 /// it with the hub whenever the link flows.
@@ -40,6 +40,12 @@ pub enum Command {
     Sync,
     /// The schema that this gateway holds.
     Schema,
+    /// Which handhelds may come in; works beside the running gateway.
+    Handheld {
+        /// What to do.
+        #[command(subcommand)]
+        command: handheld_command::Command,
+    },
     /// Every change by custody; exit code 1 if the books do not balance.
     Ledger {
         /// As JSON.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::layers::ConfigError;
 use crate::layers::{self, Layer, Origins};
 use crate::serial::PORTS_MAX;
+use crate::store::handhelds::Admit;
 
 /// Where the file is unless told otherwise.
 pub const FILE: &str = "/etc/wadi/gateway.toml";
@@ -37,6 +38,8 @@ pub struct Config {
     pub serial: Vec<Serial>,
     /// Handhelds on the local network; absent = none.
     pub lan: Option<Lan>,
+    /// Which handhelds may come in.
+    pub handhelds: Handhelds,
     /// When and how patiently to sync.
     pub sync: Sync,
     /// Figures for Prometheus.
@@ -88,6 +91,15 @@ pub struct Metrics {
     pub listen: Option<SocketAddr>,
 }
 
+/// Who may come in.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Handhelds {
+    /// `allowed`: those that `wadi-gateway handheld allow` named. `anyone`: whoever
+    /// comes, for demonstrations and tests.
+    pub admit: Admit,
+}
+
 /// Times of the sync worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -114,6 +126,7 @@ impl Default for Config {
             broker: Broker::default(),
             serial: Vec::new(),
             lan: None,
+            handhelds: Handhelds::default(),
             sync: Sync::default(),
             metrics: Metrics::default(),
             origins: Origins::default(),

@@ -14,15 +14,14 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use wadi_protocol::link::frame::Accumulator;
-use wadi_protocol::link::message::{self, Answer, AnswerBody, Ask};
-use wadi_protocol::link::station::frame_of;
+use wadi_protocol::link::envelope::{self, Content, Envelope};
+use wadi_protocol::link::frame::{self, Accumulator};
 
 use crate::door::{Door, Knock, Place};
 use crate::links::{Link, Links};
 use crate::pace::Bucket;
+use crate::reception::Reception;
 use crate::session::{self, Patience};
-use crate::store::thread::Handle;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 128;
@@ -74,7 +73,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Listen on an address as soon as that can be done; then `ready` hears where.
 pub async fn run(
     address: String,
-    handle: Handle,
+    reception: Reception,
     links: Arc<Links>,
     ready: watch::Sender<Option<SocketAddr>>,
     mut shutdown: watch::Receiver<bool>,
@@ -85,7 +84,7 @@ pub async fn run(
         _ = shutdown.wait_for(|over| *over) => return,
     };
     ready.send_replace(listener.local_addr().ok());
-    serve_lan(listener, handle, link, shutdown).await;
+    serve_lan(listener, reception, link, shutdown).await;
 }
 
 async fn listen_patiently(address: &str, link: &Link) -> TcpListener {
@@ -107,19 +106,19 @@ async fn listen_patiently(address: &str, link: &Link) -> TcpListener {
 /// Serve the handhelds that connect, for ever; ends when `shutdown` turns true.
 pub async fn serve_lan(
     listener: TcpListener,
-    handle: Handle,
+    reception: Reception,
     link: Arc<Link>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     link.opened();
     tokio::select! {
-        () = accept_for_ever(&listener, &handle, &link) => {}
+        () = accept_for_ever(&listener, &reception, &link) => {}
         // A sender that is gone means the same.
         _ = shutdown.wait_for(|over| *over) => {}
     }
 }
 
-async fn accept_for_ever(listener: &TcpListener, handle: &Handle, link: &Arc<Link>) {
+async fn accept_for_ever(listener: &TcpListener, reception: &Reception, link: &Arc<Link>) {
     let door = Door::default();
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
     let mut accepts = Bucket::new(ACCEPTS_BURST, ACCEPTS_S, Instant::now());
@@ -139,8 +138,8 @@ async fn accept_for_ever(listener: &TcpListener, handle: &Handle, link: &Arc<Lin
         while sessions.try_join_next().is_some() {}
         match door.knock(peer.ip(), Instant::now()) {
             Knock::In(place) => {
-                let (handle, link) = (handle.clone(), Arc::clone(link));
-                sessions.spawn(session(stream, peer, handle, link, place));
+                let (reception, link) = (reception.clone(), Arc::clone(link));
+                sessions.spawn(session(stream, peer, reception, link, place));
             }
             Knock::Later(reason) => {
                 link.turned_away();
@@ -169,7 +168,7 @@ async fn accept_for_ever(listener: &TcpListener, handle: &Handle, link: &Arc<Lin
 async fn session(
     stream: TcpStream,
     peer: SocketAddr,
-    handle: Handle,
+    reception: Reception,
     link: Arc<Link>,
     _place: Place,
 ) {
@@ -177,14 +176,14 @@ async fn session(
         tracing::debug!(%peer, %error, "nodelay");
     }
     let sitting = link.sit(&peer.to_string());
-    let report = session::serve(stream, &handle, PATIENCE, sitting).await;
+    let report = session::serve(stream, &reception, PATIENCE, sitting).await;
     if let Some(unlogged) = link.may_log() {
         let (answered, closed) = (report.answered, report.closed);
         tracing::info!(%peer, answered, ?closed, unlogged, "session over");
     }
 }
 
-/// Answer the first question with Busy, then hang up.
+/// Answer the first body with a plain Busy, then hang up.
 async fn turn_away(mut stream: TcpStream, reason: String, _chair: OwnedSemaphorePermit) {
     let polite = async {
         let mut accumulator = Accumulator::new();
@@ -193,11 +192,12 @@ async fn turn_away(mut stream: TcpStream, reason: String, _chair: OwnedSemaphore
             let length = stream.read(&mut buffer).await?;
             let mut input = &buffer[..length];
             if let Some(body) = accumulator.next_body(&mut input) {
-                let Ok(ask) = message::decode::<Ask>(&body) else {
+                let Ok(Envelope { session, .. }) = envelope::decode(&body) else {
                     return Ok(());
                 };
-                let body = AnswerBody::Busy { reason, retry_ms: RETRY_MS };
-                return stream.write_all(&frame_of(Answer { number: ask.number, body })).await;
+                let content = Content::Busy { retry_ms: RETRY_MS, reason: &reason };
+                let body = envelope::encode(&Envelope { session, content });
+                return stream.write_all(&frame::encode(&body).expect("it is short")).await;
             }
             if length == 0 {
                 return io::Result::Ok(());

@@ -18,12 +18,14 @@ use wadi_gateway::control::{self, Presence, SYNC_PATIENCE};
 use wadi_gateway::identity::Identity;
 use wadi_gateway::links::Links;
 use wadi_gateway::live::Observer;
+use wadi_gateway::reception::Reception;
 use wadi_gateway::route::Route;
 use wadi_gateway::store::thread::{self, Failure, Handle};
 use wadi_gateway::store::{Opening, Problem, Store, StoreError};
 use wadi_gateway::sync::Worker;
 use wadi_gateway::{
-    command, http, lan, logging, mdns, metrics, overview, rescue, route, serial, service,
+    command, handheld_command, http, lan, logging, mdns, metrics, noise, overview, rescue, route,
+    serial, service,
 };
 use wadi_protocol::id::GatewayId;
 
@@ -99,6 +101,9 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
             let well = command::status(&seen, json, &mut out)?;
             return Ok(if well || !check { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Handheld { command } => {
+            return Ok(handheld_command::run(&command, &config.database, now_s(), &mut out)?);
+        }
         Command::Schema => command::schema(&config.database, &mut out)?,
         Command::Ledger { json } => {
             let whole = command::ledger(&config.database, json, &mut out)?;
@@ -123,6 +128,8 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     // Heard from the first moment: a stop that comes early is still a clean one.
     let mut terminate = signal(SignalKind::terminate())?;
     let (handle, failure) = open(config)?;
+    let keys = Arc::new(noise::file::read_or_make(&config.database)?);
+    let reception = Reception { handle: handle.clone(), keys, admit: config.handhelds.admit };
     let (stop, stopping) = watch::channel(false);
     let (desk, counter) = control::desk(broker(config));
     let mut tasks = tokio::task::JoinSet::new();
@@ -130,13 +137,13 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     let observer = Observer::new(handle.clone(), desk.board.clone(), links.clone());
     let observer = Arc::new(observer);
     for port in &config.serial {
-        let (port, handle, links) = (port.clone(), handle.clone(), links.clone());
-        tasks.spawn(serial::serve_serial(port.path, port.baud, handle, links, stopping.clone()));
+        let (port, reception, links) = (port.clone(), reception.clone(), links.clone());
+        tasks.spawn(serial::serve_serial(port.path, port.baud, reception, links, stopping.clone()));
     }
     if let Some(lan) = &config.lan {
         let (ready, listening) = watch::channel(None);
-        let (address, handle, links) = (lan.listen.clone(), handle.clone(), links.clone());
-        tasks.spawn(lan::run(address, handle, links, ready, stopping.clone()));
+        let (address, links) = (lan.listen.clone(), links.clone());
+        tasks.spawn(lan::run(address, reception, links, ready, stopping.clone()));
         if lan.announce {
             tasks.spawn(announce(config.site.clone(), config.gateway, listening, stopping.clone()));
         }

@@ -14,7 +14,7 @@ use mdns_sd::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 use wadi_protocol::limits::NAME_BYTES_MAX;
-use wadi_protocol::link::message::LINK_VERSION;
+use wadi_protocol::link::envelope::LINK_VERSION;
 
 const SERVICE: &str = "_wadi._tcp.local.";
 /// A number in this variable makes a test's own multicast DNS: on that UDP port,

@@ -18,8 +18,8 @@ use tokio_serial::{SerialPortBuilderExt, SerialStream};
 use wadi_protocol::limits::FRAME_BYTES_MAX;
 
 use crate::links::{Link, Links};
+use crate::reception::Reception;
 use crate::session::{self, Closed, Patience};
-use crate::store::thread::Handle;
 
 /// Ports of one gateway.
 pub const PORTS_MAX: usize = 64;
@@ -43,11 +43,11 @@ pub fn open(path: &Path, baud: u32) -> io::Result<SerialStream> {
 pub async fn serve_serial(
     path: PathBuf,
     baud: u32,
-    handle: Handle,
+    reception: Reception,
     links: Arc<Links>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let port = Port { link: links.serial(&path), path, baud, handle };
+    let port = Port { link: links.serial(&path), path, baud, reception };
     tokio::select! {
         () = port.serve_for_ever() => {}
         // A sender that is gone means the same.
@@ -67,7 +67,7 @@ fn node(path: &Path) -> io::Result<Node> {
 struct Port {
     path: PathBuf,
     baud: u32,
-    handle: Handle,
+    reception: Reception,
     link: Arc<Link>,
 }
 
@@ -111,7 +111,7 @@ impl Port {
         let since = Instant::now();
         let sitting = self.link.sit(name);
         let (good, why) = tokio::select! {
-            report = session::serve(port, &self.handle, patience(self.baud), sitting) => {
+            report = session::serve(port, &self.reception, patience(self.baud), sitting) => {
                 let why = match report.closed {
                     Closed::Failed(error) => format!("lost: {error}"),
                     Closed::Ended | Closed::TooSlow => "lost: it hung up".into(),

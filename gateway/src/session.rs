@@ -4,25 +4,34 @@
 //! answer is written at a time, and nothing is queued: whoever asks faster waits,
 //! so that the store, which serves who waits in turn, is shared fairly.
 //! What the line garbles is counted and asked for again by the handheld. An
-//! answer leaves only after the store has made durable what it says.
+//! answer leaves only after the store has made durable what it says. Everything but
+//! the handshake is sealed, and only those whom the [`Reception`] lets in are heard.
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use wadi_protocol::limits::SCHEMA_PIECE_BYTES_MAX;
-use wadi_protocol::link::frame::{Accumulator, TERMINATOR};
+use wadi_protocol::link::frame::{self, Accumulator, TERMINATOR};
 use wadi_protocol::link::message::{Answer, AnswerBody};
-use wadi_protocol::link::station::{Question, Reaction, Station, frame_of};
+use wadi_protocol::link::station::{Question, Reaction, Station, bytes_of};
 
 use crate::links::Sitting;
+use crate::noise::answerer::{Answerer, Heard};
+use crate::noise::key::PublicKey;
+use crate::reception::{Reception, speaks_for};
 use crate::store::IntakeError;
-use crate::store::thread::Handle;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
 /// Noise on a line is logged this often at most.
 const NOISE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A handheld that was let in is looked up again after this: it may be revoked.
+const STAY_INTERVAL: Duration = Duration::from_secs(1);
+/// A part of a handshake costs the processor what so many bytes of garbage may.
+const HANDSHAKE_BYTES: usize = 1024;
 
 /// How long a peer may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,13 +69,15 @@ pub struct Report {
 /// Serve a stream until it ends. `sitting` names the peer, counts, and sets the pace.
 pub async fn serve(
     mut link: impl AsyncRead + AsyncWrite + Unpin,
-    handle: &Handle,
+    reception: &Reception,
     patience: Patience,
     sitting: Sitting,
 ) -> Report {
     let mut session = Session {
-        handle,
+        reception,
         sitting,
+        answerer: Answerer::new(Arc::clone(&reception.keys)),
+        guest: None,
         station: Station::new(),
         accumulator: Accumulator::new(),
         noise_logged: None,
@@ -82,9 +93,27 @@ pub async fn serve(
     Report { closed, answered: session.answered }
 }
 
+/// Who opened the session.
+#[derive(Clone, Copy)]
+struct Guest {
+    key: PublicKey,
+    looked_up: Instant,
+}
+
+/// What goes back for a body.
+enum Said {
+    /// The answer to a question, sealed.
+    Answer(Vec<u8>),
+    /// A part of the handshake, or a plain word: asking for it is no question.
+    Plain(Vec<u8>),
+}
+
 struct Session<'a> {
-    handle: &'a Handle,
+    reception: &'a Reception,
     sitting: Sitting,
+    answerer: Answerer,
+    /// Who is at the other end, and when the reception was last asked about it.
+    guest: Option<Guest>,
     station: Station,
     accumulator: Accumulator,
     noise_logged: Option<Instant>,
@@ -119,16 +148,24 @@ impl Session<'_> {
             self.sitting.read(length);
             let mut input = &buffer[..length];
             while let Some(body) = self.accumulator.next_body(&mut input) {
-                let Some(frame) = self.hear(&body).await else {
-                    continue;
+                let (said, is_answer) = match self.hear(&body).await {
+                    Some(Said::Answer(said)) => (said, true),
+                    Some(Said::Plain(said)) => (said, false),
+                    None => continue,
                 };
-                framed = Instant::now();
-                self.sitting.question(body.len());
+                if is_answer {
+                    framed = Instant::now();
+                    self.sitting.question(body.len());
+                } else {
+                    self.sitting.read(HANDSHAKE_BYTES);
+                }
+                let frame = frame::encode(&said).expect("measured before it was sealed");
                 match self.write(link, &frame, patience).await {
-                    Ok(true) => {
+                    Ok(true) if is_answer => {
                         self.answered += 1;
                         self.sitting.answered();
                     }
+                    Ok(true) => {}
                     Ok(false) if patience.outlives_write => {}
                     Ok(false) => return Closed::TooSlow,
                     Err(error) => return Closed::Failed(error),
@@ -139,12 +176,37 @@ impl Session<'_> {
         }
     }
 
-    /// The frame that answers a body, if it is to be answered.
-    async fn hear(&mut self, body: &[u8]) -> Option<Vec<u8>> {
-        let answer = match self.station.hear(body) {
+    /// What goes back for a body, if anything.
+    async fn hear(&mut self, body: &[u8]) -> Option<Said> {
+        match self.answerer.hear(body) {
+            Heard::Message(message) => self.answer(&message).await.map(Said::Answer),
+            Heard::Reply(body) => Some(Said::Plain(body)),
+            Heard::Opened(key) => {
+                // Whoever was here before has to say hello again.
+                self.station = Station::new();
+                self.guest = Some(Guest { key, looked_up: Instant::now() });
+                None
+            }
+            Heard::Nothing(why) => {
+                tracing::debug!(peer = self.sitting.peer(), "{why}");
+                None
+            }
+            Heard::Unreadable(error) => {
+                if let Some(unlogged) = self.sitting.may_log() {
+                    tracing::warn!(peer = self.sitting.peer(), unlogged, "{error}");
+                }
+                None
+            }
+        }
+    }
+
+    /// The body that answers a message of the open session, sealed.
+    async fn answer(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+        let key = self.look_up().await?;
+        let answer = match self.station.hear(message) {
             Reaction::Answer(answer) => answer,
             Reaction::Store(number, question) => {
-                Answer { number, body: self.ask_store(question).await }
+                Answer { number, body: self.ask_store(key, question).await }
             }
             Reaction::Stale(number) => {
                 tracing::debug!(peer = self.sitting.peer(), number, "a stale question");
@@ -163,16 +225,35 @@ impl Session<'_> {
                 tracing::warn!(peer = self.sitting.peer(), reason, unlogged, "refused");
             }
         }
-        Some(frame_of(answer))
+        self.answerer.seal(&bytes_of(answer))
     }
 
-    async fn ask_store(&self, question: Question) -> AnswerBody {
+    /// Whose session it is. One that may not stay is asked for a new hello, which
+    /// then says why.
+    async fn look_up(&mut self) -> Option<PublicKey> {
+        let guest = self.guest.as_mut()?;
+        let key = guest.key;
+        if guest.looked_up.elapsed() >= STAY_INTERVAL && self.station.handheld().is_some() {
+            guest.looked_up = Instant::now();
+            if !self.reception.may_stay(key).await {
+                tracing::warn!(peer = self.sitting.peer(), %key, "may not stay any more");
+                self.station = Station::new();
+            }
+        }
+        Some(key)
+    }
+
+    async fn ask_store(&mut self, key: PublicKey, question: Question) -> AnswerBody {
         match question {
             Question::Welcome { device, label, feed } => {
-                let welcome = self.handle.welcome(device, feed).await;
+                if let Err(reason) = self.reception.enter(key, device, &label).await {
+                    self.station = Station::new();
+                    return AnswerBody::Refused { reason };
+                }
+                let welcome = self.reception.handle.welcome(device, feed).await;
                 if let Some(unlogged) = self.sitting.may_log() {
                     let (peer, continues) = (self.sitting.peer(), welcome.continues);
-                    tracing::info!(peer, %device, label, continues, unlogged, "hello");
+                    tracing::info!(peer, %key, %device, label, continues, unlogged, "hello");
                 }
                 AnswerBody::Welcome {
                     site: welcome.site,
@@ -184,21 +265,28 @@ impl Session<'_> {
                 }
             }
             Question::Schema { offset } => {
-                let schema = self.handle.schema_bytes().await;
+                let schema = self.reception.handle.schema_bytes().await;
                 let from = (offset as usize).min(schema.len());
                 let to = (from + SCHEMA_PIECE_BYTES_MAX).min(schema.len());
                 AnswerBody::Schema { bytes: schema[from..to].to_vec() }
             }
-            Question::Intake(batch) => match self.handle.intake(batch).await {
-                Ok(()) => AnswerBody::Taken,
-                Err(IntakeError::Busy { reason, retry_ms }) => {
-                    AnswerBody::Busy { reason, retry_ms }
+            Question::Intake(batch) => {
+                if let Err(reason) = speaks_for(key, &batch) {
+                    return AnswerBody::Refused { reason };
                 }
-                Err(IntakeError::Refused { reason }) => AnswerBody::Refused { reason },
-            },
-            Question::Fates(spans) => AnswerBody::Fates { fates: self.handle.fates(spans).await },
+                match self.reception.handle.intake(batch).await {
+                    Ok(()) => AnswerBody::Taken,
+                    Err(IntakeError::Busy { reason, retry_ms }) => {
+                        AnswerBody::Busy { reason, retry_ms }
+                    }
+                    Err(IntakeError::Refused { reason }) => AnswerBody::Refused { reason },
+                }
+            }
+            Question::Fates(spans) => {
+                AnswerBody::Fates { fates: self.reception.handle.fates(spans).await }
+            }
             Question::Feed { device, feed } => {
-                AnswerBody::Page(self.handle.feed(device, feed).await)
+                AnswerBody::Page(self.reception.handle.feed(device, feed).await)
             }
         }
     }

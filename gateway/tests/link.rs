@@ -1,6 +1,7 @@
 //! The link from end to end: the handheld's store and sync, real streams with
 //! noise and cuts, sessions, the gateway's store. The hub is one of paper.
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -15,13 +16,18 @@ use wadi_gateway::handheld::record::parse;
 use wadi_gateway::handheld::store::{Opening, Origin, Store};
 use wadi_gateway::handheld::sync::{Place, Sync, SyncError, Synced};
 use wadi_gateway::links::Links;
+use wadi_gateway::noise::answerer::{Answerer, Heard};
+use wadi_gateway::noise::key::KeyPair;
+use wadi_gateway::reception::Reception;
 use wadi_gateway::session::{Patience, serve};
+use wadi_gateway::store::handhelds::{Admit, State};
+use wadi_gateway::store::roster::{self, Whom};
 use wadi_gateway::store::thread::{Handle, OwnedInput, start};
 use wadi_gateway::{lan, store as village};
 use wadi_protocol::id::{GatewayId, Hash, RunId};
-use wadi_protocol::link::frame::Accumulator;
+use wadi_protocol::link::frame::{self, Accumulator};
 use wadi_protocol::link::message::{Answer, AnswerBody, FeedPage};
-use wadi_protocol::link::station::{Question, Reaction, Station, frame_of};
+use wadi_protocol::link::station::{Question, Reaction, Station, bytes_of};
 use wadi_protocol::round::hub::page_head;
 use wadi_protocol::schema::{
     DeletePolicy, Field, History, Kind, Lane, Merge, Mode, OnDelete, Schema, Scope, Table,
@@ -84,6 +90,7 @@ fn schema() -> Schema {
 struct Village {
     folder: TempDir,
     handle: Handle,
+    keys: Arc<KeyPair>,
     chain: Hash,
     seq: u64,
 }
@@ -98,7 +105,12 @@ impl Village {
         db.execute("INSERT INTO wadi_schema (version, body) VALUES (1, ?)", (body,)).unwrap();
         drop(db);
         let handle = launch(folder.path(), 2);
-        Village { folder, handle, chain: Hash::default(), seq: 0 }
+        let keys = Arc::new(KeyPair::draw().unwrap());
+        Village { folder, handle, keys, chain: Hash::default(), seq: 0 }
+    }
+
+    fn reception(&self, admit: Admit) -> Reception {
+        Reception { handle: self.handle.clone(), keys: Arc::clone(&self.keys), admit }
     }
 
     fn count(&self, sql: &str) -> i64 {
@@ -232,13 +244,17 @@ fn open(path: &Path, label: &str) -> Store {
     Store::open(&opening).unwrap().0
 }
 
-/// Serve a village on loopback; where, and what stops it.
+/// Serve a village on loopback, to whoever comes; where, and what stops it.
 async fn listen(village: &Village) -> (Place, watch::Sender<bool>) {
+    listen_behind(village.reception(Admit::Anyone)).await
+}
+
+async fn listen_behind(reception: Reception) -> (Place, watch::Sender<bool>) {
     let listener = lan::listen("127.0.0.1:0").await.unwrap();
     let place = Place::Tcp(listener.local_addr().unwrap().to_string());
     let (stop, stopping) = watch::channel(false);
     let link = Links::new().lan("test");
-    tokio::spawn(lan::serve_lan(listener, village.handle.clone(), link, stopping));
+    tokio::spawn(lan::serve_lan(listener, reception, link, stopping));
     (place, stop)
 }
 
@@ -297,9 +313,9 @@ async fn a_pty_at_115200_baud_carries_a_thousand_changes_through_noise() {
     let (line_b, handheld_end) = SerialStream::pair().unwrap();
     let path = PathBuf::from(handheld_end.name().expect("a pty has a name"));
     let patience = Patience { frame: None, write: Duration::from_secs(20), outlives_write: true };
-    let handle = village.handle.clone();
+    let reception = village.reception(Admit::Anyone);
     let sitting = Links::new().serial(Path::new("pty")).sit("pty");
-    tokio::spawn(async move { serve(gateway_end, &handle, patience, sitting).await });
+    tokio::spawn(async move { serve(gateway_end, &reception, patience, sitting).await });
     tokio::spawn(garbled_line(line_a, line_b, 60));
 
     let mut tab = Handheld::new("tab-1");
@@ -394,7 +410,9 @@ async fn cut_after(mut client: TcpStream, target: String, bytes: u64) {
 
 #[tokio::test]
 async fn another_gateway_is_offered_what_is_not_durable_and_the_replica_begins_anew() {
-    let (one, other) = (Village::new(), Village::new());
+    // Roaming is between sites, or a site's gateway is restored with its key.
+    let (one, mut other) = (Village::new(), Village::new());
+    other.keys = Arc::clone(&one.keys);
     let (at_one, _stop) = listen(&one).await;
     let (at_other, _stop_other) = listen(&other).await;
     let mut tab = Handheld::new("tab-1");
@@ -459,13 +477,22 @@ async fn a_poison_record_goes_along_and_stops_nobody() {
 async fn fussy_gateway(listener: TcpListener) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let (mut station, mut accumulator) = (Station::new(), Accumulator::new());
+        let mut answerer = Answerer::new(Arc::new(KeyPair::of([5; 32])));
         let mut buffer = [0; 4096];
         while let Ok(length) = stream.read(&mut buffer).await
             && length > 0
         {
             let mut input = &buffer[..length];
             while let Some(body) = accumulator.next_body(&mut input) {
-                let Reaction::Store(number, question) = station.hear(&body) else { panic!() };
+                let message = match answerer.hear(&body) {
+                    Heard::Message(message) => message,
+                    Heard::Reply(body) => {
+                        stream.write_all(&frame::encode(&body).unwrap()).await.unwrap();
+                        continue;
+                    }
+                    _ => continue,
+                };
+                let Reaction::Store(number, question) = station.hear(&message) else { panic!() };
                 let fussy = |batch: &batch::Batch| format!("{batch:?}").contains("poison");
                 let run = RunId(5);
                 let body = match question {
@@ -485,7 +512,8 @@ async fn fussy_gateway(listener: TcpListener) {
                     Question::Feed { .. } => AnswerBody::Page(FeedPage::default()),
                     Question::Schema { .. } => AnswerBody::Schema { bytes: vec![] },
                 };
-                stream.write_all(&frame_of(Answer { number, body })).await.unwrap();
+                let sealed = answerer.seal(&bytes_of(Answer { number, body })).unwrap();
+                stream.write_all(&frame::encode(&sealed).unwrap()).await.unwrap();
             }
         }
     }
@@ -538,4 +566,57 @@ async fn the_thirty_third_handheld_is_told_that_the_gateway_is_busy_and_comes_ba
     let ((synced, outcome), ()) = tokio::join!(tab.try_sync(place), freeing);
     outcome.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(synced.offered, 1);
+}
+
+/// Let the handhelds of a name in, or out, as the command does.
+fn stand(village: &Village, name: &str, state: State) -> roster::Outcome {
+    let whom = Whom { name, key: None, whole: None };
+    roster::set(&village.folder.path().join("gateway.db"), &whom, state, NOW_S).unwrap()
+}
+
+#[tokio::test]
+async fn a_handheld_comes_in_once_it_is_allowed_and_until_it_is_revoked() {
+    let village = Village::new();
+    let (place, _stop) = listen_behind(village.reception(Admit::Allowed)).await;
+    let mut tab = Handheld::new("tab-1");
+    tab.put(&insert(1));
+    let refused = tab.try_sync(place.clone()).await.1.unwrap_err().to_string();
+    let advice = "does not know handheld \"tab-1\" (key ";
+    assert!(refused.contains(advice), "{refused}");
+    assert!(refused.ends_with("run: wadi-gateway handheld allow tab-1"), "{refused}");
+    assert_eq!(village.count("SELECT count(*) FROM place"), 0);
+    assert!(matches!(stand(&village, "tab-1", State::Allowed), roster::Outcome::Done(_)));
+    assert_eq!(tab.sync(place.clone()).await.offered, 1);
+    assert!(matches!(stand(&village, "tab-1", State::Revoked), roster::Outcome::Done(_)));
+    tab.put(&insert(2));
+    let refused = tab.try_sync(place.clone()).await.1.unwrap_err().to_string();
+    assert!(refused.contains("was revoked"), "{refused}");
+    assert_eq!(village.count("SELECT count(*) FROM place"), 1);
+    assert_eq!(tab.custody("pending"), 1, "nothing of it is lost");
+    // By the same name with another key.
+    let mut other = Handheld::new("tab-1");
+    let refused = other.try_sync(place).await.1.unwrap_err().to_string();
+    let key = other.store.keys().public();
+    let advice = format!("run: wadi-gateway handheld allow --key {} tab-1", key.typed());
+    assert!(refused.ends_with(&advice), "{refused}");
+}
+
+#[tokio::test]
+async fn another_gateway_of_the_same_site_gets_nothing_until_the_old_one_is_forgotten() {
+    let (one, other) = (Village::new(), Village::new());
+    let (at_one, _stop) = listen(&one).await;
+    let (at_other, _stop_other) = listen(&other).await;
+    let mut tab = Handheld::new("tab-1");
+    tab.put(&insert(1));
+    let met = tab.sync(at_one.clone()).await.met;
+    assert_eq!(met, Some(("north".into(), one.keys.public())));
+    assert_eq!(tab.sync(at_one).await.met, None);
+    tab.put(&insert(2));
+    let (_, outcome) = tab.try_sync(at_other.clone()).await;
+    let error = outcome.unwrap_err();
+    assert!(matches!(&error, SyncError::OtherKey { site, .. } if site == "north"), "{error}");
+    assert!(error.to_string().contains("wadi-handheld forget north"), "{error}");
+    assert_eq!(other.count("SELECT count(*) FROM wadi_change"), 0);
+    assert!(tab.store.write(NOW_S, |work| work.forget_site("north")).unwrap());
+    assert_eq!(tab.sync(at_other).await.offered, 2);
 }

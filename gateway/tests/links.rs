@@ -15,12 +15,17 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_serial::{SerialPort, SerialStream};
 use wadi_gateway::door::CONNECTS_BURST;
 use wadi_gateway::links::{Link, LinkStatus, Links};
+use wadi_gateway::noise::caller::{Caller, Step};
+use wadi_gateway::noise::key::KeyPair;
 use wadi_gateway::pace::{GARBAGE_BURST_BYTES, GARBAGE_BYTES_S, QUESTIONS_BURST};
+use wadi_gateway::reception::Reception;
 use wadi_gateway::session::{Closed, Patience, Report, serve};
-use wadi_gateway::store::thread::{Failure, Handle, start};
+use wadi_gateway::store::handhelds::Admit;
+use wadi_gateway::store::thread::{Failure, start};
 use wadi_gateway::store::{Opening, Store};
 use wadi_gateway::{lan, serial};
 use wadi_protocol::id::{DeviceId, GatewayId};
+use wadi_protocol::link::collector::Timing;
 use wadi_protocol::link::frame::{self, Accumulator};
 use wadi_protocol::link::message::{self, Answer, AnswerBody, Ask, AskBody, FeedCursor};
 
@@ -31,7 +36,7 @@ const PATIENCE: Patience =
 
 struct Village {
     folder: TempDir,
-    handle: Handle,
+    reception: Reception,
     _failure: Failure,
 }
 
@@ -47,14 +52,17 @@ impl Village {
         };
         let store = Store::open(&opening).unwrap();
         let (handle, failure) = start(store, Box::new(|| 1_800_000_000));
-        Village { folder, handle, _failure: failure }
+        let keys = Arc::new(KeyPair::draw().unwrap());
+        let reception = Reception { handle, keys, admit: Admit::Anyone };
+        Village { folder, reception, _failure: failure }
     }
 
     /// A session on a stream of our own, with so much room each way.
     fn session(&self, link: &Arc<Link>, room: usize, patience: Patience) -> Served {
         let (ours, theirs) = duplex(room);
-        let (handle, sitting) = (self.handle.clone(), link.sit("peer"));
-        let ended = tokio::spawn(async move { serve(theirs, &handle, patience, sitting).await });
+        let (reception, sitting) = (self.reception.clone(), link.sit("peer"));
+        let ended = async move { serve(theirs, &reception, patience, sitting).await };
+        let ended = tokio::spawn(ended);
         Served { stream: ours, ended }
     }
 }
@@ -64,42 +72,69 @@ struct Served {
     ended: JoinHandle<Report>,
 }
 
-fn question(number: u32, body: AskBody) -> Vec<u8> {
-    frame::encode(&message::encode(&Ask { number, body })).unwrap()
+/// A handheld's end of the seal.
+struct Client {
+    caller: Caller,
+    accumulator: Accumulator,
 }
 
-fn hello(number: u32) -> Vec<u8> {
-    let (label, feed) = ("tab".into(), FeedCursor::default());
-    question(number, AskBody::Hello { device: DeviceId(7), label, schema: 0, feed })
-}
-
-/// So many answers.
-async fn answers(stream: &mut (impl AsyncRead + Unpin), count: usize) -> Vec<Answer> {
-    let (mut accumulator, mut buffer) = (Accumulator::new(), vec![0; 4096]);
-    let mut heard = Vec::new();
-    while heard.len() < count {
-        let length = stream.read(&mut buffer).await.unwrap();
-        assert!(length > 0, "hung up after {} of {count} answers", heard.len());
-        let mut input = &buffer[..length];
-        while let Some(body) = accumulator.next_body(&mut input) {
-            heard.push(message::decode(&body).unwrap());
-        }
-    }
-    heard
-}
-
-/// Say hello until it is answered: a line that was noisy loses frames.
-async fn is_welcome(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
-    let asking = async {
+impl Client {
+    /// The handshake and a hello, once; it never ends on a line that loses a frame.
+    async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Client {
+        let keys = KeyPair::draw().unwrap();
+        let caller = Caller::new(&keys, getrandom::u32().unwrap(), Timing::lan());
+        let mut client = Client { caller, accumulator: Accumulator::new() };
         loop {
-            stream.write_all(&[0]).await.unwrap();
-            stream.write_all(&hello(1)).await.unwrap();
-            if let Ok(heard) = timeout(Duration::from_secs(3), answers(stream, 1)).await {
-                assert!(matches!(heard[0].body, AnswerBody::Welcome { .. }), "{heard:?}");
-                return;
+            match client.caller.step(0) {
+                Step::Send(bytes) => stream.write_all(&bytes).await.unwrap(),
+                Step::Wait { .. } => drop(client.hear(stream).await),
+                Step::Open(_) => break,
+                Step::Failed(failure) => panic!("{failure}"),
             }
         }
-    };
+        let (label, feed) = (String::from("tab"), FeedCursor::default());
+        let device = DeviceId::of_key(&keys.public().0, &label);
+        let hello = client.question(0, AskBody::Hello { device, label, schema: 0, feed });
+        stream.write_all(&hello).await.unwrap();
+        let heard = client.answers(stream, 1).await;
+        assert!(matches!(heard[0].body, AnswerBody::Welcome { .. }), "{heard:?}");
+        client
+    }
+
+    fn question(&mut self, number: u32, body: AskBody) -> Vec<u8> {
+        self.caller.seal(&message::encode(&Ask { number, body }), false).unwrap()
+    }
+
+    async fn hear(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Vec<Answer> {
+        let mut buffer = vec![0; 4096];
+        let length = stream.read(&mut buffer).await.unwrap();
+        assert!(length > 0, "hung up");
+        let (mut input, mut heard) = (&buffer[..length], Vec::new());
+        while let Some(body) = self.accumulator.next_body(&mut input) {
+            let opened = self.caller.hear(&body, 0);
+            heard.extend(opened.map(|bytes| message::decode::<Answer>(&bytes).unwrap()));
+        }
+        heard
+    }
+
+    /// So many answers.
+    async fn answers(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        count: usize,
+    ) -> Vec<Answer> {
+        let mut heard = Vec::new();
+        while heard.len() < count {
+            heard.extend(self.hear(stream).await);
+        }
+        heard
+    }
+}
+
+/// Greet until it is answered: a line that was noisy loses frames.
+async fn is_welcome(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    let asking =
+        async { while timeout(Duration::from_secs(3), Client::greet(stream)).await.is_err() {} };
     timeout(SOON, asking).await.expect("no welcome");
 }
 
@@ -170,8 +205,8 @@ async fn a_line_at_the_wrong_speed_is_served_once_it_is_right() {
     let link = Links::new().serial(Path::new("/dev/x"));
     let mut served = village.session(&link, 4096, PATIENCE);
     // What 9600 baud look like at 115200, roughly: bits smeared over bytes.
-    let smeared: Vec<u8> =
-        hello(1).iter().flat_map(|byte| [byte & 0xe0, byte | 0x1f, 0xf8]).collect();
+    let frame = frame::encode(b"a question of some length").unwrap();
+    let smeared: Vec<u8> = frame.iter().flat_map(|byte| [byte & 0xe0, byte | 0x1f, 0xf8]).collect();
     for _ in 0..200 {
         served.stream.write_all(&smeared).await.unwrap();
     }
@@ -184,20 +219,23 @@ async fn a_line_at_the_wrong_speed_is_served_once_it_is_right() {
 async fn hasty_questions_are_answered_later_and_none_is_dropped() {
     let village = Village::new();
     let link = Links::new().lan("lan");
-    let served = village.session(&link, 4096, PATIENCE);
+    let mut served = village.session(&link, 4096, PATIENCE);
+    let mut client = Client::greet(&mut served.stream).await;
     let (mut heard, mut said) = tokio::io::split(served.stream);
     let count = QUESTIONS_BURST as u32 * 2;
+    let ask = |number| client.question(number, AskBody::Schema { offset: 0 });
+    let questions: Vec<Vec<u8>> = (1..count).map(ask).collect();
     tokio::spawn(async move {
-        said.write_all(&hello(0)).await.unwrap();
-        for number in 1..count {
-            said.write_all(&question(number, AskBody::Schema { offset: 0 })).await.unwrap();
+        for question in questions {
+            said.write_all(&question).await.unwrap();
         }
         // The other half must not be dropped before all is heard.
         sleep(SOON).await;
     });
-    let all = timeout(SOON, answers(&mut heard, count as usize)).await.expect("all of them");
+    let hearing = client.answers(&mut heard, count as usize - 1);
+    let all = timeout(SOON, hearing).await.expect("all of them");
     let numbers: Vec<u32> = all.iter().map(|answer| answer.number).collect();
-    assert_eq!(numbers, (0..count).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..count).collect::<Vec<_>>());
     let status = until(&link, |status| status.answered == u64::from(count)).await;
     assert!(status.slowed > 0, "{status:?}");
     assert_eq!((status.babbling_stops, status.garbled_bytes), (0, 0));
@@ -210,10 +248,11 @@ async fn a_slow_reader_loses_its_place() {
     let patience =
         Patience { frame: None, write: Duration::from_millis(300), outlives_write: false };
     let mut served = village.session(&link, 64, patience);
+    let mut client = Client::greet(&mut served.stream).await;
     let asking = async {
-        served.stream.write_all(&hello(0)).await?;
         for number in 1..100 {
-            served.stream.write_all(&question(number, AskBody::Schema { offset: 0 })).await?;
+            let question = client.question(number, AskBody::Schema { offset: 0 });
+            served.stream.write_all(&question).await?;
         }
         std::io::Result::Ok(())
     };
@@ -255,7 +294,7 @@ async fn a_flood_of_connections_is_turned_away_and_a_neighbour_is_served() {
     let address = listener.local_addr().unwrap();
     let link = Links::new().lan("lan");
     let (_stop, stopping) = watch::channel(false);
-    tokio::spawn(lan::serve_lan(listener, village.handle.clone(), link.clone(), stopping));
+    tokio::spawn(lan::serve_lan(listener, village.reception.clone(), link.clone(), stopping));
     let mut flood = Vec::new();
     for _ in 0..3 * CONNECTS_BURST {
         flood.push(connect("127.0.0.5", address).await);
@@ -277,8 +316,8 @@ async fn an_address_that_is_taken_is_listened_on_once_it_is_free() {
     let links = Links::new();
     let (stop, stopping) = watch::channel(false);
     let (ready, mut listening) = watch::channel(None);
-    let handle = village.handle.clone();
-    let run = lan::run(address.to_string(), handle, links.clone(), ready, stopping);
+    let reception = village.reception.clone();
+    let run = lan::run(address.to_string(), reception, links.clone(), ready, stopping);
     let run = tokio::spawn(run);
     let link = links.lan(&address.to_string());
     let status = until(&link, |status| status.why.as_deref() != Some("not opened yet")).await;
@@ -327,8 +366,9 @@ impl Ports {
         let path = |at| village.folder.path().join(format!("port-{at}"));
         let paths: Vec<PathBuf> = (0..count).map(path).collect();
         for path in &paths {
-            let (handle, links) = (village.handle.clone(), links.clone());
-            let port = serial::serve_serial(path.clone(), 115_200, handle, links, stopping.clone());
+            let (reception, links) = (village.reception.clone(), links.clone());
+            let port =
+                serial::serve_serial(path.clone(), 115_200, reception, links, stopping.clone());
             tokio::spawn(port);
         }
         let links = paths.iter().map(|path| links.serial(path)).collect();

@@ -6,6 +6,7 @@
 mod chaos;
 mod command_line;
 mod configuration;
+mod handhelds;
 mod ledger;
 mod links_down;
 mod merging;

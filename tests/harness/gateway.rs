@@ -11,6 +11,9 @@ use crate::{binaries, broker, ports};
 /// A command must be done after this.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 
+/// In its configuration: handhelds need not be allowed by name.
+const ANYONE: &str = "admit = \"anyone\"";
+
 /// A gateway.
 #[derive(Debug)]
 pub struct Gateway {
@@ -45,6 +48,7 @@ impl Gateway {
         let mut text = format!(
             "database = \"{name}.db\"\nidentity = \"{name}.identity.toml\"\n\n[broker]\nhost = \"127.0.0.1\"\nport = {}\n\n\
              [lan]\nlisten = \"127.0.0.1:{port}\"\n\n\
+             [handhelds]\n{ANYONE}\n\n\
              [sync]\ninterval_s = {}\nretry_min_ms = 50\nretry_max_ms = 500\ndeadline_ms = 1000\n",
             settings.broker_port, settings.interval_s
         );
@@ -63,6 +67,12 @@ impl Gateway {
     /// Install an enrolment file.
     pub fn enrol(&self, file: &Path) -> Result<()> {
         self.command(&["enrol", file.to_str().context("a path in UTF-8")?])?.ok().map(drop)
+    }
+
+    /// From its next start on, let in only the handhelds that were allowed by name.
+    pub fn admit_allowed_only(&mut self) -> Result<()> {
+        let text = std::fs::read_to_string(&self.config)?;
+        Ok(std::fs::write(&self.config, text.replace(ANYONE, "admit = \"allowed\""))?)
     }
 
     /// Its database.

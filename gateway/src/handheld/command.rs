@@ -77,6 +77,13 @@ pub enum Command {
     },
     /// Offer what is not sent, learn what became of the rest, pull what changed.
     Sync(SyncArgs),
+    /// The key that gateways know this handheld by: its name, the digits to compare, the whole.
+    Key,
+    /// Forget the key of a site's gateway, which was replaced: the next one that answers is believed.
+    Forget {
+        /// The site.
+        site: String,
+    },
     /// What is where.
     Status {
         /// As one line of JSON.
@@ -137,8 +144,10 @@ pub fn run(cli: &Cli) -> ExitCode {
 }
 
 fn execute(cli: &Cli) -> Result<ExitCode, Failed> {
-    let creates =
-        matches!(cli.command, Command::Import { .. } | Command::Put { .. } | Command::Sync(_));
+    let creates = matches!(
+        cli.command,
+        Command::Import { .. } | Command::Put { .. } | Command::Sync(_) | Command::Key
+    );
     let opening = Opening {
         path: cli.db.clone(),
         label: cli.device.clone(),
@@ -159,8 +168,31 @@ fn execute(cli: &Cli) -> Result<ExitCode, Failed> {
         Command::Delete { table, id } => delete(&mut store, table, id, &device),
         Command::List { table } => run_list(&store, table),
         Command::Sync(args) => sync(&mut store, args),
+        Command::Key => key(&store),
+        Command::Forget { site } => forget(&mut store, site),
         Command::Status { json } => status(&store, *json),
     }
+}
+
+fn key(store: &Store) -> Result<ExitCode, Failed> {
+    let key = store.keys().public();
+    println!("name   {}\nkey    {key}\nwhole  {}", store.device().label, key.whole());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn forget(store: &mut Store, site: &str) -> Result<ExitCode, Failed> {
+    let path = store.path().to_owned();
+    let forgotten = store.write(now_s(), |work| work.forget_site(site));
+    if forgotten.map_err(|error| at(&path, error))? {
+        println!(
+            "the key of site {site:?} is forgotten: the next gateway that answers for it is believed"
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    let sites = store.sites().map_err(|error| at(&path, error))?;
+    let known: Vec<String> = sites.iter().map(|(site, _)| format!("{site:?}")).collect();
+    let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+    Err(Failed::new(FAILED, format!("no key of site {site:?} is known here; known: {known}")))
 }
 
 fn at(db: &Path, error: StoreError) -> Failed {
@@ -357,7 +389,10 @@ fn not_synced(error: SyncError) -> Failed {
     let code = match error {
         SyncError::NoLink(_) => NO_LINK,
         SyncError::Later(_) => LATER,
-        SyncError::Refused(_) | SyncError::Unclear(_) | SyncError::Store(_) => FAILED,
+        SyncError::Refused(_)
+        | SyncError::Unclear(_)
+        | SyncError::OtherKey { .. }
+        | SyncError::Store(_) => FAILED,
     };
     Failed::new(code, error)
 }

@@ -1,6 +1,6 @@
 //! Which gateway of the local network a sync goes to, and what to say if that
 //! is not clear. It looks and chooses; it connects to nobody.
-use wadi_protocol::link::message::LINK_VERSION;
+use wadi_protocol::link::envelope::LINK_VERSION;
 
 use super::sync::{Place, SyncError};
 use crate::mdns::{self, FIND_TIMEOUT, Found};

@@ -13,6 +13,9 @@ pub fn synced(synced: &Synced) {
         "offered {}, durable {}, pulled {}, held back {}, refused {}",
         synced.offered, synced.durable, synced.pulled, synced.held_back, synced.refused
     );
+    if let Some((site, key)) = &synced.met {
+        eprintln!("first contact with site {site:?}: the key of its gateway is {key}");
+    }
     if synced.refused > 0 {
         eprintln!("the gateway refused changes, which stay here: {}", synced.refusal);
     }

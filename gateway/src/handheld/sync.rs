@@ -9,17 +9,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 use wadi_protocol::id::Dot;
 use wadi_protocol::link::collector::{
     Collector, Failure, Heard, Opening, Phase, Supplied, Timing, Turn,
 };
-use wadi_protocol::link::frame::Accumulator;
 use wadi_protocol::link::message::Fate;
 
-use super::store::{Offer, Store, StoreError};
+use super::link::{Broken, Link};
+use super::store::{Offer, Pin, SITES_MAX, Store, StoreError};
+use crate::noise::key::PublicKey;
 use crate::serial;
 
 /// Links that may end without having brought anything before a sync gives up.
@@ -29,8 +30,6 @@ const RELINK_MS: u64 = 250;
 /// Changes refused one by one before a sync ends: then it is not about them.
 const REFUSED_MAX: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
-/// Bytes read at once.
-const READ_BYTES: usize = 4096;
 
 /// Where the gateway is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,6 +75,8 @@ pub struct Synced {
     pub links: u32,
     /// Frames that the line garbled.
     pub noise: u64,
+    /// A site met for the first time, and the key that is its from now on.
+    pub met: Option<(String, PublicKey)>,
 }
 
 /// Why a sync did not come to its end. What it did until then stays.
@@ -93,6 +94,21 @@ pub enum SyncError {
     /// The gateway will not talk with us.
     #[error("the gateway refused: {0}")]
     Refused(String),
+    /// Another gateway than ever answers for a site.
+    #[error(
+        "another gateway answers for site {site:?}: its key is {found}, and it was {known} ever \
+         before. Nothing was sent to it. Either the gateway was replaced or lost its key file: ask \
+         whoever keeps it to compare (`wadi-gateway handheld list` shows its key), then run \
+         `wadi-handheld forget {site}` and sync again. Or somebody imitates it"
+    )]
+    OtherKey {
+        /// The site.
+        site: String,
+        /// The key pinned at first contact.
+        known: PublicKey,
+        /// The key that answers now.
+        found: PublicKey,
+    },
     /// The file.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -103,6 +119,30 @@ enum Ended {
     Done,
     Cut(io::Error),
     Failed(Failure),
+}
+
+/// What ends a conversation before its end.
+enum Interrupted {
+    Broken(Broken),
+    Stopped(SyncError),
+}
+
+impl From<Broken> for Interrupted {
+    fn from(broken: Broken) -> Interrupted {
+        Interrupted::Broken(broken)
+    }
+}
+
+impl From<SyncError> for Interrupted {
+    fn from(error: SyncError) -> Interrupted {
+        Interrupted::Stopped(error)
+    }
+}
+
+impl From<StoreError> for Interrupted {
+    fn from(error: StoreError) -> Interrupted {
+        Interrupted::Stopped(error.into())
+    }
 }
 
 /// A sync in progress.
@@ -265,69 +305,89 @@ impl<'a> Sync<'a> {
 
     async fn session(
         &mut self,
-        mut link: impl AsyncRead + AsyncWrite + Unpin,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
         timing: Timing,
     ) -> Result<Ended, SyncError> {
         self.store.refresh()?;
-        let device = self.store.device();
-        let opening = Opening {
-            device: device.id,
-            label: device.label.clone(),
-            schema: self.store.schema().map_or(0, |schema| schema.version),
-            feed: self.store.feed(),
-        };
+        let mut link = Link::new(stream, &self.store.keys(), timing).map_err(StoreError::Io)?;
+        let outcome = self.talk(&mut link, timing).await;
+        self.synced.noise += link.noise();
+        match outcome {
+            Ok(ended) => Ok(ended),
+            Err(Interrupted::Broken(Broken::Cut(error))) => Ok(Ended::Cut(error)),
+            Err(Interrupted::Broken(Broken::Failed(failure))) => Ok(Ended::Failed(failure)),
+            Err(Interrupted::Stopped(error)) => Err(error),
+        }
+    }
+
+    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        link: &mut Link<S>,
+        timing: Timing,
+    ) -> Result<Ended, Interrupted> {
+        let gateway = link.open().await?;
         let number = getrandom::u32()
             .map_err(|error| StoreError::Io(io::Error::other(error.to_string())))?;
-        let mut collector = Collector::new(opening, timing, number);
-        let mut accumulator = Accumulator::new();
+        let mut collector = Collector::new(self.opening(), timing, number);
         (self.asked, self.again, self.offer) = (None, false, None);
-        let began = Instant::now();
-        let now_ms = || began.elapsed().as_millis() as u64;
-        let mut buffer = [0; READ_BYTES];
-        let ended = loop {
-            match collector.turn(now_ms()) {
-                Turn::Send(bytes) => {
-                    let patience = Duration::from_millis(timing.answer_ms)
-                        + Duration::from_micros(bytes.len() as u64 * timing.byte_us * 2);
-                    // A line that takes no bytes is like one that gives none: the question is asked again.
-                    if let Ok(Err(error)) = timeout(patience, link.write_all(&bytes)).await {
-                        break Ended::Cut(error);
-                    }
-                }
+        loop {
+            match collector.turn(link.now_ms()) {
+                Turn::Send { bytes, doubtful } => link.say(&bytes, doubtful).await?,
                 Turn::Wait { until_ms } => {
-                    let until = began + Duration::from_millis(until_ms);
-                    match timeout_at(until, link.read(&mut buffer)).await {
-                        Ok(Ok(0)) => break Ended::Cut(io::ErrorKind::UnexpectedEof.into()),
-                        Ok(Ok(length)) => {
-                            let mut input = &buffer[..length];
-                            while let Some(body) = accumulator.next_body(&mut input) {
-                                collector.hear(&body, now_ms());
-                            }
-                            if accumulator.is_amid() {
-                                collector.stirred(now_ms());
-                            }
-                        }
-                        Ok(Err(error)) => break Ended::Cut(error),
-                        Err(_) => {}
+                    for message in link.hear(until_ms).await? {
+                        collector.hear(&message, link.now_ms());
+                    }
+                    if link.is_amid() {
+                        collector.stirred(link.now_ms());
                     }
                 }
-                Turn::Heard(heard) => self.heard(heard)?,
-                Turn::Supply(Phase::Offers) if self.schema_only => break Ended::Done,
+                Turn::Heard(heard) => {
+                    if let Heard::Welcome(welcome) = &heard {
+                        self.know(&welcome.site, gateway)?;
+                    }
+                    self.heard(heard)?;
+                }
+                Turn::Supply(Phase::Offers) if self.schema_only => return Ok(Ended::Done),
                 Turn::Supply(phase) => {
                     let next = self.supply(phase)?;
                     if let Err(error) = collector.supply(next) {
-                        break Ended::Failed(Failure::Refused { phase, reason: error.to_string() });
+                        let reason = error.to_string();
+                        return Ok(Ended::Failed(Failure::Refused { phase, reason }));
                     }
                 }
                 Turn::Done => {
                     self.store.write((self.now_s)(), |work| work.synced())?;
-                    break Ended::Done;
+                    return Ok(Ended::Done);
                 }
-                Turn::Failed(failure) => break Ended::Failed(failure),
+                Turn::Failed(failure) => return Ok(Ended::Failed(failure)),
             }
-        };
-        self.synced.noise += accumulator.noise().frames;
-        Ok(ended)
+        }
+    }
+
+    fn opening(&self) -> Opening {
+        let device = self.store.device();
+        Opening {
+            device: device.id,
+            label: device.label.clone(),
+            schema: self.store.schema().map_or(0, |schema| schema.version),
+            feed: self.store.feed(),
+        }
+    }
+
+    /// Whether the gateway is the one that we know of its site; a new one is believed.
+    fn know(&mut self, site: &str, found: PublicKey) -> Result<(), SyncError> {
+        match self.store.write((self.now_s)(), |work| work.pin(site, found))? {
+            Pin::Same => Ok(()),
+            Pin::First => {
+                self.synced.met = Some((site.to_owned(), found));
+                Ok(())
+            }
+            Pin::Other(known) => Err(SyncError::OtherKey { site: site.to_owned(), known, found }),
+            Pin::Full => Err(SyncError::Refused(format!(
+                "site {site:?} is new, and this file knows {SITES_MAX} sites: \
+                 make room with `wadi-handheld forget SITE`"
+            ))),
+        }
     }
 
     /// Make durable what a gateway said.

@@ -39,6 +39,9 @@ pub enum Problem {
         /// The newest layout known here.
         known: i64,
     },
+    /// Made by an older program, and only its own successor brings it up to date.
+    #[error("it was written by an older wadi-gateway; start `wadi-gateway run` once")]
+    Older,
     /// It belongs to another gateway.
     #[error(
         "it belongs to gateway {gateway} of site {site:?}; correct `site` and `gateway` in the configuration, or give another file"

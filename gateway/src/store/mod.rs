@@ -14,6 +14,7 @@ mod drain;
 mod error;
 mod fates;
 mod feed;
+pub mod handhelds;
 mod image;
 mod install;
 mod intake;
@@ -26,6 +27,7 @@ mod overlay;
 mod page;
 mod picture;
 mod promote;
+pub mod roster;
 mod round;
 mod seen;
 pub mod status;
@@ -153,6 +155,8 @@ pub struct Store {
     data_version: i64,
     /// Waits for another program's lock that ran out, not yet written down.
     lock_waits: u64,
+    /// Refusals of handhelds, not yet written down.
+    refusals: handhelds::Refusals,
     /// Held as long as the store is open, so that there is one process.
     _lock: File,
 }

@@ -14,6 +14,7 @@ use wadi_protocol::stamp::Clock;
 
 use super::copy;
 use super::error::{Problem, StoreError};
+use super::handhelds::Refusals;
 use super::work::{decode, encode};
 use super::{Ground, LOCK_WAIT_MS, Store, install};
 
@@ -35,8 +36,8 @@ pub struct Opening {
 /// In the file's header: a gateway's database.
 const APPLICATION_ID: i64 = 0x5741_4447;
 /// Layouts, oldest first; `user_version` counts those that are in.
-pub(super) const MIGRATIONS: [&str; 2] =
-    [include_str!("tables.sql"), include_str!("certificate.sql")];
+pub(super) const MIGRATIONS: [&str; 3] =
+    [include_str!("tables.sql"), include_str!("certificate.sql"), include_str!("handhelds.sql")];
 
 impl Store {
     /// Open for a running gateway, creating the file if it is not there. Draws a new run.
@@ -71,6 +72,7 @@ pub(super) fn open(opening: &Opening, steps: &[&str]) -> Result<Store, Problem> 
         ground,
         data_version: -1,
         lock_waits: 0,
+        refusals: Refusals::new(),
         _lock: lock,
     })
 }

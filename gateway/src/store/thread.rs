@@ -14,6 +14,7 @@ use wadi_protocol::wire::batch::Batch;
 
 use super::error::{IntakeError, StoreError};
 use super::feed::Welcome;
+use super::handhelds::{Admit, Key, Verdict};
 pub use super::round::{RoundAnswer, RoundInput as OwnedInput};
 use super::status::Status;
 use super::{Glance, Store};
@@ -38,6 +39,8 @@ enum Job {
     Feed(DeviceId, FeedCursor, Reply<FeedPage>),
     Fates(Spans, Reply<Told>),
     Welcome(FeedCursor, Reply<Welcome>),
+    Admit(Key, String, Admit, Reply<Verdict>),
+    MayStay(Key, Admit, Reply<bool>),
     Schema(Reply<Arc<Vec<u8>>>),
     Round(OwnedInput, Reply<RoundAnswer>),
     Drain(Reply<u64>),
@@ -97,6 +100,16 @@ impl Handle {
     /// The answer to a handheld's hello.
     pub async fn welcome(&self, _device: DeviceId, feed: FeedCursor) -> Welcome {
         self.ask(|reply| Job::Welcome(feed, reply)).await
+    }
+
+    /// A handheld that has proved its key says hello: whether it may come in.
+    pub async fn admit(&self, key: Key, name: String, admit: Admit) -> Verdict {
+        self.ask(|reply| Job::Admit(key, name, admit, reply)).await
+    }
+
+    /// Whether a handheld that was let in may stay.
+    pub async fn may_stay(&self, key: Key, admit: Admit) -> bool {
+        self.ask(|reply| Job::MayStay(key, admit, reply)).await
     }
 
     /// The schema as handhelds fetch it; empty while there is none.
@@ -234,6 +247,13 @@ impl Owner {
             }
             Job::Welcome(feed, reply) => {
                 let _ = reply.send(self.store.welcome(feed, (self.clock)())?);
+            }
+            Job::Admit(key, name, admit, reply) => {
+                let now_s = (self.clock)();
+                let _ = reply.send(self.store.admit(key, &name, admit, now_s)?);
+            }
+            Job::MayStay(key, admit, reply) => {
+                let _ = reply.send(self.store.may_stay(key, admit)?);
             }
             Job::Schema(reply) => {
                 let _ = reply.send(Arc::new(self.store.schema_bytes()));

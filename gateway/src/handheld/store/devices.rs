@@ -9,6 +9,7 @@ use wadi_protocol::resolve::Lines;
 use wadi_protocol::stamp::{Clock, Stamp};
 
 use super::{StoreError, Work, all, device_of};
+use crate::noise::key::PublicKey;
 
 /// Runs of one line that an offer names, the newest; a longer line claims less.
 const LINE_RUNS_MAX: usize = 64;
@@ -33,9 +34,9 @@ pub struct Device {
 }
 
 impl Device {
-    /// A new one, with a new run.
-    pub(super) fn draw(label: String) -> Result<Device, StoreError> {
-        let id = DeviceId(draw_bits()?);
+    /// That of a label at the handheld of a key, with a new run.
+    pub(super) fn derive(key: &PublicKey, label: String) -> Result<Device, StoreError> {
+        let id = DeviceId::of_key(&key.0, &label);
         let run = RunId::from_random(draw_bits()?);
         let issued = Stamp::default();
         Ok(Device { id, label, run, seq: 0, rows: 0, moved: false, issued })
@@ -138,7 +139,7 @@ impl Work<'_> {
     /// The device of a label, made if it is new here, ready to make changes.
     pub(super) fn device(&mut self, label: &str) -> Result<Device, StoreError> {
         if !self.ground.devices.contains_key(label) {
-            let device = Device::draw(label.to_owned())?;
+            let device = Device::derive(&self.ground.keys.public(), label.to_owned())?;
             device.insert(&self.tx, None)?;
             self.learn_run(&device, None);
             self.ground.devices.insert(label.to_owned(), device);

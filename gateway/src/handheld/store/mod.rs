@@ -11,6 +11,7 @@ mod open;
 mod outbox;
 mod replica;
 mod shown;
+mod sites;
 mod status;
 
 #[cfg(test)]
@@ -28,6 +29,8 @@ use wadi_protocol::link::message::FeedCursor;
 use wadi_protocol::resolve::Lines;
 use wadi_protocol::schema::{Schema, Table};
 
+use crate::noise::key::KeyPair;
+
 pub use devices::Device;
 pub use offers::{Offer, Span};
 pub use open::{Opening, Origin};
@@ -35,6 +38,7 @@ pub(crate) use outbox::Draft;
 
 pub use replica::{Pulled, Replica};
 pub use shown::ShownRow;
+pub use sites::{Pin, SITES_MAX};
 pub use status::{Status, Undecided};
 
 /// Changes that a file keeps before it refuses more: some months of a busy collector.
@@ -73,6 +77,8 @@ pub enum StoreError {
 /// What memory holds of the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Ground {
+    /// Who this handheld is.
+    pub keys: Arc<KeyPair>,
     /// The own device's label.
     pub own: String,
     pub devices: BTreeMap<String, Device>,
@@ -103,6 +109,11 @@ impl Store {
     /// The own device.
     pub fn device(&self) -> &Device {
         &self.ground.devices[&self.ground.own]
+    }
+
+    /// The key that this handheld is known by.
+    pub fn keys(&self) -> Arc<KeyPair> {
+        Arc::clone(&self.ground.keys)
     }
 
     /// The schema, once a gateway has told it.

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use wadi_protocol::change::Change;
 use wadi_protocol::id::{DeviceId, Dot, RunId, RunInfo};
 use wadi_protocol::limits::{FATES_CHANGES_MAX, FATES_SPANS_MAX, OFFER_BYTES_TARGET};
-use wadi_protocol::link::frame::BODY_BYTES_MAX;
+use wadi_protocol::link::envelope::MESSAGE_BYTES_MAX;
 use wadi_protocol::wire::batch::{self, Batch};
 
 use super::devices::line;
 use super::{Store, StoreError, all, decode, device_of};
 
-/// Bytes of a frame body that the question around an offer takes, at most.
+/// Bytes of a message that the question around an offer takes, at most.
 const ASK_BYTES: usize = 16;
 
 /// A batch to offer.
@@ -81,7 +81,7 @@ impl Store {
             let runs = self.lines_of(&changes)?;
             let batch = Batch { runs, changes };
             let bytes = batch::encode(&batch);
-            if bytes.len() + ASK_BYTES <= BODY_BYTES_MAX || ends.len() == 1 {
+            if bytes.len() + ASK_BYTES <= MESSAGE_BYTES_MAX || ends.len() == 1 {
                 return Ok(Some(Offer { batch: bytes, places, groups: ends.len() }));
             }
             changes = batch.changes;

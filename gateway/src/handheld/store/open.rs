@@ -18,6 +18,7 @@ use wadi_protocol::schema::Schema;
 
 use super::devices::{Device, draw_bits, read_devices, read_lines};
 use super::{Ground, LOCK_WAIT_MS, Store, StoreError, data_version, decode};
+use crate::noise::key::{KEY_BYTES, KeyPair};
 
 const TABLES: &str = include_str!("tables.sql");
 const VERSION: i64 = 1;
@@ -100,11 +101,13 @@ fn migrate(db: &mut Connection, opening: &Opening) -> Result<bool, StoreError> {
         newer => return Err(StoreError::Newer(newer, VERSION)),
     }
     tx.execute_batch(TABLES)?;
-    let own = Device::draw(opening.label.clone().unwrap_or_else(host_name))?;
+    let keys = KeyPair::draw()?;
+    let label = opening.label.clone().unwrap_or_else(host_name);
+    let own = Device::derive(&keys.public(), label)?;
     own.insert(&tx, None)?;
     tx.execute(
-        "INSERT INTO wadi_file (one, device, machine, boot, inode) VALUES (1, ?, ?, ?, 0)",
-        (own.id.0 as i64, &opening.origin.machine, &opening.origin.boot),
+        "INSERT INTO wadi_file (one, secret, device, machine, boot, inode) VALUES (1, ?, ?, ?, ?, 0)",
+        (keys.secret(), own.id.0 as i64, &opening.origin.machine, &opening.origin.boot),
     )?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", VERSION)?;
@@ -151,7 +154,7 @@ pub(super) fn read_ground(db: &Connection) -> Result<Ground, StoreError> {
     let kept: i64 = db.query_row("SELECT count(*) FROM wadi_change", (), |row| row.get(0))?;
     let lines = Arc::new(read_lines(db)?);
     let file = db.query_row(
-        "SELECT device, schema, learnt_s, feed_run, feed_seq, generation FROM wadi_file",
+        "SELECT device, schema, learnt_s, feed_run, feed_seq, generation, secret FROM wadi_file",
         (),
         |row| {
             Ok((
@@ -163,13 +166,16 @@ pub(super) fn read_ground(db: &Connection) -> Result<Ground, StoreError> {
                     seq: row.get::<_, i64>(4)? as u64,
                 },
                 row.get::<_, i64>(5)? as u64,
+                row.get::<_, [u8; KEY_BYTES]>(6)?,
             ))
         },
     )?;
-    let (own, schema, learnt_s, feed, generation) = file;
+    let (own, schema, learnt_s, feed, generation, secret) = file;
+    let keys = Arc::new(KeyPair::of(secret));
     let own = devices.values().find(|device| device.id == own);
     let own = own.ok_or(StoreError::Damaged("the own device"))?.label.clone();
     let schema =
         schema.map(|bytes| decode::<Schema>(&bytes, "the schema")).transpose()?.map(Arc::new);
-    Ok(Ground { own, devices, lines, schema, learnt_s, feed, generation, kept: kept as u64 })
+    let kept = kept as u64;
+    Ok(Ground { keys, own, devices, lines, schema, learnt_s, feed, generation, kept })
 }

@@ -4,8 +4,10 @@
 -- Whose file this is, where it was last seen, and how far its replica is. One row.
 -- generation counts the replicas begun from the feed's beginning.
 -- writing: 1 while we write into typed tables, which are read-only for others.
+-- secret: the private half of the key that this handheld is known by.
 CREATE TABLE wadi_file (
     one INTEGER PRIMARY KEY CHECK (one = 1),
+    secret BLOB NOT NULL CHECK (length(secret) = 32),
     device INTEGER NOT NULL,
     machine TEXT NOT NULL,
     boot TEXT NOT NULL,
@@ -24,6 +26,7 @@ CREATE TABLE wadi_file (
 ) STRICT;
 
 -- Devices that made changes here: the own one, and those that records named.
+-- Their ids are derived from key and label, which therefore never change.
 -- moved: 1 if the next change needs a new run. seq, rows: what the run gave last.
 CREATE TABLE wadi_device (
     device INTEGER PRIMARY KEY,
@@ -80,6 +83,14 @@ CREATE TABLE wadi_row (
     marked BLOB NOT NULL,
     generation INTEGER NOT NULL,
     PRIMARY KEY (tbl, row)
+) STRICT, WITHOUT ROWID;
+
+-- Gateways by site: the key that answered at first contact, and when that was.
+-- Another key for the same site ends the sync.
+CREATE TABLE wadi_site (
+    site TEXT PRIMARY KEY,
+    key BLOB NOT NULL CHECK (length(key) = 32),
+    first_s INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Imports that did not come to their end: how far they are in which file, and a

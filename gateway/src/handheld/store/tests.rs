@@ -16,6 +16,7 @@ use wadi_protocol::wire::batch;
 use super::super::entry::{Entered, enter};
 use super::super::record::parse;
 use super::*;
+use crate::noise::key::PublicKey;
 
 const NOW_S: u64 = 1_800_000_000;
 const GATEWAY: RunId = RunId(0x6a);
@@ -409,7 +410,7 @@ fn offers_end_between_groups_and_fit_the_line() {
     let mut skipped = BTreeSet::new();
     while let Some(offer) = phone.store.offer(usize::MAX, &skipped).unwrap() {
         sizes.push(offer.places.len());
-        assert!(offer.batch.len() < wadi_protocol::link::frame::BODY_BYTES_MAX);
+        assert!(offer.batch.len() < wadi_protocol::link::envelope::MESSAGE_BYTES_MAX);
         skipped.extend(offer.places);
     }
     assert_eq!(sizes.iter().sum::<usize>(), 22);
@@ -515,4 +516,39 @@ fn the_stretches_of_questions_about_fates_stay_within_their_limits() {
         after = last;
     }
     assert_eq!(asked, 501);
+}
+
+#[test]
+fn a_device_is_derived_from_the_key_and_a_copy_is_the_same_one() {
+    let mut phone = Phone::new();
+    phone.put(r#"{"op":"insert","table":"place","fields":{"name":"a"},"device":"tab-9"}"#);
+    let key = phone.store.keys().public();
+    assert_eq!(phone.store.device().id, DeviceId::of_key(&key.0, "phone"));
+    assert_eq!(phone.changes()[0].dot.device, DeviceId::of_key(&key.0, "tab-9"));
+    // The runs of an offer name each device with the label it is derived from.
+    let offer = phone.store.offer(9, &BTreeSet::new()).unwrap().unwrap();
+    for info in batch::decode(&offer.batch).unwrap().runs {
+        assert_eq!(info.device, DeviceId::of_key(&key.0, &info.label));
+    }
+    let phone = phone.reopen("elsewhere");
+    assert_eq!(phone.store.keys().public(), key);
+    assert_ne!(Phone::new().store.keys().public(), key, "each file has its own");
+}
+
+#[test]
+fn the_first_key_of_a_site_is_kept_until_it_is_forgotten() {
+    let mut phone = Phone::new();
+    let (one, other) = (PublicKey([1; 32]), PublicKey([2; 32]));
+    let mut pin = |site: &str, key| phone.store.write(NOW_S, |work| work.pin(site, key)).unwrap();
+    assert_eq!(pin("north", one), Pin::First);
+    assert_eq!(pin("south", other), Pin::First, "handhelds roam");
+    assert_eq!(pin("north", one), Pin::Same);
+    assert_eq!(pin("north", other), Pin::Other(one));
+    for site in 2..SITES_MAX {
+        pin(&site.to_string(), other);
+    }
+    assert_eq!(pin("one more", other), Pin::Full);
+    assert!(phone.store.write(NOW_S, |work| work.forget_site("north")).unwrap());
+    assert!(!phone.store.write(NOW_S, |work| work.forget_site("north")).unwrap());
+    assert_eq!(phone.store.write(NOW_S, |work| work.pin("north", other)).unwrap(), Pin::First);
 }

@@ -3,6 +3,7 @@ mod capture;
 mod crash;
 mod feed;
 mod folding;
+mod handhelds;
 mod intake;
 mod layouts;
 mod overlay;
