@@ -11,9 +11,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wadi_harness::gateway::{Gateway, Settings};
 use wadi_harness::handheld::{Handheld, Link};
-use wadi_harness::ports;
+
 use wadi_harness::process::Outcome;
 use wadi_harness::wait::{Look, until};
+use wadi_harness::{hub, ports};
 
 use crate::world::PATIENCE;
 
@@ -22,9 +23,10 @@ const SUCCESS: Option<i32> = Some(0);
 
 /// A gateway that lets in only whom somebody allowed, and has no hub.
 fn strict(folder: &Path) -> Gateway {
+    let enrolment = hub::enrolment(folder, "north").unwrap();
     let settings = Settings {
         number: 1,
-        site: "north",
+        enrolment: &enrolment,
         broker_port: ports::free(),
         serial: Vec::new(),
         interval_s: 60,
