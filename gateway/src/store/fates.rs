@@ -1,4 +1,5 @@
-//! What became of a handheld's changes, as far as this gateway knows.
+//! What became of a handheld's changes, as far as this gateway knows. A dot that came to
+//! the hub by another route is no more than a number here: it may be another change's.
 use rusqlite::Connection;
 use wadi_protocol::id::{DeviceId, RunId};
 use wadi_protocol::link::message::Fate;
@@ -51,22 +52,15 @@ fn of_span(
         say(first, last, Fate::Unknown);
         return Ok(());
     };
-    let known = known(db, id, first, last)?;
-    let is_known = |seq: u64| known.iter().any(|&(from, to)| from <= seq && seq <= to);
     let mut statement = db.prepare_cached(
         "SELECT seq, custody, reason FROM wadi_change WHERE run = ? AND seq BETWEEN ? AND ? ORDER BY seq",
     )?;
     let mut rows = statement.query((id, first as i64, last as i64))?;
     let mut next = first;
-    let absent = |from: u64, to: u64, say: &mut dyn FnMut(u64, u64, Fate)| {
-        for seq in from..=to {
-            say(seq, seq, if is_known(seq) { Fate::Durable } else { Fate::Unknown });
-        }
-    };
     while let Some(row) = rows.next()? {
         let seq = row.get::<_, i64>(0)? as u64;
         if next < seq {
-            absent(next, seq - 1, &mut say);
+            say(next, seq - 1, Fate::Unknown);
         }
         next = seq + 1;
         match Custody::of(row.get(1)?) {
@@ -80,17 +74,7 @@ fn of_span(
         }
     }
     if next <= last {
-        absent(next, last, &mut say);
+        say(next, last, Fate::Unknown);
     }
     Ok(())
-}
-
-fn known(db: &Connection, run: i64, first: u64, last: u64) -> Result<Vec<(u64, u64)>, Problem> {
-    let mut statement = db.prepare_cached(
-        "SELECT first, last FROM wadi_known WHERE run = ? AND first <= ? AND last >= ?",
-    )?;
-    let rows = statement.query_map((run, last as i64, first as i64), |row| {
-        Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }

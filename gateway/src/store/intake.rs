@@ -25,7 +25,7 @@ const BUSY_RETRY_MS: u32 = 2_000;
 impl Store {
     /// Take several batches, each whole or not at all, in one transaction. When
     /// this returns `Ok` for a batch, each of its changes is fsynced here (or was
-    /// before, or is known to be at the hub).
+    /// before).
     pub fn intake(
         &mut self,
         batches: &[Batch],
@@ -130,12 +130,19 @@ fn take(work: &mut Work<'_>, batch: &Batch, groups: &mut Vec<Members>) -> Result
             let run = work
                 .run_id(dot.device, dot.run)
                 .ok_or_else(|| Problem::Damaged(format!("run {} was not registered", dot.run)))?;
-            if log::has(work, run, dot.seq)? || log::is_known(&work.tx, run, dot.seq)? {
+            if log::has(work, run, dot.seq)? {
                 continue;
             }
+            let known = log::is_known(&work.tx, run, dot.seq)?;
             let change = contain(work, change);
             let table = table_number(work, &change);
-            members.push((log::append(work, run, &change, table)?, change));
+            let id = log::append(work, run, &change, table)?;
+            if known {
+                // Base counts what has this dot. Whether it is this change the hub will say.
+                log::set_laid(work, id, log::DONE, table, None)?;
+            } else {
+                members.push((id, change));
+            }
         }
         if !members.is_empty() {
             groups.push(members);

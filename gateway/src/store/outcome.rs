@@ -141,7 +141,9 @@ fn count(work: &mut Work<'_>, before: Custody, after: Custody) {
 }
 
 /// Dots that other gateways brought and the page covers: remembered for those who
-/// offer them later, and no longer laid over where they are here already.
+/// offer them later, and no longer laid over where they are here already. What the hub
+/// has not decided about goes there all the same: only the hub can say whether the
+/// change that has the dot is this one.
 pub(super) fn of_known(
     work: &mut Work<'_>,
     known: &[KnownRuns],
@@ -157,14 +159,13 @@ pub(super) fn of_known(
             );
             for subject in work.all(&sql, (run, first, last), subject)? {
                 let custody = match subject.custody {
-                    Custody::Quarantined => Custody::Quarantined,
-                    _ => Custody::Committed,
+                    Custody::Parked => Custody::Committed,
+                    custody => custody,
                 };
                 work.run(
-                    "UPDATE wadi_change SET custody = ?, laid = 0, reason = NULL WHERE id = ?",
+                    "UPDATE wadi_change SET custody = ?, laid = 0 WHERE id = ?",
                     (custody as i64, subject.id),
                 )?;
-                count(work, subject.custody, custody);
                 dirty.extend(subject.key);
             }
         }
