@@ -1,0 +1,58 @@
+//! A gateway's store with the schema of the data, fetched from a hub in the same process.
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use wadi_gateway::store::{Opening, RoundInput, Store};
+use wadi_harness::records;
+use wadi_hub::store::Store as Hub;
+use wadi_protocol::id::GatewayId;
+use wadi_protocol::wire::message::{self, Up};
+
+use crate::samples::NOW_S;
+
+/// A store that has the schema, and its file.
+pub fn open(folder: &Path) -> Result<(Store, PathBuf)> {
+    let mut hub = Hub::open(&folder.join("schema-hub.db"))?;
+    hub.begin_run(NOW_S)?;
+    hub.publish_schema(&records::sample_schema()?, NOW_S)?;
+    let gateway = hub.add_gateway("bench", NOW_S)?;
+    let path = folder.join("gateway.db");
+    let mut store = open_at(&path, gateway)?;
+    sync(&mut store, &mut hub, gateway)?;
+    ensure!(store.schema().is_some(), "the schema did not come");
+    Ok((store, path))
+}
+
+/// Open a gateway's file.
+pub fn open_at(path: &Path, gateway: GatewayId) -> Result<Store> {
+    let random = [path.as_os_str().len() as u64, std::process::id().into()];
+    let opening =
+        Opening { path: path.into(), site: "bench".into(), gateway, now_s: NOW_S, random };
+    Ok(Store::open(&opening)?)
+}
+
+/// Rounds until nothing waits.
+pub fn sync(store: &mut Store, hub: &mut Hub, gateway: GatewayId) -> Result<()> {
+    loop {
+        let mut answer = store.round(RoundInput::Begin, NOW_S)?;
+        let mut more = false;
+        while !answer.messages.is_empty() {
+            let mut downs = Vec::new();
+            for bytes in &answer.messages {
+                let up: Up = message::decode(bytes)?;
+                downs.extend(hub.hear(gateway, &up, NOW_S)?);
+            }
+            answer.messages.clear();
+            for down in downs {
+                let next = store.round(RoundInput::Heard(down), NOW_S)?;
+                ensure!(next.refused.is_none(), "refused: {:?}", next.refused);
+                more |= next.more;
+                answer.messages.extend(next.messages);
+                answer.pending = next.pending;
+            }
+        }
+        if !more && !answer.pending {
+            return Ok(());
+        }
+    }
+}
