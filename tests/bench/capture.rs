@@ -1,13 +1,12 @@
 //! What the capture triggers cost a program that writes by SQL, on a file and in memory.
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 use rusqlite::Connection;
 use wadi_gateway::store::Store;
 use wadi_protocol::schema::Schema;
 
-use crate::figures::{Pairs, Table, micros_each, timed};
+use crate::figures::{Pairs, Spent, Table, micros_each, timed};
 use crate::plain::{self, Plain, Write};
 use crate::samples::{self, NOW_S, Source};
 use crate::{Scale, village};
@@ -30,7 +29,7 @@ pub fn measure(folder: &Path, scale: Scale, table: &mut Table) -> Result<()> {
     let mut pairs = Pairs::default();
     for _ in 0..scale.blocks {
         let (ours, base) = block(&schema, &mut source, &mut memory, &mut plain)?;
-        pairs.push(ours.as_secs_f64(), base.as_secs_f64());
+        pairs.push(ours, base);
         memory.execute_batch("DELETE FROM wadi_capture; UPDATE wadi_switch SET captured = 0")?;
     }
     let what = format!("SQL inserts captured, {EACH} a commit, in memory");
@@ -51,11 +50,12 @@ fn on_file(
     let (mut pairs, mut drains) = (Pairs::default(), crate::figures::Sample::default());
     for _ in 0..scale.blocks {
         let (ours, base) = block(schema, &mut source, &mut file, &mut plain)?;
-        pairs.push(ours.as_secs_f64(), base.as_secs_f64());
+        pairs.push(ours, base);
         let (time, _) = timed(|| Ok(store.drain(NOW_S)?))?;
-        drains.push(time.as_secs_f64());
+        drains.push(time.wall);
     }
-    let (each, what) = (micros_each(EACH * COMMITS), format!("SQL inserts captured, {EACH} a commit"));
+    let (each, what) =
+        (micros_each(EACH * COMMITS), format!("SQL inserts captured, {EACH} a commit"));
     table.pairs(&what, &pairs, &each, "");
     table.alone("the gateway puts them into the changelog", each(drains.median()), "");
     Ok(())
@@ -67,8 +67,8 @@ fn block(
     source: &mut Source,
     ours: &mut Connection,
     base: &mut Plain,
-) -> Result<(Duration, Duration)> {
-    let mut times = (Duration::ZERO, Duration::ZERO);
+) -> Result<(Spent, Spent)> {
+    let mut times = (Spent::default(), Spent::default());
     for at in 0..COMMITS {
         let writes: Vec<Write> = plain::writes(schema, &source.inserts(EACH));
         if at % 2 == 0 {

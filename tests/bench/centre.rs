@@ -1,7 +1,6 @@
 //! What a commit costs at the hub: changesets of 1,000 changes, history on, one
 //! fsync each, against the same rows written plainly.
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use wadi_harness::records;
@@ -14,7 +13,7 @@ use wadi_protocol::wire::downlink;
 use wadi_protocol::wire::message::{Down, DownBody, Part, Prepare, Up, UpBody, part, parts_of};
 
 use crate::Scale;
-use crate::figures::{Pairs, Table, rate, timed};
+use crate::figures::{Pairs, Spent, Table, rate, timed};
 use crate::plain::{self, Plain};
 use crate::samples::{self, NOW_S, Source};
 
@@ -52,8 +51,8 @@ impl Bench {
         let mut rounds = crate::figures::Sample::default();
         let mut updated = 0;
         for _ in 0..self.scale.blocks {
-            let mut times = [Duration::ZERO; 4];
-            let mut round = Duration::ZERO;
+            let mut times = [Spent::default(); 4];
+            let mut round = Spent::default();
             updated = 0;
             for _ in 0..self.scale.changesets {
                 let changes = self.source.inserts(CHANGES);
@@ -67,22 +66,26 @@ impl Bench {
                 times[2] += commit;
                 times[3] += plain;
             }
-            let [a, b, c, d] = times.map(|time| time.as_secs_f64());
+            let [a, b, c, d] = times;
             inserts.push(a, b);
             updates.push(c, d);
-            rounds.push(round.as_secs_f64());
+            rounds.push(round.wall);
         }
         let count = self.scale.changesets * CHANGES;
         let aim = "100,000/s";
         table.pairs(&format!("hub commit, inserts, {on}"), &inserts, rate(count), aim);
         table.pairs(&format!("hub commit, updates, {on}"), &updates, rate(updated), aim);
         let whole = rate(count)(rounds.median());
-        table.alone(&format!("the same inserts as whole rounds, every part fsynced, {on}"), whole, "");
+        table.alone(
+            &format!("the same inserts as whole rounds, every part fsynced, {on}"),
+            whole,
+            "",
+        );
         Ok(())
     }
 
     /// A changeset to the hub and the same rows to the plain file: the whole round, its commit, plain.
-    fn both(&mut self, changes: &[Change]) -> Result<(Duration, Duration, Duration)> {
+    fn both(&mut self, changes: &[Change]) -> Result<(Spent, Spent, Spent)> {
         let writes = plain::writes(&samples::schema()?, changes);
         let batch = self.source.batch(changes.to_vec());
         let (whole, commit) = timed(|| self.site.round(&batch))?;
@@ -112,7 +115,7 @@ impl Site {
     }
 
     /// One whole round; how long its commit took.
-    pub fn round(&mut self, batch: &Batch) -> Result<Duration> {
+    pub fn round(&mut self, batch: &Batch) -> Result<Spent> {
         let bytes = batch::encode(batch);
         let parts = parts_of(bytes.len());
         let head = UpBody::Prepare(Prepare {

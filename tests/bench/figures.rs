@@ -1,6 +1,7 @@
 //! The table: what was measured, ours, the baseline, their ratio, the aim.
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::ops::AddAssign;
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -34,21 +35,38 @@ impl Sample {
     }
 }
 
+/// What something took, in seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// By the clock on the wall.
+    pub wall: f64,
+    /// Of this thread's processor: what a busy machine or a slow disk hardly change.
+    pub cpu: f64,
+}
+
+impl AddAssign for Spent {
+    fn add_assign(&mut self, other: Spent) {
+        self.wall += other.wall;
+        self.cpu += other.cpu;
+    }
+}
+
 /// Ours and the baseline, block by block.
 #[derive(Clone, Debug, Default)]
 pub struct Pairs {
     ours: Sample,
     base: Sample,
     ratio: Sample,
+    cpu: Sample,
 }
 
 impl Pairs {
-    /// Let both take turns: each call does a block and says how long it took. Who goes
+    /// Let both take turns: each call does a block and says what it took. Who goes
     /// first changes with every block.
     pub fn take(
         blocks: usize,
-        mut ours: impl FnMut() -> Result<Duration>,
-        mut base: impl FnMut() -> Result<Duration>,
+        mut ours: impl FnMut() -> Result<Spent>,
+        mut base: impl FnMut() -> Result<Spent>,
     ) -> Result<Pairs> {
         let mut pairs = Pairs::default();
         for block in 0..blocks {
@@ -60,24 +78,40 @@ impl Pairs {
                 b = base()?;
                 a = ours()?;
             }
-            pairs.push(a.as_secs_f64(), b.as_secs_f64());
+            pairs.push(a, b);
         }
         Ok(pairs)
     }
 
     /// One more pair.
-    pub fn push(&mut self, ours: f64, base: f64) {
+    pub fn push(&mut self, ours: Spent, base: Spent) {
+        self.push_exact(ours.wall, base.wall);
+        self.cpu.push(ours.cpu / base.cpu);
+    }
+
+    /// One more pair of what takes no time.
+    pub fn push_exact(&mut self, ours: f64, base: f64) {
         self.ours.push(ours);
         self.base.push(base);
         self.ratio.push(ours / base);
     }
 }
 
-/// How long something took.
-pub fn timed<T>(what: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
-    let start = Instant::now();
+/// What something took.
+pub fn timed<T>(what: impl FnOnce() -> Result<T>) -> Result<(Spent, T)> {
+    let (cpu, start) = (cpu_s(), Instant::now());
     let out = what()?;
-    Ok((start.elapsed(), out))
+    let wall = start.elapsed().as_secs_f64();
+    Ok((Spent { wall, cpu: cpu_s() - cpu }, out))
+}
+
+/// Seconds that this thread has had of a processor.
+fn cpu_s() -> f64 {
+    // The kernel brings the figure up to date when a thread yields.
+    std::thread::yield_now();
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split(' ').next().and_then(|word| word.parse::<f64>().ok());
+    nanos.unwrap_or(f64::NAN) / 1e9
 }
 
 #[derive(Clone, Debug, Default)]
@@ -87,6 +121,7 @@ struct Line {
     base: String,
     ratio: String,
     spread: String,
+    cpu: String,
     aim: String,
 }
 
@@ -106,6 +141,11 @@ impl Table {
             base: show(pairs.base.median()),
             ratio: format!("{:.2}", pairs.ratio.median()),
             spread: format!("{least:.2} to {greatest:.2}"),
+            cpu: if pairs.cpu.0.is_empty() {
+                String::new()
+            } else {
+                format!("{:.2}", pairs.cpu.median())
+            },
             aim: aim.into(),
         });
     }
@@ -119,10 +159,10 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| what | Wadi | baseline | ratio | spread | aim |")?;
-        writeln!(f, "| --- | ---: | ---: | ---: | ---: | ---: |")?;
-        for Line { what, ours, base, ratio, spread, aim } in &self.lines {
-            writeln!(f, "| {what} | {ours} | {base} | {ratio} | {spread} | {aim} |")?;
+        writeln!(f, "| what | Wadi | baseline | ratio | spread | ratio of CPU | aim |")?;
+        writeln!(f, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+        for Line { what, ours, base, ratio, spread, cpu, aim } in &self.lines {
+            writeln!(f, "| {what} | {ours} | {base} | {ratio} | {spread} | {cpu} | {aim} |")?;
         }
         Ok(())
     }

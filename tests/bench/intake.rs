@@ -1,13 +1,12 @@
 //! What the changelog costs at the intake door: records of a handheld, 1 and 100
 //! a commit, against the same rows written plainly.
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use wadi_gateway::store::Store;
 use wadi_protocol::change::Change;
 
-use crate::figures::{Pairs, Table, micros_each, timed};
+use crate::figures::{Pairs, Spent, Table, micros_each, timed};
 use crate::plain::{self, Plain};
 use crate::samples::{self, NOW_S, Source};
 use crate::{Scale, village};
@@ -30,7 +29,7 @@ pub fn measure(folder: &Path, scale: Scale, table: &mut Table) -> Result<()> {
                 changes.iter().map(|changes| plain::writes(&schema, changes)).collect();
             let batches: Vec<_> =
                 changes.into_iter().map(|changes| source.batch(changes)).collect();
-            let (mut ours, mut base) = (Duration::ZERO, Duration::ZERO);
+            let (mut ours, mut base) = (Spent::default(), Spent::default());
             // Commit by commit in turns, so that a slow disk slows both.
             for (batch, writes) in batches.into_iter().zip(&writes) {
                 if block % 2 == 0 {
@@ -41,7 +40,7 @@ pub fn measure(folder: &Path, scale: Scale, table: &mut Table) -> Result<()> {
                     ours += take(&mut store, batch)?;
                 }
             }
-            pairs.push(ours.as_secs_f64(), base.as_secs_f64());
+            pairs.push(ours, base);
         }
         let what = format!("intake, {each} record{} a commit", if each == 1 { "" } else { "s" });
         table.pairs(&what, &pairs, micros_each(each * commits), aim);
@@ -50,7 +49,7 @@ pub fn measure(folder: &Path, scale: Scale, table: &mut Table) -> Result<()> {
 }
 
 /// Take a batch in; how long until it was durable.
-pub fn take(store: &mut Store, batch: wadi_protocol::wire::batch::Batch) -> Result<Duration> {
+pub fn take(store: &mut Store, batch: wadi_protocol::wire::batch::Batch) -> Result<Spent> {
     let batch = [batch];
     let (time, answers) = timed(|| Ok(store.intake(&batch, NOW_S)?))?;
     ensure!(answers.iter().all(Result::is_ok), "intake refuses: {answers:?}");

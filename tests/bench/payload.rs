@@ -19,10 +19,8 @@ pub fn measure(_folder: &Path, _scale: Scale, table: &mut Table) -> Result<()> {
     let schema = samples::schema()?;
     for op in ["insert", "update"] {
         let records = samples::all(op)?;
-        let typed: Vec<Change> = records
-            .iter()
-            .map(|record| samples::typed(&schema, record))
-            .collect::<Result<_>>()?;
+        let typed: Vec<Change> =
+            records.iter().map(|record| samples::typed(&schema, record)).collect::<Result<_>>()?;
         let changes = signed(&records, typed);
         for size in [1, 100, 1_000] {
             let mut pairs = Pairs::default();
@@ -31,7 +29,7 @@ pub fn measure(_folder: &Path, _scale: Scale, table: &mut Table) -> Result<()> {
                 if records.len() == size {
                     let json: usize = records.iter().map(|record| record.line.len() + 1).sum();
                     let bytes = batch::encode(&of(changes)).len();
-                    pairs.push(bytes as f64 / size as f64, json as f64 / size as f64);
+                    pairs.push_exact(bytes as f64 / size as f64, json as f64 / size as f64);
                 }
             }
             let what = match size {

@@ -1,7 +1,6 @@
 //! The baseline: the same rows into the same typed tables of a plain SQLite file,
 //! WAL, `synchronous=FULL`, prepared statements, and nothing else.
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 use rusqlite::types::Value as Sql;
@@ -11,7 +10,7 @@ use wadi_protocol::schema::cell::{Cell, to_cell};
 use wadi_protocol::schema::{Kind, Schema, Table};
 use wadi_protocol::value::Value;
 
-use crate::figures::timed;
+use crate::figures::{Spent, timed};
 use crate::samples::table_of;
 
 /// A statement and its parameters.
@@ -57,13 +56,13 @@ impl Plain {
     }
 
     /// One transaction.
-    pub fn commit(&mut self, writes: &[Write]) -> Result<Duration> {
+    pub fn commit(&mut self, writes: &[Write]) -> Result<Spent> {
         commit(&mut self.db, writes)
     }
 }
 
 /// One transaction of plain writes on any database; how long it took.
-pub fn commit(db: &mut Connection, writes: &[Write]) -> Result<Duration> {
+pub fn commit(db: &mut Connection, writes: &[Write]) -> Result<Spent> {
     let (time, ()) = timed(|| {
         let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         for (sql, params) in writes {

@@ -1,12 +1,12 @@
 //! How long a gateway takes from its start until it is ready, on a database that has grown.
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use rusqlite::Connection;
 use wadi_protocol::id::GatewayId;
 
-use crate::figures::{Pairs, Table, millis, timed};
+use crate::figures::{Pairs, Spent, Table, millis, timed};
 use crate::samples::Source;
 use crate::{Scale, intake, village};
 
@@ -26,13 +26,13 @@ pub fn measure(folder: &Path, scale: Scale, table: &mut Table) -> Result<()> {
 }
 
 /// Our store, ready.
-fn ready(path: &Path) -> Result<Duration> {
+fn ready(path: &Path) -> Result<Spent> {
     let (time, _store) = timed(|| village::open_at(path, GatewayId(1)))?;
     Ok(time)
 }
 
 /// SQLite alone, with the file's tables read and one of them asked.
-fn opened(path: &Path) -> Result<Duration> {
+fn opened(path: &Path) -> Result<Spent> {
     let (time, _db) = timed(|| {
         let db = Connection::open(path)?;
         db.pragma_update(None, "journal_mode", "wal")?;
