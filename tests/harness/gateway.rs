@@ -80,11 +80,6 @@ impl Gateway {
         &self.database
     }
 
-    /// Its process id, while it runs.
-    pub fn id(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::id)
-    }
-
     /// The port that handhelds connect to.
     pub fn port(&self) -> u16 {
         self.port

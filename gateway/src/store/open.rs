@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use wadi_protocol::id::{DeviceId, GatewayId, RunId, RunInfo};
 use wadi_protocol::resolve::Lines;
@@ -114,6 +115,9 @@ fn configure(db: &Connection, known: usize) -> Result<i64, Problem> {
     db.pragma_update(None, "synchronous", "full")?;
     db.pragma_update(None, "foreign_keys", false)?;
     db.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    // A plan is good for any value: else each new value that is compared with the
+    // condition of a partial index would prepare the statement anew.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.set_prepared_statement_cache_capacity(512);
     Ok(found)
 }

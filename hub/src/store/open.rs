@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use wadi_protocol::id::RunId;
 
@@ -69,6 +70,9 @@ fn open(path: &Path, steps: &[&str], held: Option<File>) -> Result<Store, StoreE
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "foreign_keys", false)?;
+    // A plan is good for any value: else each new value that is compared with the
+    // condition of a partial index would prepare the statement anew.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.set_prepared_statement_cache_capacity(256);
     if found != steps.len() {
         // The tables are not to change under a hub that serves.
