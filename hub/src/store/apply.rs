@@ -178,8 +178,10 @@ fn write_candidates(
     let Some((changes, resolved)) = &row.resolved else {
         return Ok(());
     };
-    db.prepare_cached("DELETE FROM wadi_candidate WHERE tbl = ?1 AND row = ?2")?
-        .execute(params![key.table, Id(key.row)])?;
+    if row.before.known {
+        db.prepare_cached("DELETE FROM wadi_candidate WHERE tbl = ?1 AND row = ?2")?
+            .execute(params![key.table, Id(key.row)])?;
+    }
     let mut insert = db.prepare_cached(
         "INSERT INTO wadi_candidate (tbl, row, field, device, run, seq, value, winner, review)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",

@@ -63,12 +63,19 @@ pub(super) fn table_text(table: &TableRef) -> String {
     }
 }
 
-/// Store a change without a hub sequence.
-pub(super) fn insert(
+/// A change as it came in, its numbered form still to be stored.
+pub(super) struct Form {
+    round: u64,
+    body: Vec<u8>,
+    typed: Option<Vec<u8>>,
+}
+
+/// What is to be stored of a change, and in which form. It has no number yet.
+pub(super) fn enter(
     db: &Connection,
-    arrival: &Arrival,
+    arrival: Arrival,
     now_s: u64,
-) -> Result<Entered, StoreError> {
+) -> Result<(Entered, Form), StoreError> {
     let Arrival { original, typed, gateway, round } = arrival;
     let seen_seq = expand(db, typed.seen.version)?;
     let closure_seqs = typed
@@ -76,48 +83,47 @@ pub(super) fn insert(
         .iter()
         .map(|row| expand(db, row.seen.version))
         .collect::<Result<Vec<u64>, StoreError>>()?;
-    let key = key_of(typed);
+    let form =
+        Form { round, body: pack(&original), typed: (original != typed).then(|| pack(&typed)) };
+    let change = typed;
+    let entered =
+        Entered { number: 0, change, seq: 0, gateway, received_s: now_s, seen_seq, closure_seqs };
+    Ok((entered, form))
+}
+
+/// Store a change, with its hub sequence if it was given one: written once, since every
+/// index of the changelog would be written again.
+pub(super) fn store(db: &Connection, entered: &mut Entered, form: &Form) -> Result<(), StoreError> {
+    let key = entered.key();
+    let dot = entered.change.dot;
     let mut query = db.prepare_cached(
-        "INSERT INTO wadi_change (device, run, seq, gateway, round, received_s, seen_seq,
+        "INSERT INTO wadi_change (device, run, seq, hub_seq, gateway, round, received_s, seen_seq,
              closure_seqs, tbl, row, body, typed)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
     query.execute(params![
-        Bits(typed.dot.device.0),
-        Bits(typed.dot.run.0),
-        Bits(typed.dot.seq),
-        gateway,
-        Bits(*round),
-        Bits(now_s),
-        Bits(seen_seq),
-        pack(&closure_seqs),
+        Bits(dot.device.0),
+        Bits(dot.run.0),
+        Bits(dot.seq),
+        (entered.seq != 0).then_some(Bits(entered.seq)),
+        entered.gateway,
+        Bits(form.round),
+        Bits(entered.received_s),
+        Bits(entered.seen_seq),
+        pack(&entered.closure_seqs),
         key.table,
         Id(key.row),
-        pack(original),
-        (original != typed).then(|| pack(typed)),
+        form.body,
+        form.typed,
     ])?;
-    Ok(Entered {
-        number: db.last_insert_rowid(),
-        change: typed.clone(),
-        seq: 0,
-        gateway: *gateway,
-        received_s: now_s,
-        seen_seq,
-        closure_seqs,
-    })
+    entered.number = db.last_insert_rowid();
+    Ok(())
 }
 
 /// Give a stored change its hub sequence.
 pub(super) fn number(db: &Connection, entered: &Entered) -> Result<(), StoreError> {
     let mut query = db.prepare_cached("UPDATE wadi_change SET hub_seq = ?2 WHERE number = ?1")?;
     query.execute(params![entered.number, Bits(entered.seq)])?;
-    Ok(())
-}
-
-/// Take back a change that was entered in this transaction: it is not committed after all.
-pub(super) fn forget(db: &Connection, entered: &Entered) -> Result<(), StoreError> {
-    db.prepare_cached("DELETE FROM wadi_change WHERE number = ?1 AND hub_seq IS NULL")?
-        .execute([entered.number])?;
     Ok(())
 }
 

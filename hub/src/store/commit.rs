@@ -144,36 +144,47 @@ pub(super) fn take(
     let mut waiting = changes::parked(work.db)?;
     let parked_before = waiting.len();
     let mut outcomes = BTreeMap::new();
+    let mut forms = Vec::with_capacity(arrivals.len());
     for arrival in arrivals {
-        waiting.push(changes::insert(work.db, &arrival, work.now_s)?);
-        outcomes.insert(arrival.typed.dot, Outcome::Parked);
+        let (entered, form) = changes::enter(work.db, arrival, work.now_s)?;
+        waiting.push(entered);
+        forms.push(form);
     }
     for place in admit::admit(work, &waiting)? {
         let entered = &mut waiting[place];
         entered.seq = work.next_seq();
-        changes::number(work.db, entered)?;
+        let dot = entered.change.dot;
         let outcome = Outcome::Applied { seq: entered.seq };
         if place < parked_before {
-            let dot = entered.change.dot;
+            changes::number(work.db, entered)?;
             notify(work, entered.gateway, Notice { dot, outcome, reason: String::new() })?;
         } else {
-            outcomes.insert(entered.change.dot, outcome);
+            changes::store(work.db, entered, &forms[place - parked_before])?;
+            outcomes.insert(dot, outcome);
         }
         touch(work, entered)?;
     }
-    hold(work, &waiting, parked_before, &mut outcomes)?;
+    let held = held(&waiting, parked_before);
+    for (entered, form) in waiting[parked_before..].iter_mut().zip(&forms) {
+        if entered.seq != 0 {
+            continue;
+        }
+        let dot = entered.change.dot;
+        let outcome = if held.contains(&dot) {
+            Outcome::Held
+        } else {
+            changes::store(work.db, entered, form)?;
+            Outcome::Parked
+        };
+        outcomes.insert(dot, outcome);
+    }
     apply::finish(work)?;
     Ok(outcomes)
 }
 
-/// Of the arrivals that would be parked, hand back those for which there is no room,
-/// groups whole: their gateway keeps them until parked ones of it are released.
-fn hold(
-    work: &Work<'_>,
-    waiting: &[Entered],
-    parked_before: usize,
-    outcomes: &mut BTreeMap<Dot, Outcome>,
-) -> Result<(), StoreError> {
+/// Of the arrivals that would be parked, those for which there is no room, groups whole:
+/// their gateway keeps them until parked ones of it are released.
+fn held(waiting: &[Entered], parked_before: usize) -> BTreeSet<Dot> {
     let is_parked = |entered: &&Entered| entered.seq == 0;
     let (before, arrived) = waiting.split_at(parked_before);
     let mut groups: BTreeMap<_, Vec<&Entered>> = BTreeMap::new();
@@ -182,22 +193,20 @@ fn hold(
         let group = (change.dot.device, change.dot.run, change.group_span().0);
         groups.entry(group).or_default().push(entered);
     }
+    let mut held = BTreeSet::new();
     let Some(gateway) = arrived.first().map(|entered| entered.gateway) else {
-        return Ok(());
+        return held;
     };
     let mut parked =
         before.iter().filter(is_parked).filter(|entered| entered.gateway == gateway).count();
     for group in groups.values() {
         if parked + group.len() <= PARKED_CHANGES_MAX {
             parked += group.len();
-            continue;
-        }
-        for entered in group {
-            changes::forget(work.db, entered)?;
-            outcomes.insert(entered.change.dot, Outcome::Held);
+        } else {
+            held.extend(group.iter().map(|entered| entered.change.dot));
         }
     }
-    Ok(())
+    held
 }
 
 fn touch(work: &mut Work<'_>, entered: &Entered) -> Result<(), StoreError> {

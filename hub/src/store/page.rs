@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, params};
 use wadi_protocol::limits::DOWNLINK_BYTES_TARGET;
-use wadi_protocol::schema::{Kind, LANES};
+use wadi_protocol::schema::{Kind, LANES, Scope};
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::downlink::{KnownRuns, Notice, Page, PageRow, RowState};
 
@@ -92,6 +92,9 @@ pub(super) fn look_ahead(
             };
             *lines_left = left;
             let (key, entry) = line_of(line)?;
+            if asker.stays_home(key, &entry)? {
+                continue;
+            }
             let state = state_of(db, key)?;
             if asker.call(key, &state, &entry)? != Call::Nothing {
                 return Ok(Some(true));
@@ -136,6 +139,13 @@ enum Call {
 }
 
 impl Asker<'_> {
+    /// Whether a line means nothing to the gateway, whatever its row is now: its own
+    /// change of a row that every site has, and nothing of it travels.
+    fn stays_home(&self, key: RowKey, entry: &Entry) -> Result<bool, StoreError> {
+        let global = self.catalog.table(key.table)?.scope == Scope::Global;
+        Ok(global && entry.gateway == self.gateway && entry.travels.is_empty())
+    }
+
     fn call(&self, key: RowKey, state: &State, entry: &Entry) -> Result<Call, StoreError> {
         let Asker { db, catalog, gateway, .. } = *self;
         if scope::is_within(db, catalog, gateway, key, state)? {
@@ -213,6 +223,11 @@ impl Builder<'_> {
         placed: &mut Vec<RowKey>,
     ) -> Result<(), StoreError> {
         if self.placed.contains(&key) {
+            return Ok(());
+        }
+        let table = self.asker.catalog.table(key.table)?;
+        let refers = table.fields.iter().any(|f| matches!(f.kind, Kind::Reference { .. }));
+        if !refers && self.asker.stays_home(key, entry)? {
             return Ok(());
         }
         let state = state_of(self.asker.db, key)?;
