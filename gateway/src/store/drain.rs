@@ -16,11 +16,11 @@ use wadi_protocol::value::Value;
 
 use super::error::Problem;
 use super::image::{Key, value_of, write_cells};
-use super::intake::{Members, lay};
+use super::intake::{Appended, append, lay};
 use super::literal::parse_list;
 use super::overlay::Meta;
+use super::seen;
 use super::work::{Work, encode};
-use super::{log, seen};
 
 /// What a trigger wrote down.
 struct Captured {
@@ -159,13 +159,13 @@ fn parts(drafts: &[Draft]) -> Vec<&[Draft]> {
 }
 
 /// What shares custody becomes changes and is appended.
-fn record(work: &mut Work<'_>, schema: &Schema, drafts: &[Draft]) -> Result<Members, Problem> {
+fn record(work: &mut Work<'_>, schema: &Schema, drafts: &[Draft]) -> Result<Appended, Problem> {
     let first = work.ground.last_seq + 1;
     let group = (drafts.len() > 1).then_some(Group { first, len: drafts.len() as u16 });
     let run = work
         .run_id(work.ground.device, work.ground.run)
         .ok_or_else(|| Problem::Damaged("the own run is not registered".into()))?;
-    let mut members = Members::new();
+    let mut changes = Vec::with_capacity(drafts.len());
     for (key, op, fields) in drafts {
         work.ground.last_seq += 1;
         let dot =
@@ -175,7 +175,7 @@ fn record(work: &mut Work<'_>, schema: &Schema, drafts: &[Draft]) -> Result<Memb
             Op::Delete => seen::closure(&work.tx, &work.ground, schema, *key, dot)?,
             _ => Vec::new(),
         };
-        let change = Change {
+        changes.push(Change {
             dot,
             stamp: work.ground.clock.issue(work.now_s),
             entered_s: work.now_s,
@@ -189,10 +189,9 @@ fn record(work: &mut Work<'_>, schema: &Schema, drafts: &[Draft]) -> Result<Memb
             fields: fields.clone(),
             seen: seen::of_row(&work.ground, schema, *key, &meta, dot),
             closure,
-        };
-        members.push((log::append(work, run, &change, Some(key.0))?, change));
+        });
     }
-    Ok(members)
+    append(work, run, &changes)
 }
 
 /// What changed between two rows, as one change's deltas or, where one change

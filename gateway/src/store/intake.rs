@@ -113,42 +113,61 @@ fn check(batch: &Batch, own: DeviceId) -> Result<(), IntakeError> {
     Ok(())
 }
 
-/// Changes that share custody, with their local ids.
-pub(crate) type Members = Vec<(i64, Change)>;
+/// Changes that share custody, in the changelog.
+pub(crate) struct Appended {
+    /// Local ids, and the rows as far as their tables are known.
+    lines: Vec<(i64, Option<Key>)>,
+    /// Why they cannot be laid, if one of them cannot.
+    unfit: Option<String>,
+}
 
 /// Append what is not here yet; what is to be laid over goes into `groups`.
-fn take(work: &mut Work<'_>, batch: &Batch, groups: &mut Vec<Members>) -> Result<(), Problem> {
+fn take(work: &mut Work<'_>, batch: &Batch, groups: &mut Vec<Appended>) -> Result<(), Problem> {
     for info in &batch.runs {
         if info.device != work.ground.device {
             work.register(info)?;
         }
     }
     for group in batch.changes.chunk_by(|a, b| a.group.is_some() && same_group(a, b)) {
-        let mut members = Vec::new();
+        let Dot { device, run, .. } = group[0].dot;
+        let run = work
+            .run_id(device, run)
+            .ok_or_else(|| Problem::Damaged(format!("run {run} was not registered")))?;
+        let (mut new, mut known) = (Vec::with_capacity(group.len()), Vec::new());
         for change in group {
-            let dot = change.dot;
-            let run = work
-                .run_id(dot.device, dot.run)
-                .ok_or_else(|| Problem::Damaged(format!("run {} was not registered", dot.run)))?;
-            if log::has(work, run, dot.seq)? {
-                continue;
-            }
-            let known = log::is_known(&work.tx, run, dot.seq)?;
-            let change = contain(work, change);
-            let table = table_number(work, &change);
-            let id = log::append(work, run, &change, table)?;
-            if known {
-                // Base counts what has this dot. Whether it is this change the hub will say.
-                log::set_laid(work, id, log::DONE, table, None)?;
-            } else {
-                members.push((id, change));
+            let seq = change.dot.seq;
+            if !log::has(work, run, seq)? {
+                known.push(log::is_known(&work.tx, run, seq)?);
+                new.push(contain(work, change));
             }
         }
-        if !members.is_empty() {
-            groups.push(members);
+        if !new.is_empty() {
+            let mut appended = append(work, run, &new)?;
+            for (place, _) in known.iter().enumerate().rev().filter(|(_, known)| **known) {
+                // Base counts what has this dot. Whether it is this change the hub will say.
+                let (id, key) = appended.lines.remove(place);
+                log::set_laid(work, id, log::DONE, key.map(|(table, _)| table), None)?;
+            }
+            groups.push(appended);
         }
     }
     Ok(())
+}
+
+/// Append changes that share custody.
+pub(crate) fn append(
+    work: &mut Work<'_>,
+    run: i64,
+    changes: &[Change],
+) -> Result<Appended, Problem> {
+    let unfit = judged(work, changes).err();
+    let mut lines = Vec::with_capacity(changes.len());
+    for change in changes {
+        let table = table_number(work, change);
+        let id = log::append(work, run, change, table, unfit.as_deref())?;
+        lines.push((id, table.map(|table| (table, change.row))));
+    }
+    Ok(Appended { lines, unfit })
 }
 
 fn same_group(a: &Change, b: &Change) -> bool {
@@ -176,48 +195,56 @@ fn table_number(work: &Work<'_>, change: &Change) -> Option<u16> {
     }
 }
 
-/// Lay groups over, each whole or not at all. Rows are shown once for all of
+/// Lay appended groups over, each whole or not at all. Rows are shown once for all of
 /// them; only if that fails is every group laid by itself, to find the one.
-pub(crate) fn lay(work: &mut Work<'_>, groups: &[Members]) -> Result<(), Problem> {
-    let mut good = Vec::new();
-    for group in groups {
-        match judged(work, group) {
-            Ok(lines) => good.push((group, lines)),
-            Err(reason) => leave(work, group, &reason)?,
+pub(crate) fn lay(work: &mut Work<'_>, groups: &[Appended]) -> Result<(), Problem> {
+    let good = || groups.iter().filter(|group| group.unfit.is_none());
+    let all: Vec<Key> = good().flat_map(Appended::rows).collect();
+    if work.attempt("lay", |work| show(work, &all))?.is_err() {
+        for group in good() {
+            group.set_laid(work, log::UNLAID, None)?;
+        }
+        for group in good() {
+            let laid = work.attempt("lay", |work| {
+                group.set_laid(work, log::LAID, None)?;
+                show(work, &group.rows().collect::<Vec<Key>>())
+            })?;
+            if let Err(reason) = laid {
+                leave(work, group, &reason)?;
+            }
         }
     }
-    let all: Lines = good.iter().flat_map(|(_, lines)| lines.iter().copied()).collect();
-    if work.attempt("lay", |work| lay_lines(work, &all))?.is_ok() {
-        return Ok(());
+    // What is marked so already still marks its row.
+    let unfit = groups.iter().filter(|group| group.unfit.is_some());
+    let marked: Vec<Key> = unfit.flat_map(Appended::rows).collect();
+    picture::show(work, &marked, false)
+}
+
+impl Appended {
+    fn rows(&self) -> impl Iterator<Item = Key> {
+        self.lines.iter().filter_map(|(_, key)| *key)
     }
-    for (group, lines) in good {
-        if let Err(reason) = work.attempt("lay", |work| lay_lines(work, &lines))? {
-            leave(work, group, &reason)?;
+
+    fn set_laid(&self, work: &Work<'_>, laid: i64, reason: Option<&str>) -> Result<(), Problem> {
+        for (id, key) in &self.lines {
+            log::set_laid(work, *id, laid, key.map(|(table, _)| table), reason)?;
         }
+        Ok(())
+    }
+}
+
+/// Whether every change of a group stands alone; if not, why.
+fn judged(work: &Work<'_>, group: &[Change]) -> Result<(), String> {
+    let schema = work.ground.schema.as_deref().ok_or("no schema has come from the hub yet")?;
+    for change in group {
+        judge(schema, change)?;
+        table_number(work, change).ok_or("its table is unknown")?;
     }
     Ok(())
 }
 
-/// Local ids of changes, and the rows that they are about.
-type Lines = Vec<(i64, Key)>;
-
-/// Whether every change of a group stands alone; if not, why.
-fn judged(work: &Work<'_>, group: &Members) -> Result<Lines, String> {
-    let schema = work.schema().ok_or("no schema has come from the hub yet")?;
-    let one = |(id, change): &(i64, Change)| {
-        judge(&schema, change)?;
-        let table = table_number(work, change).ok_or("its table is unknown")?;
-        Ok((*id, (table, change.row)))
-    };
-    group.iter().map(one).collect()
-}
-
-fn lay_lines(work: &mut Work<'_>, lines: &Lines) -> Result<Result<(), String>, Problem> {
-    for (id, key) in lines {
-        log::set_laid(work, *id, log::LAID, Some(key.0), None)?;
-    }
-    let dirty: Vec<Key> = lines.iter().map(|(_, key)| *key).collect();
-    match picture::show(work, &dirty, false) {
+fn show(work: &mut Work<'_>, rows: &[Key]) -> Result<Result<(), String>, Problem> {
+    match picture::show(work, rows, false) {
         Ok(()) => Ok(Ok(())),
         // A value that its column cannot hold is the change's fault, not the store's.
         Err(Problem::Sqlite(error)) if is_misfit(&error) => Ok(Err(error.to_string())),
@@ -226,14 +253,9 @@ fn lay_lines(work: &mut Work<'_>, lines: &Lines) -> Result<Result<(), String>, P
 }
 
 /// What cannot be laid stays pending, unshown, and is marked where its row is shown.
-fn leave(work: &mut Work<'_>, group: &Members, reason: &str) -> Result<(), Problem> {
-    let mut dirty = Vec::new();
-    for (id, change) in group {
-        let table = table_number(work, change);
-        log::set_laid(work, *id, log::UNLAID, table, Some(reason))?;
-        dirty.extend(table.map(|table| (table, change.row)));
-    }
-    picture::show(work, &dirty, false)
+fn leave(work: &mut Work<'_>, group: &Appended, reason: &str) -> Result<(), Problem> {
+    group.set_laid(work, log::UNLAID, Some(reason))?;
+    picture::show(work, &group.rows().collect::<Vec<Key>>(), false)
 }
 
 fn is_misfit(error: &rusqlite::Error) -> bool {
@@ -243,13 +265,21 @@ fn is_misfit(error: &rusqlite::Error) -> bool {
 
 /// Try again what could not be laid: a schema has come.
 pub(crate) fn lay_again(work: &mut Work<'_>) -> Result<(), Problem> {
-    let unlaid: Members = log::unlaid(work)?
+    let unlaid: Vec<(i64, Change)> = log::unlaid(work)?
         .into_iter()
         .filter(|entry| entry.custody != Custody::Quarantined)
         .map(|entry| (entry.id, entry.change))
         .collect();
     let grouped = |a: &Change, b: &Change| a.group.is_some() && same_group(a, b);
-    let groups = unlaid.chunk_by(|(_, a), (_, b)| grouped(a, b));
-    let groups: Vec<Members> = groups.map(<[_]>::to_vec).collect();
+    let mut groups = Vec::new();
+    for group in unlaid.chunk_by(|(_, a), (_, b)| grouped(a, b)) {
+        let changes: Vec<Change> = group.iter().map(|(_, change)| change.clone()).collect();
+        let key = |change: &Change| table_number(work, change).map(|table| (table, change.row));
+        let lines = group.iter().map(|(id, change)| (*id, key(change))).collect();
+        let appended = Appended { lines, unfit: judged(work, &changes).err() };
+        let laid = if appended.unfit.is_none() { log::LAID } else { log::UNLAID };
+        appended.set_laid(work, laid, appended.unfit.as_deref())?;
+        groups.push(appended);
+    }
     lay(work, &groups)
 }

@@ -44,15 +44,18 @@ fn entry((id, body, custody, seq, brought): Columns) -> Result<Entry, Problem> {
     Ok(Entry { id, change, custody: Custody::of(custody), seq: seq.unwrap_or(0) as u64, brought })
 }
 
-/// Append a change, as received; its local id. It waits for the hub.
+/// Append a change, as received, laid unless it is `unfit`; its local id. It waits for
+/// the hub. Written once: to mark it afterwards would write its indexes again.
 pub(crate) fn append(
     work: &mut Work<'_>,
     run: i64,
     change: &Change,
     table: Option<u16>,
+    unfit: Option<&str>,
 ) -> Result<i64, Problem> {
     work.run(
-        "INSERT INTO wadi_change (run, seq, tbl, row, op, grp, taken_s, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO wadi_change (run, seq, tbl, row, op, grp, laid, reason, taken_s, body)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             run,
             change.dot.seq as i64,
@@ -60,6 +63,8 @@ pub(crate) fn append(
             change.row.0,
             change.op as i64,
             change.group.map(|group| group.first as i64),
+            if unfit.is_some() { UNLAID } else { LAID },
+            unfit,
             work.now_s as i64,
             encode(change),
         ),

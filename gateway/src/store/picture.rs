@@ -188,7 +188,10 @@ impl Graph {
         if changed {
             image::write(&work.tx, table, key.1, fields.as_ref())?;
         }
-        store_refs(work, key, &hidden_refs)?;
+        // A row that was never here has none to take back.
+        if !hidden_refs.is_empty() || laid.meta != Meta::default() {
+            store_refs(work, key, &hidden_refs)?;
+        }
         if meta != laid.meta {
             meta.save(&work.tx, key)?;
         }
