@@ -6,6 +6,7 @@
 //! then who is a candidate (`standing`), then the field's strategy (`strategy`,
 //! `record`) and the table's rule for deletes (`existence`); references between rows are [`deletion`].
 //! Everything is total: forged or senseless input costs a conflict, never a panic.
+mod chain;
 mod existence;
 mod graph;
 mod history;
@@ -110,6 +111,17 @@ pub struct Resolution {
 /// The answer is the same for any order of `changes`, but for the indices. What
 /// waits for a person in the base image itself is for the caller to carry on.
 pub fn resolve(
+    table: &Table,
+    base: Option<&Image>,
+    changes: &[Placed<'_>],
+    lines: &Lines,
+) -> Resolved {
+    let short = if base.is_none() { chain::resolve(table, changes) } else { None };
+    short.unwrap_or_else(|| resolve_any(table, base, changes, lines))
+}
+
+/// The same for any history whatever.
+fn resolve_any(
     table: &Table,
     base: Option<&Image>,
     changes: &[Placed<'_>],

@@ -195,6 +195,33 @@ proptest! {
         prop_assert_eq!(renamed(one, same), renamed(two, |at| same(order[at])));
     }
 
+    /// The short way gives what the general way gives, for histories that are a chain
+    /// and for those that nearly are.
+    #[test]
+    fn the_short_way_is_the_general_way(
+        table in tables(),
+        drafts in drafts(8),
+        (straight, flaw) in (0usize..9, any::<bool>()),
+        reversed in any::<bool>(),
+    ) {
+        let mut told = fit(&table, &drafts);
+        for (at, told) in told.iter_mut().enumerate().filter(|(at, _)| *at < straight) {
+            told.change.dot = Dot { device: DeviceId(1), run: RunId(1), seq: at as u64 + 1 };
+            told.change.seen.above.clear();
+            told.change.op = if at == 0 { Op::Insert } else { Op::Update };
+            if !flaw {
+                (told.seq, told.seen_seq) = (at as u64 + 1, told.seen_seq.min(at as u64));
+            }
+        }
+        if reversed {
+            told.reverse();
+        }
+        if let Some(short) = chain::resolve(&table, &placed(&told)) {
+            let general = resolve_any(&table, None, &placed(&told), &Lines::new());
+            prop_assert_eq!(short, general);
+        }
+    }
+
     #[test]
     fn what_fits_no_field_hurts_nobody(
         table in tables(),
@@ -220,6 +247,34 @@ proptest! {
         prop_assert!(!(lines.earlier(a, b) && lines.earlier(b, a)));
         prop_assert!(!(lines.earlier(a, b) && lines.earlier(b, c)) || lines.earlier(a, c));
     }
+}
+
+/// What the short way takes, and what it leaves to the general one.
+#[test]
+fn a_chain_is_taken_the_short_way() {
+    let table = table(Merge::Review, Mode::Field, DeletePolicy::Review);
+    let mut told: Vec<Told> = Vec::new();
+    for at in 0..2_000u64 {
+        let mut change =
+            change(Dot { device: DeviceId(1), run: RunId(9), seq: at + 1 }, 5_000 - at);
+        change.op = if at == 0 { Op::Insert } else { Op::Update };
+        change.fields = vec![(FieldRef::Number(1), Delta::Set(Value::Int(at as i64)))];
+        told.push(Told { name: String::new(), change, seq: at + 1, seen_seq: at / 2 });
+    }
+    let short = chain::resolve(&table, &placed(&told)).expect("a chain");
+    assert_eq!(short.fields[0].value, Value::Int(1_999));
+    assert_eq!(short.fields[1].candidates, vec![0]);
+    assert_eq!(short, resolve_any(&table, None, &placed(&told), &Lines::new()));
+
+    // One that claims to have seen what lies behind it, another run, a delete.
+    let refused = |spoil: &dyn Fn(&mut Told)| {
+        let mut told = told.clone();
+        spoil(&mut told[1_000]);
+        chain::resolve(&table, &placed(&told)).is_none()
+    };
+    assert!(refused(&|told| told.seen_seq = 1_002));
+    assert!(refused(&|told| told.change.dot.run = RunId(8)));
+    assert!(refused(&|told| told.change.op = Op::Delete));
 }
 
 /// 10,000 deltas in one row, by ten devices, half of them seen by row version.
