@@ -109,7 +109,7 @@ impl Site {
         let mut hub = Store::open(path)?;
         hub.begin_run(NOW_S)?;
         hub.publish_schema(&records::sample_schema()?, NOW_S)?;
-        let number = hub.add_gateway("bench", NOW_S)?;
+        let number = samples::enrol(&mut hub)?;
         let (heard, chain) = (RunId::NONE, Hash::default());
         Ok(Site { hub, number, heard, round: 1, chain, cursors: [0; LANES] })
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::Value as Json;
 use wadi_harness::records::{self, Record};
 use wadi_protocol::change::{Change, Delta, FieldRef, Op, Seen, TableRef};
-use wadi_protocol::id::{DeviceId, Dot, RowId, RunId, RunInfo};
+use wadi_protocol::id::{DeviceId, Dot, GatewayId, RowId, RunId, RunInfo};
 use wadi_protocol::schema::file::SchemaFile;
 use wadi_protocol::schema::interpret::interpret;
 use wadi_protocol::schema::{Kind, Schema};
@@ -19,6 +19,13 @@ use wadi_protocol::wire::batch::Batch;
 
 /// The clock of everybody here, seconds since 1970.
 pub const NOW_S: u64 = 1_800_000_000;
+
+/// Enrol a gateway that is called directly: nobody asks for its certificate.
+pub fn enrol(hub: &mut wadi_hub::store::Store) -> Result<GatewayId> {
+    let until_s = NOW_S + 366 * 24 * 3600;
+    let certificate = hub.enrol("bench", false, (NOW_S, until_s), |_| Ok(vec![1]))?;
+    Ok(certificate.gateway)
+}
 
 /// The schema of tests/data, as the hub would publish it first.
 pub fn schema() -> Result<Schema> {

@@ -8,14 +8,14 @@ use wadi_hub::store::Store as Hub;
 use wadi_protocol::id::GatewayId;
 use wadi_protocol::wire::message::{self, Up};
 
-use crate::samples::NOW_S;
+use crate::samples::{self, NOW_S};
 
 /// A store that has the schema, and its file.
 pub fn open(folder: &Path) -> Result<(Store, PathBuf)> {
     let mut hub = Hub::open(&folder.join("schema-hub.db"))?;
     hub.begin_run(NOW_S)?;
     hub.publish_schema(&records::sample_schema()?, NOW_S)?;
-    let gateway = hub.add_gateway("bench", NOW_S)?;
+    let gateway = samples::enrol(&mut hub)?;
     let path = folder.join("gateway.db");
     let mut store = open_at(&path, gateway)?;
     sync(&mut store, &mut hub, gateway)?;
