@@ -28,10 +28,15 @@ const IDLE: Duration = Duration::from_secs(2);
 pub fn measure(folder: &Path, scale: Scale, table: &mut Table) -> Result<()> {
     let port = ports::free();
     let mut hub = Hub::lay_out(folder, BrokerAt::Embedded(port), &records::sample_schema()?)?;
-    hub.add_gateway("bench")?;
+    let enrolment = hub.add_gateway("bench")?;
     hub.start()?;
-    let settings =
-        Settings { number: 1, site: "bench", broker_port: port, serial: vec![], interval_s: 3_600 };
+    let settings = Settings {
+        number: 1,
+        enrolment: &enrolment,
+        broker_port: port,
+        serial: vec![],
+        interval_s: 3_600,
+    };
     let mut gateway = Gateway::lay_out(folder, &settings)?;
     gateway.start()?;
     until("the gateway to fetch the schema", REST_DEADLINE, || {

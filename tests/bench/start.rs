@@ -4,6 +4,9 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use rusqlite::Connection;
+use wadi_harness::gateway::{Gateway, Settings};
+use wadi_harness::hub::{BrokerAt, Hub};
+use wadi_harness::{ports, records};
 use wadi_protocol::id::GatewayId;
 
 use crate::figures::{Pairs, Spent, Table, millis, timed};
@@ -45,15 +48,17 @@ fn opened(path: &Path) -> Result<Spent> {
 
 /// The real process, from its start until it takes connections of handhelds.
 fn process(folder: &Path, path: &Path, scale: Scale, table: &mut Table) -> Result<()> {
-    use wadi_harness::gateway::{Gateway, Settings};
+    let (folder, port) = (folder.join("process"), ports::free());
+    let hub = Hub::lay_out(&folder, BrokerAt::Port(port), &records::sample_schema()?)?;
+    let enrolment = hub.add_gateway("bench")?;
     let settings = Settings {
         number: 1,
-        site: "bench",
-        broker_port: wadi_harness::ports::free(),
+        enrolment: &enrolment,
+        broker_port: port,
         serial: vec![],
         interval_s: 3_600,
     };
-    let mut gateway = Gateway::lay_out(&folder.join("process"), &settings)?;
+    let mut gateway = Gateway::lay_out(&folder, &settings)?;
     std::fs::copy(path, gateway.database())?;
     let mut all = crate::figures::Sample::default();
     for _ in 0..scale.blocks.min(7) {
