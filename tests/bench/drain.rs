@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use wadi_gateway::store::Store;
+use wadi_harness::broker::Broker;
 use wadi_harness::gateway::{Gateway, Settings};
 use wadi_harness::hub::{BrokerAt, Hub};
+use wadi_harness::records;
 use wadi_harness::wait::{Look, until};
-use wadi_harness::{ports, records};
 use wadi_protocol::id::GatewayId;
 
 use crate::figures::Table;
@@ -26,8 +27,9 @@ const IDLE: Duration = Duration::from_secs(2);
 
 /// Fill the lines of memory and of draining.
 pub fn measure(folder: &Path, scale: Scale, table: &mut Table) -> Result<()> {
-    let port = ports::free();
-    let mut hub = Hub::lay_out(folder, BrokerAt::Embedded(port), &records::sample_schema()?)?;
+    let broker = Broker::start(folder, false)?;
+    let port = broker.port();
+    let mut hub = Hub::lay_out(folder, BrokerAt::Port(port), &records::sample_schema()?)?;
     let enrolment = hub.add_gateway("bench")?;
     hub.start()?;
     let settings = Settings {
