@@ -51,7 +51,7 @@ fn status_of_a_gateway_that_has_never_synced() {
     let nobody = ports::free();
     let settings = Settings {
         number: 1,
-        site: "north",
+        enrolment: &wadi_harness::hub::enrolment(folder.path(), "north").unwrap(),
         broker_port: nobody,
         serial: Vec::new(),
         interval_s: 1,
