@@ -1,6 +1,7 @@
 //! Everything that is decoded from a line, a broker or a file.
 use std::sync::LazyLock;
 
+use wadi_protocol::link::envelope;
 use wadi_protocol::link::frame::{self, Accumulator, BODY_BYTES_MAX};
 use wadi_protocol::link::message::{self as link, Answer, Ask};
 use wadi_protocol::wire::batch::{self, Batch};
@@ -10,7 +11,7 @@ use wadi_protocol::wire::message::{self, Down, Up};
 use crate::script::Script;
 use crate::{fuzz, memory, sample};
 
-/// Bodies of frames.
+/// Messages of the link.
 pub static LINK: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let asks = sample::link::asks().into_iter().map(|(_, ask)| link::encode(&ask));
     let answers = sample::link::answers().into_iter().map(|(_, answer)| link::encode(&answer));
@@ -57,6 +58,21 @@ fn a_line_gives_only_whole_bodies() {
             assert!(rest.is_empty());
         }
         assert!(accumulator.noise().bytes <= bytes);
+    });
+}
+
+#[test]
+fn envelopes_decode_to_what_they_encode() {
+    let samples: Vec<Vec<u8>> = sample::link::envelopes()
+        .into_iter()
+        .map(|(_, envelope)| envelope::encode(&envelope))
+        .collect();
+    fuzz!(move |input: &[u8]| {
+        let bytes = Script(input).spoiled(&samples);
+        if let Ok(one) = envelope::decode(&bytes) {
+            assert_eq!(envelope::decode(&envelope::encode(&one)), Ok(one));
+        }
+        let _ = envelope::refusal_of_version_1(&bytes, "update");
     });
 }
 

@@ -1,8 +1,8 @@
 //! Both ends of the link, told anything in any order.
 use wadi_protocol::link::collector::{Collector, Opening, Phase, Supplied, Timing, Turn};
-use wadi_protocol::link::frame::{Accumulator, STUFFED_BYTES_MAX};
+use wadi_protocol::link::envelope::MESSAGE_BYTES_MAX;
 use wadi_protocol::link::message::{self, Answer, Ask, FeedCursor};
-use wadi_protocol::link::station::{Question, Reaction, Station, frame_of};
+use wadi_protocol::link::station::{Question, Reaction, Station, bytes_of};
 
 use crate::decoders::{BATCHES, LINK};
 use crate::fuzz;
@@ -28,7 +28,7 @@ fn a_station_answers_whatever_it_hears() {
             }
             match station.hear(&body) {
                 Reaction::Answer(answer) => {
-                    assert!(frame_of(answer).len() <= STUFFED_BYTES_MAX + 1);
+                    assert!(bytes_of(answer).len() <= MESSAGE_BYTES_MAX);
                 }
                 Reaction::Store(_, Question::Fates(spans)) => {
                     assert!(spans.iter().all(|(_, _, first, last)| first <= last));
@@ -50,10 +50,8 @@ fn a_collector_comes_to_an_end_whatever_it_hears() {
         while idle < TURNS_MAX {
             idle += usize::from(script.is_over());
             match collector.turn(now_ms) {
-                Turn::Send(bytes) => {
-                    let mut rest = bytes.as_slice();
-                    let body = Accumulator::new().next_body(&mut rest).expect("a whole frame");
-                    number = message::decode::<Ask>(&body).expect("a question").number;
+                Turn::Send { bytes, .. } => {
+                    number = message::decode::<Ask>(&bytes).expect("a question").number;
                 }
                 Turn::Wait { until_ms } => {
                     assert!(until_ms > now_ms);

@@ -84,8 +84,8 @@ fn a_page_of_empty_texts_stops_at_its_budget() {
     };
     let page = Page { rows: vec![row], ..Page::default() };
     let whole = downlink::encode(&page);
-    // Behind the list follow whole, review, followed, known and the clock.
-    let before = &whole[..whole.len() - 6];
+    // Behind the list follow whole, review, followed, known, the clock and the certificate.
+    let before = &whole[..whole.len() - 7];
     let bytes = many(before, &[0], DOWNLINK_BYTES_MAX);
     assert_eq!(downlink::decode(&bytes), Err(downlink::PageError::Memory));
     pages(&bytes);
