@@ -4,7 +4,7 @@
 //! A failing test means that the format changed. That is allowed only together
 //! with its version number (`BATCH_VERSION`, `PAGE_VERSION`, `MESSAGE_VERSION`,
 //! `LINK_VERSION`); then write the files anew with
-//! `WADI_BLESS=1 cargo test -p wadi-protocol --test golden`.
+//! `WADITEST_BLESS=1 cargo test -p wadi-protocol --test golden`.
 mod sample;
 
 use std::fmt::Write;
@@ -36,18 +36,21 @@ fn written(entries: &Entries) -> String {
 fn check(file: &str, entries: &Entries) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
     let now = written(entries);
-    if std::env::var_os("WADI_BLESS").is_some() {
+    if std::env::var_os("WADITEST_BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         return std::fs::write(&path, now).unwrap();
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
     for (then, now) in golden.lines().zip(now.lines()) {
-        assert_eq!(then, now, "{file} differs: bump the version of the format, then WADI_BLESS=1");
+        assert_eq!(
+            then, now,
+            "{file} differs: bump the version of the format, then WADITEST_BLESS=1"
+        );
     }
     assert_eq!(
         golden.len(),
         now.len(),
-        "{file} differs: bump the version of the format, then WADI_BLESS=1"
+        "{file} differs: bump the version of the format, then WADITEST_BLESS=1"
     );
 }
 

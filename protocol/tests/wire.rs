@@ -181,8 +181,10 @@ fn page() -> impl Strategy<Value = Page> {
     let schema = any::<bool>().prop_map(|there| there.then(sample::schema));
     let to = [any::<u64>(), any::<u64>()];
     let verdicts = vec((any::<u32>(), text()), 0..3);
-    (schema, verdicts, vec(notice, 0..3), to, vec(row, 0..4), vec(known, 0..3), number()).prop_map(
-        |(schema, verdicts, notices, to, rows, known, clock_s)| Page {
+    let certificate = option::of(vec(any::<u8>(), 0..5));
+    let last = (number(), certificate);
+    (schema, verdicts, vec(notice, 0..3), to, vec(row, 0..4), vec(known, 0..3), last).prop_map(
+        |(schema, verdicts, notices, to, rows, known, (clock_s, certificate))| Page {
             schema,
             verdicts,
             notices,
@@ -190,6 +192,7 @@ fn page() -> impl Strategy<Value = Page> {
             rows,
             known,
             clock_s,
+            certificate,
         },
     )
 }

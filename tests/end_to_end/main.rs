@@ -7,6 +7,7 @@ mod chaos;
 mod command_line;
 mod configuration;
 mod handhelds;
+mod identity;
 mod ledger;
 mod links_down;
 mod merging;

@@ -24,7 +24,7 @@ struct Village {
 fn configure(folder: &Path, number: u32, site: &str, listen: &str, more: &str) -> PathBuf {
     let config = folder.join(format!("{site}.toml"));
     let text = format!(
-        "site = \"{site}\"\ngateway = {number}\ndatabase = \"{site}.db\"\n[broker]\nhost = \"127.0.0.1\"\nport = {}\n[lan]\nlisten = \"{listen}\"\n{more}",
+        "site = \"{site}\"\ngateway = {number}\ndatabase = \"{site}.db\"\n[broker]\nhost = \"127.0.0.1\"\nport = {}\n[handhelds]\nadmit = \"anyone\"\n[lan]\nlisten = \"{listen}\"\n{more}",
         ports::free()
     );
     std::fs::write(&config, text).unwrap();

@@ -85,7 +85,7 @@ fn a_backup_beside_running_processes_restores_to_the_same_tables() {
     world.gateways[0].command(&["backup", text(&gateway), "--force"]).unwrap().ok().unwrap();
     let status = world.hub.operator.json(&["status"]).unwrap();
     assert_eq!(status["backup"]["seq"], status["head"], "{status}");
-    assert!(status["backup"]["age"].as_u64().unwrap() < 600, "{status}");
+    assert!(status["backup"]["age_s"].as_u64().unwrap() < 600, "{status}");
 
     // While they run nothing is restored over them.
     for outcome in [

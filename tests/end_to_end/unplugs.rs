@@ -110,7 +110,7 @@ fn lay(folder: &Path, seed: u64) -> Vec<Line> {
 /// A gateway that has nobody but its handhelds.
 fn start(folder: &Path, lines: &[Line]) -> Process {
     let mut text = format!(
-        "site = \"north\"\ngateway = 1\ndatabase = \"gateway.db\"\n[broker]\nhost = \"127.0.0.1\"\nport = {}\n",
+        "site = \"north\"\ngateway = 1\ndatabase = \"gateway.db\"\n[handhelds]\nadmit = \"anyone\"\n[broker]\nhost = \"127.0.0.1\"\nport = {}\n",
         ports::free()
     );
     for line in lines {

@@ -81,7 +81,7 @@ impl Broker {
 }
 
 /// Debian keeps it in a folder that is not on everybody's path.
-fn program() -> Option<PathBuf> {
+pub fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders =
         std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);

@@ -243,7 +243,9 @@ impl Pump {
         let now = Instant::now();
         if is_loose(&packet) {
             for delay in self.trouble.draw_copies() {
-                waiting.put(now + delay, packet.clone());
+                let mut packet = packet.clone();
+                self.trouble.maybe_forge(&mut packet);
+                waiting.put(now + delay, packet);
             }
         } else {
             waiting.put(now, packet);

@@ -22,6 +22,7 @@ pub struct Trouble {
     delay_per_mille: AtomicU64,
     delay_ms: AtomicU64,
     loss_per_mille: AtomicU64,
+    forge_per_mille: AtomicU64,
     /// Bytes that passed, both directions together.
     pub bytes: AtomicU64,
     /// Connections that came, refused ones included.
@@ -36,6 +37,8 @@ pub struct Trouble {
     pub delays: AtomicU64,
     /// Packets lost.
     pub losses: AtomicU64,
+    /// Packets altered.
+    pub forgeries: AtomicU64,
 }
 
 impl Trouble {
@@ -52,6 +55,7 @@ impl Trouble {
             delay_per_mille: AtomicU64::new(0),
             delay_ms: AtomicU64::new(0),
             loss_per_mille: AtomicU64::new(0),
+            forge_per_mille: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             connects: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
@@ -59,6 +63,7 @@ impl Trouble {
             duplicates: AtomicU64::new(0),
             delays: AtomicU64::new(0),
             losses: AtomicU64::new(0),
+            forgeries: AtomicU64::new(0),
         }
     }
 
@@ -103,6 +108,25 @@ impl Trouble {
         self.loss_per_mille.store(loss_per_mille, Ordering::Relaxed);
     }
 
+    /// Of a thousand MQTT QoS 0 publishes: how many come with an altered byte, as from
+    /// a broker that lies.
+    pub fn forge(&self, per_mille: u64) {
+        self.forge_per_mille.store(per_mille, Ordering::Relaxed);
+    }
+
+    /// Alter one of the last bytes of a packet (its payload), if its turn has come.
+    pub(crate) fn maybe_forge(&self, packet: &mut [u8]) {
+        let per_mille = self.forge_per_mille.load(Ordering::Relaxed);
+        let mut random = self.random.lock().expect("no holder panics");
+        if per_mille == 0 || !random.chance(per_mille) {
+            return;
+        }
+        let back = random.within(1..packet.len().min(24) as u64) as usize;
+        let at = packet.len() - back;
+        packet[at] ^= 1 << random.within(0..8);
+        self.forgeries.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Stop everything but the rate.
     pub fn heal(&self) {
         self.go_silent(false);
@@ -110,6 +134,7 @@ impl Trouble {
         self.cut_after(None);
         self.make_noise(0);
         self.shuffle(0, 0, 0, 0);
+        self.forge(0);
     }
 
     pub(crate) fn is_silent(&self) -> bool {

@@ -5,6 +5,7 @@ use super::page;
 use crate::disk::Disk;
 use crate::live::Counts;
 use crate::overview::Overview;
+use crate::store::backup::Watermark;
 use crate::store::gateway::Gateway;
 use crate::store::status::{Site, Status, Waiting};
 
@@ -28,6 +29,10 @@ impl Facts {
     fn site(&mut self, number: usize) -> &mut Site {
         &mut self.status.sites[number - 1]
     }
+}
+
+fn made(seq: u64, s: u64) -> Watermark {
+    Watermark { run: RunId(1), seq, s }
 }
 
 fn site(number: u32, name: &str) -> Site {
@@ -70,7 +75,7 @@ fn well() -> Facts {
         conflicts: 1,
         reviews: 0,
         reviews_oldest_s: 0,
-        backup: Some((40, NOW_S - DAY_S)),
+        backup: Some(made(40, NOW_S - DAY_S)),
         sites: vec![site(1, "north"), site(2, "south")],
     };
     let disk = Disk {
@@ -221,7 +226,7 @@ fn situations_and_what_is_said_of_them() {
         ),
         (
             "an old backup",
-            |facts| facts.status.backup = Some((1, NOW_S - 30 * DAY_S)),
+            |facts| facts.status.backup = Some(made(1, NOW_S - 30 * DAY_S)),
             &["backup"],
             &["the last backup is 30 days old", "40 sequences since"],
         ),
