@@ -126,3 +126,7 @@ impl ServerCertVerifier for HubVerifier {
         None
     }
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;
