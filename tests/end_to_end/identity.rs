@@ -314,3 +314,46 @@ fn a_broker_that_lies_can_only_lose_what_it_carries() {
     assert!(world.hub.tail().contains("without the tag"), "the hub says that it dropped some");
     world.stop().unwrap();
 }
+
+#[test]
+fn enrolling_in_an_empty_folder_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let enrolment = wadi_harness::hub::enrolment(path, "north").unwrap();
+    let home = path.join("home");
+    std::fs::create_dir(&home).unwrap();
+    let config = home.join("gateway.toml");
+    let call = |words: &[&str]| {
+        let mut command = binaries::command("wadi-gateway").unwrap();
+        command.arg("--config").arg(&config).args(words);
+        wadi_harness::process::run(&mut command, "", PATIENCE).unwrap()
+    };
+    call(&["enrol", enrolment.to_str().unwrap()]).ok().unwrap();
+    let effective = call(&["config"]).ok().unwrap();
+    for key in ["site", "gateway", "broker.host", "broker.port"] {
+        let said = effective
+            .lines()
+            .any(|line| line.trim_start().starts_with(key) && line.contains("identity.toml"));
+        assert!(said, "{key} is not the enrolment's:\n{effective}");
+    }
+    // What is no enrolment, or a damaged one, is named and changes nothing.
+    let text = std::fs::read_to_string(&enrolment).unwrap();
+    for (spoilt, word) in [
+        (text.replace("gateway = 1", "gateway = 0"), "gateway"),
+        (text.replace("tag_key = \"", "tag_key = \"zz"), "tag_key"),
+        (text.replace("-----BEGIN PRIVATE", "-----BEGIN NOTHING"), "key"),
+        (text.replace("site =", "sight ="), "sight"),
+        (String::new(), "site"),
+    ] {
+        let file = path.join("spoilt.toml");
+        std::fs::write(&file, spoilt).unwrap();
+        let outcome = call(&["enrol", file.to_str().unwrap()]);
+        assert_eq!(outcome.code, Some(1), "{word}: {outcome:?}");
+        assert!(outcome.stderr.contains("spoilt.toml"), "{word}: {outcome:?}");
+        assert!(outcome.stderr.contains(word), "{word} is not named: {outcome:?}");
+        let secret = text.lines().find(|line| line.starts_with("tag_key")).unwrap();
+        let secret = secret.split('"').nth(1).unwrap();
+        assert!(!outcome.text().contains(secret), "a secret is shown: {outcome:?}");
+    }
+    assert_eq!(call(&["config"]).ok().unwrap(), effective);
+}
