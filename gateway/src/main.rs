@@ -4,6 +4,7 @@ mod enrolment;
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -96,7 +97,7 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
         Command::Config { .. } => out.write_all(config.effective().as_bytes())?,
         Command::Status { json, check } => {
             let presence = runtime.block_on(control::look(&config.database));
-            let ends_s = certificate_ends_s(&config);
+            let ends_s = identity.map(|identity| identity.until_s);
             let seen = overview::see(&config.database, presence, now_s(), ends_s)?;
             let well = command::status(&seen, json, &mut out)?;
             return Ok(if well || !check { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -152,8 +153,9 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     let watched = handle.clone();
     if let Some(address) = config.metrics.listen {
         let listener = http::listen(address).await?;
-        let (config, observer) = (Arc::new(config.clone()), Arc::clone(&observer));
-        let gather = move || figures(Arc::clone(&config), Arc::clone(&observer));
+        let (database, observer) = (config.database.clone(), Arc::clone(&observer));
+        let ends_s = identity.as_ref().map(|identity| identity.until_s);
+        let gather = move || figures(database.clone(), Arc::clone(&observer), ends_s);
         tasks.spawn(http::serve(listener, gather));
     }
     let (database, seen) = (config.database.clone(), Arc::clone(&observer));
@@ -184,18 +186,17 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
 
 /// The figures of this gateway. The file is read by a thread of its own, on its own
 /// connection: that holds up nobody.
-async fn figures(config: Arc<Config>, observer: Arc<Observer>) -> Result<String, String> {
+async fn figures(
+    database: PathBuf,
+    observer: Arc<Observer>,
+    certificate_ends_s: Option<u64>,
+) -> Result<String, String> {
     let presence = Presence::Running(Box::new(observer.look().await));
     let read = tokio::task::spawn_blocking(move || {
-        overview::see(&config.database, presence, now_s(), certificate_ends_s(&config))
+        overview::see(&database, presence, now_s(), certificate_ends_s)
     });
     let seen = read.await.map_err(|error| error.to_string())?;
     seen.map(|seen| metrics::text(&seen)).map_err(|error| error.to_string())
-}
-
-/// When this gateway's certificate ends; none = it has none.
-fn certificate_ends_s(config: &Config) -> Option<u64> {
-    Identity::read(&config.identity).ok().flatten().map(|identity| identity.until_s)
 }
 
 /// The broker as status shows it.
