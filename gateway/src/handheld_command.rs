@@ -14,6 +14,7 @@ use crate::noise::key::{PublicKey, Typed};
 use crate::store::StoreError;
 use crate::store::handhelds::{Handheld, Key, State};
 use crate::store::roster::{self, Outcome, Whom};
+use crate::words::span;
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
@@ -140,7 +141,7 @@ fn list(
     }
     for held in held {
         let last = match held.last_s {
-            Some(last_s) => format!("last here {}", ago(now_s, last_s)),
+            Some(last_s) => format!("last here {} ago", span(now_s.saturating_sub(last_s))),
             None => "never here".into(),
         };
         let key = PublicKey(held.key);
@@ -170,14 +171,5 @@ fn handheld_name(name: &str) -> Result<String, String> {
     match name.len() {
         1..=wadi_protocol::limits::NAME_BYTES_MAX => Ok(name.to_owned()),
         length => Err(format!("a name has 1 to 63 bytes, not {length}")),
-    }
-}
-
-fn ago(now_s: u64, then_s: u64) -> String {
-    match now_s.saturating_sub(then_s) {
-        seconds @ 0..=119 => format!("{seconds} s ago"),
-        seconds @ 120..=7_199 => format!("{} min ago", seconds / 60),
-        seconds @ 7_200..=172_799 => format!("{} h ago", seconds / 3_600),
-        seconds => format!("{} days ago", seconds / 86_400),
     }
 }

@@ -6,17 +6,19 @@
 //! comes with a round and lies in the database, since it is no secret. Intake
 //! never looks at any of this: a gateway without an enrolment, or with one that
 //! ended, collects as before.
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use wadi_protocol::id::GatewayId;
 use wadi_protocol::limits::NAME_BYTES_MAX;
-use wadi_protocol::tag::{KEY_BYTES, TagKey};
+use wadi_protocol::tag::{TagKey, unhex};
+
+use crate::secret;
 
 /// A file of more bytes is not an enrolment.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -54,7 +56,7 @@ pub struct IdentityError {
 }
 
 /// The file's own form.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
     site: String,
@@ -114,7 +116,7 @@ pub fn install(file: &Path, place: &Path) -> Result<Identity, IdentityError> {
         file: place.display().to_string(),
         reason: error.to_string(),
     };
-    replace(place, &text).map_err(put)?;
+    secret::replace(place, &text).map_err(put)?;
     Ok(identity)
 }
 
@@ -131,23 +133,6 @@ fn text_of(path: &Path) -> io::Result<Option<(String, u32)>> {
     let mut text = String::new();
     file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
     Ok(Some((text, about.mode() & 0o777)))
-}
-
-/// Write beside and rename, so that a power cut leaves the old or the new.
-fn replace(place: &Path, text: &str) -> io::Result<()> {
-    let mut draft = place.as_os_str().to_os_string();
-    draft.push(".new");
-    let draft = Path::new(&draft);
-    match fs::remove_file(draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(draft, place)?;
-    let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
-    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn parse(text: &str) -> Result<Identity, String> {
@@ -184,16 +169,4 @@ fn address(text: &str) -> Option<(String, u16)> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let port = port.parse().ok().filter(|&port| port != 0)?;
     (!host.is_empty()).then(|| (host.to_owned(), port))
-}
-
-fn unhex(digits: &str) -> Option<[u8; KEY_BYTES]> {
-    let digits = digits.as_bytes();
-    if digits.len() != 2 * KEY_BYTES || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut key = [0; KEY_BYTES];
-    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(key)
 }

@@ -29,6 +29,7 @@ pub mod reception;
 pub mod rescue;
 pub mod route;
 pub mod seal;
+pub mod secret;
 pub mod serial;
 pub mod service;
 pub mod session;

@@ -11,6 +11,8 @@
 //! link, and 2^64 of them cannot be sent.
 use core::fmt;
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use hmac::{Hmac, Mac};
@@ -86,14 +88,30 @@ impl fmt::Debug for TagKey {
     }
 }
 
+/// A secret as it is written down: hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A key as it was written down; none if these are not its digits.
+pub fn unhex(digits: &str) -> Option<[u8; KEY_BYTES]> {
+    let digits = digits.as_bytes();
+    if digits.len() != 2 * KEY_BYTES || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut key = [0; KEY_BYTES];
+    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(key)
+}
+
 fn keyed(key: &[u8; KEY_BYTES]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 #[cfg(test)]
 mod tests {
-    use alloc::format;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -117,6 +135,17 @@ mod tests {
         assert_eq!(key.open(GatewayId(4), Way::Up, &sealed), None);
         assert_eq!(TagKey::derive(&MASTER, GATEWAY, 2).open(GATEWAY, Way::Up, &sealed), None);
         assert_eq!(TagKey::derive(&[8; 32], GATEWAY, 1).open(GATEWAY, Way::Up, &sealed), None);
+    }
+
+    #[test]
+    fn a_key_is_written_and_read() {
+        assert_eq!(unhex(&hex(&MASTER)), Some(MASTER));
+        assert_eq!(hex(&[0, 0xab]), "00ab");
+        let digits = hex(&MASTER);
+        for not_a_key in ["", &digits[1..], &digits.replace('7', "+"), &digits.replace("07", "é")]
+        {
+            assert_eq!(unhex(not_a_key), None, "{not_a_key}");
+        }
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The gateway's key: made at first start, kept in a file beside the database.
 //!
 //! Not in the database, which people of the site's group may read.
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use wadi_protocol::tag::hex;
+
 use super::key::{KeyPair, Typed};
+use crate::secret;
 
 /// The key file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,24 +56,9 @@ pub fn read_or_make(database: &Path) -> Result<KeyPair, KeyFileError> {
         return Ok(keys);
     }
     let keys = KeyPair::draw().map_err(bad)?;
-    write(&path, &keys).map_err(bad)?;
+    secret::replace(&path, &format!("{}\n", hex(keys.secret()))).map_err(bad)?;
     tracing::info!(file = %path.display(), key = %keys.public(), "this gateway has a key now");
     Ok(keys)
-}
-
-/// Whole or not at all: power may be cut at any instruction.
-fn write(path: &Path, keys: &KeyPair) -> io::Result<()> {
-    let mut name = path.as_os_str().to_os_string();
-    name.push("-new");
-    let new = PathBuf::from(name);
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    let digits: String = keys.secret().iter().map(|byte| format!("{byte:02x}")).collect();
-    writeln!(file, "{digits}")?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

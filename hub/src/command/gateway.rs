@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
+use wadi_protocol::tag::hex;
 
 use super::{CommandError, line};
 use crate::identity::{self, Identity, Subject};
@@ -85,7 +86,7 @@ fn make(
         enrolment,
         address: enroller.address,
         until_s: certificate.until_s,
-        tag_key: identity::hex(enroller.identity.tag_key(gateway, enrolment).bytes()),
+        tag_key: hex(enroller.identity.tag_key(gateway, enrolment).bytes()),
         authority: enroller.identity.authority_pem(),
         certificate: keyed.certificate_pem,
         key: keyed.key_pem,

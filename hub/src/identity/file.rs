@@ -8,7 +8,7 @@ use rcgen::KeyPair;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
-use wadi_protocol::tag::KEY_BYTES;
+use wadi_protocol::tag::{hex, unhex};
 
 use super::{Identity, IdentityError};
 
@@ -116,22 +116,4 @@ pub(super) fn parse_pair(
     let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(bad)?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(bad)?;
     Ok((certificate, key))
-}
-
-/// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A key from hexadecimal digits.
-fn unhex(digits: &str) -> Option<[u8; KEY_BYTES]> {
-    let digits = digits.as_bytes();
-    if digits.len() != 2 * KEY_BYTES || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut key = [0; KEY_BYTES];
-    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(key)
 }

@@ -23,7 +23,7 @@ use wadi_protocol::tag::{KEY_BYTES, TagKey};
 
 mod file;
 
-pub use file::{hex, write_secret};
+pub use file::write_secret;
 
 /// The name that gateways demand of whoever says to be the hub.
 pub const HUB_NAME: &str = "hub.wadi.internal";

@@ -16,13 +16,14 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 use wadi_protocol::backoff;
 use wadi_protocol::id::GatewayId;
+use wadi_protocol::tag::hex;
 
 use self::desk::{Desk, work};
 use crate::broker::{BrokerError, Embedded};
 use crate::config::{Broker, Config};
 use crate::door::Door;
 use crate::front::Front;
-use crate::identity::{self, HUB_CLIENT, Identity};
+use crate::identity::{HUB_CLIENT, Identity};
 use crate::live::{self, Counts};
 use crate::mqtt::{Heard, Link, LinkError, Target};
 use crate::service;
@@ -86,7 +87,7 @@ impl OwnBroker {
         let listen = config.embedded.listen;
         let mut secret = [0; 16];
         getrandom::fill(&mut secret).map_err(|error| StoreError::Random(error.to_string()))?;
-        let door = Arc::new(Door::new(identity::hex(&secret), config.embedded.tls()));
+        let door = Arc::new(Door::new(hex(&secret), config.embedded.tls()));
         if !config.embedded.tls() {
             let embedded = Embedded::start(listen, door.clone()).await?;
             return Ok(OwnBroker { embedded, door, _front: None });
