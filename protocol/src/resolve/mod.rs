@@ -178,7 +178,9 @@ fn by_field(table: &Table, base: Option<&Image>, history: &History<'_>) -> Resol
         .collect();
 
     let of = |number: u16| own.get(&number).unwrap_or(&shared);
-    let standings: Vec<&Standing> = own.values().chain([&shared]).collect();
+    // What stands there speaks for the fields that share it, if there are any.
+    let sharing = table.fields.iter().any(|field| !own.contains_key(&field.number));
+    let standings: Vec<&Standing> = own.values().chain(sharing.then_some(&shared)).collect();
     let fields = table.fields.iter().map(|field| {
         let standing = of(field.number);
         let base = base_value(base, history, standing, field.number);
