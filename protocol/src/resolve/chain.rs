@@ -6,13 +6,64 @@
 //! exactly what the general way gives, or nothing: whatever could make a
 //! difference (a base image, another run, a delete, a settle, something named as
 //! seen, a claim to have seen what comes later, deltas that gather) is left to that.
+//!
+//! [`grown`] and [`grow`] do the same one change at a time, for a store that keeps the
+//! last change of a chain with its row: then the history need not be read again.
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Existence, Placed, Resolution, Resolved, lay};
-use crate::change::{FieldRef, Op};
+use crate::change::{Change, FieldRef, Op};
+use crate::id::Dot;
 use crate::schema::{Merge, Mode, Table};
 use crate::value::Value;
+
+/// The last change of a chain (none = there is no row yet) once this change, applied
+/// behind all of it, is there too; none if that is no simple chain.
+pub fn grown(table: &Table, last: Option<Dot>, placed: &Placed<'_>) -> Option<Dot> {
+    let change = placed.change;
+    let follows = match last {
+        None => change.op == Op::Insert,
+        Some(last) => {
+            change.op == Op::Update
+                && (change.dot.device, change.dot.run) == (last.device, last.run)
+                && change.dot.seq > last.seq
+        }
+    };
+    let gathering = |field: &FieldRef| match field {
+        FieldRef::Number(number) => table.field(*number).is_some_and(|f| gathers(f.merge)),
+        FieldRef::Name(_) => false,
+    };
+    let simple = follows
+        && table.mode == Mode::Field
+        && change.seen.above.is_empty()
+        && placed.seen_seq < placed.seq
+        && !change.fields.iter().any(|(field, _)| gathering(field));
+    simple.then_some(change.dot)
+}
+
+/// Lay the next change of a chain over the row's values (no nulls).
+pub fn grow(table: &Table, fields: &mut BTreeMap<u16, Value>, change: &Change) {
+    for (field, delta) in &change.fields {
+        let FieldRef::Number(number) = field else { continue };
+        let Some(field) = table.field(*number) else { continue };
+        match lay(field, &Value::Null, delta) {
+            Value::Null => fields.remove(number),
+            value => fields.insert(*number, value),
+        };
+    }
+}
+
+/// The last change of the chain that these applied changes are, given in hub order;
+/// none if they are no simple chain.
+pub fn end(table: &Table, changes: &[Placed<'_>]) -> Option<Dot> {
+    let mut last = None;
+    for placed in changes {
+        last = Some(grown(table, last, placed)?);
+    }
+    last
+}
 
 /// What the row is, if its history is such a chain.
 pub(super) fn resolve(table: &Table, changes: &[Placed<'_>]) -> Option<Resolved> {

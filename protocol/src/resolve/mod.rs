@@ -6,7 +6,6 @@
 //! then who is a candidate (`standing`), then the field's strategy (`strategy`,
 //! `record`) and the table's rule for deletes (`existence`); references between rows are [`deletion`].
 //! Everything is total: forged or senseless input costs a conflict, never a panic.
-mod chain;
 mod existence;
 mod graph;
 mod history;
@@ -15,6 +14,7 @@ mod record;
 mod standing;
 mod strategy;
 
+pub mod chain;
 pub mod deletion;
 
 use alloc::collections::BTreeMap;

@@ -42,7 +42,24 @@ pub fn interpret(schema: &Schema, change: &Change) -> Result<Change, String> {
         };
         return Err(reason(format!("{}.{name}: carried twice; once is allowed", table.name)));
     }
-    Ok(Change { table: TableRef::Number(table.number), fields, ..change.clone() })
+    let (seen, closure) = (change.seen.clone(), change.closure.clone());
+    let Change { dot, stamp, entered_s, contained, schema, rights, group, row, op, .. } = *change;
+    let table = TableRef::Number(table.number);
+    Ok(Change {
+        dot,
+        stamp,
+        entered_s,
+        contained,
+        schema,
+        rights,
+        group,
+        table,
+        row,
+        op,
+        fields,
+        seen,
+        closure,
+    })
 }
 
 fn table<'a>(schema: &'a Schema, named: &TableRef) -> Result<&'a Table, String> {

@@ -27,11 +27,20 @@ use crate::value::Value;
 /// Why it is not, in at most [`crate::limits::REASON_BYTES_MAX`] bytes: the
 /// reason of its quarantine.
 pub fn judge(schema: &Schema, change: &Change) -> Result<(), String> {
+    typed(schema, change).map(drop)
+}
+
+/// The typed form of a change that is valid alone: what [`interpret`] gives, judged.
+///
+/// # Errors
+/// As [`judge`].
+pub fn typed(schema: &Schema, change: &Change) -> Result<Change, String> {
     check_form(change).map_err(reason)?;
     let change = interpret(schema, change)?;
     let table = change.table_number().and_then(|number| schema.table(number));
     let table = table.expect("interpret numbers tables by this schema");
-    check_fields(table, &change).map_err(reason)
+    check_fields(table, &change).map_err(reason)?;
+    Ok(change)
 }
 
 /// What can be judged without a schema.

@@ -220,6 +220,21 @@ proptest! {
             let general = resolve_any(&table, None, &placed(&told), &Lines::new());
             prop_assert_eq!(short, general);
         }
+        // The same, grown change by change as a store that applies them does.
+        told.retain(|told| told.seq > 0);
+        told.sort_by_key(|told| told.seq);
+        told.dedup_by_key(|told| told.seq);
+        if chain::end(&table, &placed(&told)).is_some() {
+            let general = resolve_any(&table, None, &placed(&told), &Lines::new());
+            let mut fields = BTreeMap::new();
+            told.iter().for_each(|told| chain::grow(&table, &mut fields, &told.change));
+            for field in &general.fields {
+                prop_assert_eq!(&field.value, fields.get(&field.field).unwrap_or(&Value::Null));
+                prop_assert!(!field.conflict && !field.review);
+            }
+            prop_assert!(general.existence.live());
+            prop_assert!(!general.existence.conflict && !general.existence.review);
+        }
     }
 
     #[test]
@@ -265,12 +280,14 @@ fn a_chain_is_taken_the_short_way() {
     assert_eq!(short.fields[0].value, Value::Int(1_999));
     assert_eq!(short.fields[1].candidates, vec![0]);
     assert_eq!(short, resolve_any(&table, None, &placed(&told), &Lines::new()));
+    assert_eq!(chain::end(&table, &placed(&told)), told.last().map(|told| told.change.dot));
 
     // One that claims to have seen what lies behind it, another run, a delete.
     let refused = |spoil: &dyn Fn(&mut Told)| {
         let mut told = told.clone();
         spoil(&mut told[1_000]);
-        chain::resolve(&table, &placed(&told)).is_none()
+        let placed = placed(&told);
+        chain::resolve(&table, &placed).is_none() && chain::end(&table, &placed).is_none()
     };
     assert!(refused(&|told| told.seen_seq = 1_002));
     assert!(refused(&|told| told.change.dot.run = RunId(8)));
