@@ -14,14 +14,14 @@ use wadi_protocol::value::Value;
 use super::StoreError;
 use super::changes::Entered;
 use super::sql::RowKey;
-use super::work::{Work, is_known};
+use super::work::Work;
 
 /// The places of those that may go, in the order in which to apply them.
 pub(super) fn admit(work: &Work<'_>, waiting: &[Entered]) -> Result<Vec<usize>, StoreError> {
     let items = items(work, waiting)?;
     let mut known = BTreeSet::new();
     for key in items.iter().flat_map(|item| &item.needs) {
-        if !known.contains(key) && is_known(work.db, *key)? {
+        if !known.contains(key) && work.peek(*key)?.known {
             known.insert(*key);
         }
     }

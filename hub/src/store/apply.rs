@@ -5,7 +5,7 @@
 //! until then the database says what was before.
 use std::collections::BTreeSet;
 
-use rusqlite::params;
+use rusqlite::{CachedStatement, Connection, params};
 use wadi_protocol::change::{Delta, Op};
 use wadi_protocol::schema::{OnDelete, Scope};
 use wadi_protocol::value::Value;
@@ -44,20 +44,22 @@ fn index_references(work: &mut Work<'_>, key: RowKey) -> Result<(), StoreError> 
     let table = work.table(key)?;
     let db = work.db;
     let row = work.row(key)?;
-    let old: BTreeSet<(RowKey, u16)> =
-        parents(table, &row.before.fields).map(|(parent, field, _)| (parent, field)).collect();
-    let new: BTreeSet<(RowKey, u16)> =
-        parents(table, &row.after.fields).map(|(parent, field, _)| (parent, field)).collect();
-    for (_, field) in old.difference(&new) {
-        db.prepare_cached("DELETE FROM wadi_reference WHERE tbl = ?1 AND row = ?2 AND field = ?3")?
-            .execute(params![key.table, Id(key.row), field])?;
-    }
-    for (parent, field) in new.difference(&old) {
+    let to = |fields| parents(table, fields).map(|(parent, field, _)| (parent, field));
+    let old: Vec<(RowKey, u16)> = to(&row.before.fields).collect();
+    let new: Vec<(RowKey, u16)> = to(&row.after.fields).collect();
+    for (parent, field) in old.iter().filter(|reference| !new.contains(reference)) {
         db.prepare_cached(
-            "INSERT INTO wadi_reference (tbl, row, field, to_tbl, to_row)
+            "DELETE FROM wadi_reference
+             WHERE to_tbl = ?1 AND to_row = ?2 AND tbl = ?3 AND row = ?4 AND field = ?5",
+        )?
+        .execute(params![parent.table, Id(parent.row), key.table, Id(key.row), field])?;
+    }
+    for (parent, field) in new.iter().filter(|reference| !old.contains(reference)) {
+        db.prepare_cached(
+            "INSERT INTO wadi_reference (to_tbl, to_row, tbl, row, field)
              VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![key.table, Id(key.row), field, parent.table, Id(parent.row)])?;
+        .execute(params![parent.table, Id(parent.row), key.table, Id(key.row), field])?;
     }
     Ok(())
 }
@@ -87,7 +89,7 @@ fn call_referencing(work: &mut Work<'_>) -> Result<(), StoreError> {
 /// have to let go. The log must say when.
 fn leavers(work: &Work<'_>) -> Result<BTreeSet<RowKey>, StoreError> {
     let mut leavers = BTreeSet::new();
-    for (key, row) in &work.rows {
+    for (key, row) in work.rows.iter().filter(|(_, row)| row.before.known) {
         let table = work.table(*key)?;
         let old = parents(table, &row.before.fields).map(|(parent, ..)| parent);
         let new: BTreeSet<RowKey> = if row.after.is_live() {
@@ -108,6 +110,7 @@ fn leavers(work: &Work<'_>) -> Result<BTreeSet<RowKey>, StoreError> {
 fn write(work: &mut Work<'_>, leavers: &BTreeSet<RowKey>) -> Result<(), StoreError> {
     let keys: Vec<RowKey> = work.rows.keys().copied().collect();
     let mut effects = 0;
+    let mut writer = Writer::new(work.db)?;
     for key in keys {
         let shown = work.shown(key)?;
         let (table, db, now_s) = (work.table(key)?, work.db, work.now_s);
@@ -135,46 +138,56 @@ fn write(work: &mut Work<'_>, leavers: &BTreeSet<RowKey>) -> Result<(), StoreErr
             row.after.last_seq = last.seq;
         }
         for entry in &entries {
-            log::insert(db, table, key, entry)?;
+            writer.log.insert(table, key, entry)?;
         }
-        write_row(db, key, row)?;
+        writer.row(key, row)?;
         write_candidates(db, key, row)?;
         let waiting = (row.before.waiting(), row.after.waiting());
         review::renew(db, key, (&waiting.0, &waiting.1), row.after.last_seq, now_s)?;
-        typed::write(db, table, key, row.after.is_live().then_some(&shown))?;
+        writer.typed.write(table, key, row.after.is_live().then_some(&*shown))?;
     }
     put_stored(work.db, "head", work.head)
 }
 
-fn write_row(db: &rusqlite::Connection, key: RowKey, row: &RowWork) -> Result<(), StoreError> {
-    let state = &row.after;
-    let mut query = db.prepare_cached(
-        "INSERT OR REPLACE INTO wadi_row (tbl, row, site, first_seq, last_seq, deleted, dead, kept,
-             fields, review, twins)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?;
-    query.execute(params![
-        key.table,
-        Id(key.row),
-        state.site,
-        Bits(state.first_seq),
-        Bits(state.last_seq),
-        state.deleted,
-        state.dead,
-        state.kept,
-        pack::<Fields>(&state.fields),
-        pack(&state.review),
-        pack(&state.twins),
-    ])?;
-    Ok(())
+/// The statements that every row needs, at hand for all of them.
+struct Writer<'a> {
+    log: log::Writer<'a>,
+    typed: typed::Writer<'a>,
+    row: CachedStatement<'a>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(db: &'a Connection) -> Result<Writer<'a>, StoreError> {
+        let row = db.prepare_cached(
+            "INSERT OR REPLACE INTO wadi_row (tbl, row, site, first_seq, last_seq, deleted, dead,
+                 kept, fields, review, twins, chain)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?;
+        Ok(Writer { log: log::Writer::new(db)?, typed: typed::Writer::new(db), row })
+    }
+
+    fn row(&mut self, key: RowKey, row: &RowWork) -> Result<(), StoreError> {
+        let state = &row.after;
+        self.row.execute(params![
+            key.table,
+            Id(key.row),
+            state.site,
+            Bits(state.first_seq),
+            Bits(state.last_seq),
+            state.deleted,
+            state.dead,
+            state.kept,
+            pack::<Fields>(&state.fields),
+            pack(&state.review),
+            pack(&state.twins),
+            state.chain.as_ref().map(pack),
+        ])?;
+        Ok(())
+    }
 }
 
 /// Keep the candidates of fields that have several, or wait for a person.
-fn write_candidates(
-    db: &rusqlite::Connection,
-    key: RowKey,
-    row: &RowWork,
-) -> Result<(), StoreError> {
+fn write_candidates(db: &Connection, key: RowKey, row: &RowWork) -> Result<(), StoreError> {
     let Some((changes, resolved)) = &row.resolved else {
         return Ok(());
     };

@@ -1,7 +1,10 @@
 //! The changelog: every committed change, applied or parked, and its runs.
+use std::rc::Rc;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use wadi_protocol::change::{Change, TableRef};
 use wadi_protocol::id::{DeviceId, Dot, RunId, RunInfo};
+use wadi_protocol::resolve::Placed;
 use wadi_protocol::stamp::Stamp;
 
 use super::StoreError;
@@ -26,7 +29,7 @@ pub(super) struct Entered {
     /// Its place in the table.
     pub number: i64,
     /// Its numbered form.
-    pub change: Change,
+    pub change: Rc<Change>,
     /// The hub sequence; 0 while parked.
     pub seq: u64,
     /// Who brought it.
@@ -46,6 +49,11 @@ impl Entered {
     /// The row that it changes.
     pub fn key(&self) -> RowKey {
         key_of(&self.change)
+    }
+
+    /// As resolution wants it.
+    pub fn placed(&self) -> Placed<'_> {
+        Placed { change: &self.change, seq: self.seq, seen_seq: self.seen_seq }
     }
 }
 
@@ -85,7 +93,7 @@ pub(super) fn enter(
         .collect::<Result<Vec<u64>, StoreError>>()?;
     let form =
         Form { round, body: pack(&original), typed: (original != typed).then(|| pack(&typed)) };
-    let change = typed;
+    let change = Rc::new(typed);
     let entered =
         Entered { number: 0, change, seq: 0, gateway, received_s: now_s, seen_seq, closure_seqs };
     Ok((entered, form))
@@ -183,11 +191,11 @@ pub(super) fn contain(
     if stored.change.contained.is_some_and(|least| least <= stamp) {
         return Ok(None);
     }
-    stored.change.contained = Some(stamp);
+    Rc::make_mut(&mut stored.change).contained = Some(stamp);
     // The rest of `body` stays as it was made: only the typed form is compared.
     db.execute(
         "UPDATE wadi_change SET typed = ?2 WHERE number = ?1",
-        params![stored.number, pack(&stored.change)],
+        params![stored.number, pack(&*stored.change)],
     )?;
     Ok((stored.seq != 0).then(|| stored.key()))
 }
@@ -263,7 +271,7 @@ fn entered(row: &Row<'_>) -> Result<Entered, StoreError> {
     let seq: Option<Bits> = row.get(2)?;
     Ok(Entered {
         number: row.get(0)?,
-        change: unpack(&row.get::<_, Vec<u8>>(1)?, "wadi_change.body")?,
+        change: Rc::new(unpack(&row.get::<_, Vec<u8>>(1)?, "wadi_change.body")?),
         seq: seq.map_or(0, |seq| seq.0),
         gateway: row.get(3)?,
         received_s: number_at(row, 4)?,

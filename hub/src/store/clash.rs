@@ -5,10 +5,12 @@
 //! compared as they were made; a stamp of containment, which intakes add, does
 //! not count. Honest devices never get here.
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::change::Change;
-use wadi_protocol::id::{Dot, Hash};
+use wadi_protocol::id::{DeviceId, Dot, Hash, RunId};
+use wadi_protocol::limits::SEQUENCE_MAX;
 use wadi_protocol::wire::batch::Batch;
 
 use super::sql::{Bits, Id, number_at, pack, unpack};
@@ -94,8 +96,12 @@ pub(super) fn standings(
     let mut came: BTreeMap<Dot, usize> = BTreeMap::new();
     let mut fresh: Vec<(Dot, Hash)> = Vec::new();
     let mut standings = Vec::with_capacity(batch.changes.len());
+    let mut runs = Runs::new();
     for (index, change) in batch.changes.iter().enumerate() {
-        let mut standing = stored(db, change)?;
+        let mut standing = match is_new(db, &mut runs, change.dot)? {
+            true => Standing::New,
+            false => stored(db, change)?,
+        };
         if standing == Standing::New
             && let Some(&before) = came.get(&change.dot)
         {
@@ -119,6 +125,30 @@ pub(super) fn standings(
         standings.push(standing);
     }
     Ok(standings)
+}
+
+/// Of runs, the greatest sequence in the changelog, and whether anything is in quarantine.
+type Runs = BTreeMap<(DeviceId, RunId), (Option<u64>, bool)>;
+
+/// Whether a dot lies behind all that is stored of its run: nearly all do, and then it
+/// need not be looked for.
+fn is_new(db: &Connection, runs: &mut Runs, dot: Dot) -> Result<bool, StoreError> {
+    let (newest, quarantined) = match runs.entry((dot.device, dot.run)) {
+        Entry::Occupied(known) => *known.get(),
+        Entry::Vacant(place) => {
+            let run = [Bits(dot.device.0), Bits(dot.run.0)];
+            let mut newest = db.prepare_cached(
+                "SELECT max(seq) FROM wadi_change WHERE device = ?1 AND run = ?2",
+            )?;
+            let newest: Option<Bits> = newest.query_row(run, |row| row.get(0))?;
+            let mut quarantined =
+                db.prepare_cached("SELECT 1 FROM wadi_quarantine WHERE device = ?1 AND run = ?2")?;
+            *place.insert((newest.map(|Bits(seq)| seq), quarantined.exists(run)?))
+        }
+    };
+    // Sequences beyond are forged, and never in the changelog.
+    let behind = dot.seq <= SEQUENCE_MAX && newest.is_none_or(|newest| dot.seq > newest);
+    Ok(behind && !quarantined)
 }
 
 /// Where a change stands among those that are stored.

@@ -15,7 +15,7 @@ use super::changes::{self, Arrival, Entered};
 use super::clash::Standing;
 use super::judge::{GroupKey, group_key};
 use super::sql::{Bits, Id, pack};
-use super::work::{Touch, Work};
+use super::work::Work;
 use super::{StoreError, admit, apply, clash, judge};
 
 /// Parked changes of one gateway; beyond it the hub hands changes back, to be held there.
@@ -210,9 +210,7 @@ fn held(waiting: &[Entered], parked_before: usize) -> BTreeSet<Dot> {
 }
 
 fn touch(work: &mut Work<'_>, entered: &Entered) -> Result<(), StoreError> {
-    let touch =
-        Touch { seq: entered.seq, gateway: entered.gateway, change: entered.change.clone() };
-    work.row(entered.key())?.touches.push(touch);
+    work.row(entered.key())?.touches.push(entered.clone());
     Ok(())
 }
 

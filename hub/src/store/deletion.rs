@@ -17,6 +17,9 @@ use super::work::Work;
 
 /// Decide for everything that the seeds can affect; rows whose fate changed are put to work.
 pub(super) fn decide(work: &mut Work<'_>, seeds: &BTreeSet<RowKey>) -> Result<(), StoreError> {
+    if !neighbours::any_gone(work, seeds)? {
+        return Ok(());
+    }
     let mut around = neighbours::around(work, seeds)?;
     if around.rows.iter().any(|(_, state)| state.deleted) {
         survivors(work, &mut around)?;

@@ -60,7 +60,7 @@ impl Store {
             let (applied, resolved) = work.resolve(key)?;
             let dead = work.is_dead(key)?;
             let past = |entered: &Entered, fate| {
-                let change = entered.change.clone();
+                let change = Change::clone(&entered.change);
                 Ok::<Past, StoreError>(Past {
                     seq: entered.seq,
                     dot: change.dot,

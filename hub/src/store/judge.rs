@@ -9,14 +9,13 @@ use std::collections::BTreeMap;
 use wadi_protocol::change::Change;
 use wadi_protocol::id::{DeviceId, RunId};
 use wadi_protocol::limits::{CHANGE_BYTES_MAX, CHANGESET_CHANGES_MAX, REASON_BYTES_MAX};
-use wadi_protocol::schema::interpret::interpret;
-use wadi_protocol::schema::judge::judge;
+use wadi_protocol::schema::judge;
 use wadi_protocol::wire::batch::{self, Batch, content_hash};
 use wadi_protocol::wire::message::{Prepare, Refused};
 
 use super::Catalog;
 use super::clash::Standing;
-use super::sql::pack;
+use super::sql::packed_len;
 
 /// Decode a whole changeset and check that it is the one announced.
 pub(super) fn decode(head: &Prepare, bytes: &[u8], catalog: &Catalog) -> Result<Batch, Refused> {
@@ -72,13 +71,11 @@ pub(super) fn typed(catalog: &Catalog, change: &Change) -> Result<Change, String
     let schema = catalog.version(change.schema).ok_or_else(|| {
         format!("written under schema version {}, which this hub never published", change.schema)
     })?;
-    let size = pack(change).len();
+    let size = packed_len(change);
     if size > CHANGE_BYTES_MAX {
         return Err(format!("oversize: {size} bytes, at most {CHANGE_BYTES_MAX} are allowed"));
     }
-    let typed = interpret(schema, change)?;
-    judge(schema, &typed)?;
-    Ok(typed)
+    judge::typed(schema, change)
 }
 
 /// What changes that share a verdict have in common.

@@ -5,16 +5,18 @@
 //! only where that gives the value that the hub came to; every other field that
 //! changed travels.
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use rusqlite::{Connection, params};
-use wadi_protocol::change::{Change, Op};
+use rusqlite::{CachedStatement, Connection, params};
+use wadi_protocol::change::{Change, FieldRef, Op};
 use wadi_protocol::resolve::lay;
 use wadi_protocol::schema::{Field, Table};
 use wadi_protocol::value::Value;
 
 use super::StoreError;
+use super::changes::Entered;
 use super::sql::{Bits, Id, RowKey, number_at, pack, unpack};
-use super::work::{Fields, RowWork, Touch};
+use super::work::{Fields, RowWork};
 
 /// A line of the log.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -32,7 +34,12 @@ pub(super) struct Entry {
 /// The lines that a row's way through a transaction leaves. Effects that no change
 /// of the row touched are logged at `last`.
 pub(super) fn entries(table: &Table, row: &RowWork, shown_after: &Fields, last: u64) -> Vec<Entry> {
-    let travels = travelling(table, row, shown_after);
+    let travels = if stays_home(row, shown_after) {
+        debug_assert!(travelling(table, row, shown_after).is_empty());
+        BTreeSet::new()
+    } else {
+        travelling(table, row, shown_after)
+    };
     let mut entries: Vec<Entry> = row
         .touches
         .iter()
@@ -54,6 +61,22 @@ pub(super) fn entries(table: &Table, row: &RowWork, shown_after: &Fields, last: 
         }
     }
     entries
+}
+
+/// Whether plainly nothing travels: a chain that one gateway brought, of a row that
+/// shows just what its changes say. [`travelling`] would find the same, field by field.
+fn stays_home(row: &RowWork, shown_after: &Fields) -> bool {
+    let (before, after) = (&row.before, &row.after);
+    after.chain.is_some()
+        && row.resolved.is_none()
+        && row.touches.windows(2).all(|pair| pair[0].gateway == pair[1].gateway)
+        && !row.touches.is_empty()
+        && (before.is_live() || !before.known)
+        && after.is_live()
+        && std::ptr::eq(shown_after, &*after.fields)
+        && Rc::ptr_eq(&row.shown_before, &before.fields)
+        && before.twins.is_empty()
+        && after.twins.is_empty()
 }
 
 /// The fields that do not stay home with anybody.
@@ -81,7 +104,7 @@ fn travelling(table: &Table, row: &RowWork, shown_after: &Fields) -> BTreeSet<u1
 }
 
 /// Whether all were brought by one gateway (or there are none).
-fn one_line<'a>(mut touches: impl Iterator<Item = &'a Touch>) -> bool {
+fn one_line<'a>(mut touches: impl Iterator<Item = &'a Entered>) -> bool {
     let Some(first) = touches.next() else {
         return true;
     };
@@ -102,7 +125,7 @@ fn fold_existence(row: &RowWork) -> bool {
 }
 
 /// What folding the changes makes of a field.
-fn fold<'a>(field: &Field, before: &Value, touches: impl Iterator<Item = &'a Touch>) -> Value {
+fn fold<'a>(field: &Field, before: &Value, touches: impl Iterator<Item = &'a Entered>) -> Value {
     touches.fold(before.clone(), |value, touch| {
         let change = &touch.change;
         let below = if change.op == Op::Insert { Value::Null } else { value };
@@ -123,31 +146,49 @@ fn touches(change: &Change, field: u16) -> bool {
 }
 
 fn touched(table: &Table, change: &Change) -> Vec<u16> {
+    if change.op == Op::Delete {
+        return vec![0];
+    }
+    if change.op == Op::Update {
+        // Sorted by field, and they know no field 0.
+        let numbers = change.fields.iter().filter_map(|(field, _)| match field {
+            FieldRef::Number(number) => table.field(*number).map(|field| field.number),
+            FieldRef::Name(_) => None,
+        });
+        return numbers.collect();
+    }
     let numbers = table.fields.iter().map(|field| field.number);
     std::iter::once(0).chain(numbers).filter(|&field| touches(change, field)).collect()
 }
 
-/// Write a line.
-pub(super) fn insert(
-    db: &Connection,
-    table: &Table,
-    key: RowKey,
-    entry: &Entry,
-) -> Result<(), StoreError> {
-    let mut query = db.prepare_cached(
-        "INSERT INTO wadi_log (seq, tbl, row, lane, gateway, touched, travels)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    query.execute(params![
-        Bits(entry.seq),
-        key.table,
-        Id(key.row),
-        table.lane as u8,
-        entry.gateway,
-        pack(&entry.touched),
-        pack(&entry.travels),
-    ])?;
-    Ok(())
+/// Writes lines.
+pub(super) struct Writer<'a> {
+    insert: CachedStatement<'a>,
+}
+
+impl<'a> Writer<'a> {
+    /// Into this database.
+    pub fn new(db: &'a Connection) -> Result<Writer<'a>, StoreError> {
+        let insert = db.prepare_cached(
+            "INSERT INTO wadi_log (seq, tbl, row, lane, gateway, touched, travels)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
+        Ok(Writer { insert })
+    }
+
+    /// Write a line.
+    pub fn insert(&mut self, table: &Table, key: RowKey, entry: &Entry) -> Result<(), StoreError> {
+        self.insert.execute(params![
+            Bits(entry.seq),
+            key.table,
+            Id(key.row),
+            table.lane as u8,
+            entry.gateway,
+            pack(&entry.touched),
+            pack(&entry.travels),
+        ])?;
+        Ok(())
+    }
 }
 
 /// The lines of a row behind a sequence, oldest first.

@@ -23,6 +23,29 @@ pub(super) struct Neighbourhood {
     below: Vec<Vec<usize>>,
 }
 
+/// Whether any of these rows, or any above them, is or was deleted: else the rule has
+/// nothing to say.
+pub(super) fn any_gone(work: &Work<'_>, seeds: &BTreeSet<RowKey>) -> Result<bool, StoreError> {
+    let mut above: BTreeSet<RowKey> = BTreeSet::new();
+    let mut open: Vec<RowKey> = seeds.iter().copied().collect();
+    while let Some(key) = open.pop() {
+        let state = work.peek(key)?;
+        if state.deleted || state.dead || state.kept {
+            return Ok(true);
+        }
+        let ups = parents(work.table(key)?, &state.fields).filter(|(_, _, rule)| rises(*rule));
+        open.extend(
+            ups.map(|(key, ..)| key).filter(|key| !seeds.contains(key) && above.insert(*key)),
+        );
+    }
+    Ok(false)
+}
+
+/// Whether what happens to a row may concern the row that it references.
+fn rises(rule: OnDelete) -> bool {
+    rule != OnDelete::SetNull
+}
+
 /// Everything whose fate may change when `seeds` change.
 pub(super) fn around(
     work: &Work<'_>,
@@ -45,14 +68,14 @@ pub(super) fn around(
                 down.push(key);
             }
             let ups = parents(work.table(key)?, &state.fields);
-            up.extend(ups.filter(|(_, _, rule)| *rule != OnDelete::SetNull).map(|(key, ..)| key));
+            up.extend(ups.filter(|(_, _, rule)| rises(*rule)).map(|(key, ..)| key));
             rows.insert(key, state);
         } else if let Some(key) = down.pop() {
             if !down_done.insert(key) {
                 continue;
             }
             for (child, rule) in children_now(work, key)? {
-                if rule != OnDelete::SetNull {
+                if rises(rule) {
                     up.push(child);
                 }
                 if rule == OnDelete::Cascade {

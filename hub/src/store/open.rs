@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("backup.sql"),
     include_str!("seeing.sql"),
     include_str!("clash.sql"),
+    include_str!("lean.sql"),
 ];
 
 impl Store {

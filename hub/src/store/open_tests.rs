@@ -11,6 +11,10 @@ fn old_file(path: &Path) {
     db.execute_batch(
         "INSERT INTO wadi_store (key, value) VALUES ('head', 7), ('device', 99);
          INSERT INTO wadi_hub_run (run, parent, start, started_s) VALUES (5, 0, 0, 1);
+         INSERT INTO wadi_log (seq, tbl, row, lane, gateway, touched, travels)
+             VALUES (7, 2, x'01', 1, 3, x'0102', x'00');
+         INSERT INTO wadi_reference (tbl, row, field, to_tbl, to_row)
+             VALUES (2, x'01', 4, 1, x'05');
          PRAGMA user_version = 1;",
     )
     .unwrap();
@@ -36,6 +40,22 @@ fn an_old_file_is_copied_and_brought_up_to_date() {
     assert_eq!(pragma(&old, "user_version"), 1);
     assert_eq!(copy::mode_of(&old), copy::mode_of(&path));
     assert!(Store::open(&path).is_ok(), "once more");
+}
+
+#[test]
+fn what_a_file_holds_outlives_its_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    old_file(&path);
+    drop(Store::open(&path).unwrap());
+    let db = copy::open_to_read(&path).unwrap();
+    let all = |sql: &str| db.query_row(sql, (), |row| row.get::<_, String>(0)).unwrap();
+    let log = "SELECT format('%d %d %s %d %d %s %s', seq, tbl, hex(row), lane, gateway,
+        hex(touched), hex(travels)) FROM wadi_log";
+    assert_eq!(all(log), "7 2 01 1 3 0102 00");
+    let reference = "SELECT format('%d %s %d %d %s', tbl, hex(row), field, to_tbl, hex(to_row))
+        FROM wadi_reference";
+    assert_eq!(all(reference), "2 01 4 1 05");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One row of a downlink page: what of it travels to a gateway.
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use rusqlite::{Connection, params};
 use wadi_protocol::change::{Change, FieldRef, Op};
@@ -53,7 +54,7 @@ impl Asker<'_> {
     }
 
     /// A row's values as people see them.
-    pub fn shown(&self, key: RowKey, state: &State) -> Result<Fields, StoreError> {
+    pub fn shown(&self, key: RowKey, state: &State) -> Result<Rc<Fields>, StoreError> {
         shown(self.catalog.table(key.table)?, &state.fields, |parent| is_dead(self.db, parent))
     }
 
@@ -65,9 +66,9 @@ impl Asker<'_> {
         let direct = scope::is_direct(table, state, self.gateway);
         let whole = self.may_lack(table, state) || !direct || travels.contains_key(&0);
         let whole = whole && state.is_live();
-        let shown = if state.is_live() { self.shown(key, state)? } else { Fields::new() };
+        let shown = if state.is_live() { self.shown(key, state)? } else { Rc::default() };
         let fields = if whole {
-            shown.into_iter().collect()
+            shown.iter().map(|(field, value)| (*field, value.clone())).collect()
         } else if state.is_live() {
             let value = |field: &u16| shown.get(field).cloned().unwrap_or(Value::Null);
             travels

@@ -130,7 +130,7 @@ fn delta(
             let schema = catalog.newest().expect("the table is in it");
             let value = value_of(schema, case, field, text)?;
             if let (Kind::Reference { table, .. }, Value::Row(row)) = (&field.kind, &value)
-                && !super::work::is_known(db, sql::RowKey { table: *table, row: *row })?
+                && super::work::load(db, sql::RowKey { table: *table, row: *row })?.is_none()
             {
                 return Err(StoreError::Refused(format!(
                     "{row}: there is no such row to refer to"

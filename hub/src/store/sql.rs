@@ -61,6 +61,12 @@ pub(super) fn pack<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).expect("our own types always encode")
 }
 
+/// How many bytes [`pack`] gives.
+pub(super) fn packed_len<T: Serialize + ?Sized>(value: &T) -> usize {
+    postcard::serialize_with_flavor(value, postcard::ser_flavors::Size::default())
+        .expect("our own types always encode")
+}
+
 /// The inverse of [`pack`]; `what` names the column for the error.
 pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, StoreError> {
     postcard::from_bytes(bytes).map_err(|_| StoreError::Broken(format!("{what} does not decode")))

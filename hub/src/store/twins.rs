@@ -3,13 +3,14 @@
 //! What depends on other changes is never a reason to refuse, so twins are
 //! both kept and both marked; the mark goes when the value differs again.
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use rusqlite::params;
 use wadi_protocol::value::Value;
 
 use super::StoreError;
 use super::sql::{Id, RowKey, pack};
-use super::work::{Fields, Work};
+use super::work::Work;
 
 /// A value of a unique field.
 type Claim = (u16, u16, Vec<u8>);
@@ -39,8 +40,8 @@ fn move_claims(
     }
     let shown = work.shown(key)?;
     let row = work.row(key)?;
-    let before = if row.before.is_live() { row.shown_before.clone() } else { Fields::new() };
-    let after = if row.after.is_live() { shown } else { Fields::new() };
+    let before = if row.before.is_live() { row.shown_before.clone() } else { Rc::default() };
+    let after = if row.after.is_live() { shown } else { Rc::default() };
     for field in table.fields.iter().filter(|field| field.unique).map(|field| field.number) {
         let (old, new) = (before.get(&field), after.get(&field));
         if old == new {

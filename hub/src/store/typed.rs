@@ -2,8 +2,12 @@
 //!
 //! STRICT, a primary key and nothing else; names come from the schema, which
 //! allows only lower case letters, digits and `_`, and are quoted all the same.
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt::Write;
+
 use rusqlite::types::{ToSqlOutput, Value as Sql};
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{CachedStatement, Connection, params_from_iter};
 use wadi_protocol::schema::cell::{Cell, to_cell};
 use wadi_protocol::schema::{Field, Kind, Table};
 use wadi_protocol::value::Value;
@@ -56,29 +60,51 @@ fn shown(field: &Field) -> String {
     }
 }
 
-/// Write a row as people see it; none = it is not there.
-pub(super) fn write(
-    db: &Connection,
-    table: &Table,
-    key: RowKey,
-    fields: Option<&Fields>,
-) -> Result<(), StoreError> {
-    let name = &table.name;
-    let id = key.row.to_string();
-    let Some(fields) = fields else {
-        db.prepare_cached(&format!("DELETE FROM \"{name}\" WHERE id = ?1"))?.execute([id])?;
-        return Ok(());
-    };
-    let names: String = table.fields.iter().map(|field| format!(", \"{}\"", field.name)).collect();
-    let marks = ", ?".repeat(table.fields.len());
-    let mut insert = db.prepare_cached(&format!(
-        "INSERT OR REPLACE INTO \"{name}\" (id{names}) VALUES (?{marks})"
-    ))?;
-    let cells = table.fields.iter().map(|field| sql(field, fields.get(&field.number)));
-    insert.execute(params_from_iter(
-        std::iter::once(Sql::Text(id)).chain(cells).map(ToSqlOutput::Owned),
-    ))?;
-    Ok(())
+/// Writes rows.
+pub(super) struct Writer<'a> {
+    db: &'a Connection,
+    /// Statements by table.
+    puts: BTreeMap<u16, CachedStatement<'a>>,
+}
+
+impl<'a> Writer<'a> {
+    /// Into this database.
+    pub fn new(db: &'a Connection) -> Writer<'a> {
+        Writer { db, puts: BTreeMap::new() }
+    }
+
+    /// Write a row as people see it; none = it is not there.
+    pub fn write(
+        &mut self,
+        table: &Table,
+        key: RowKey,
+        fields: Option<&Fields>,
+    ) -> Result<(), StoreError> {
+        let id = key.row.to_string();
+        let Some(fields) = fields else {
+            let delete = format!("DELETE FROM \"{}\" WHERE id = ?1", table.name);
+            self.db.prepare_cached(&delete)?.execute([id])?;
+            return Ok(());
+        };
+        let put = match self.puts.entry(key.table) {
+            Entry::Occupied(put) => put.into_mut(),
+            Entry::Vacant(place) => place.insert(self.db.prepare_cached(&put(table))?),
+        };
+        let cells = table.fields.iter().map(|field| sql(field, fields.get(&field.number)));
+        put.execute(params_from_iter(
+            std::iter::once(Sql::Text(id)).chain(cells).map(ToSqlOutput::Owned),
+        ))?;
+        Ok(())
+    }
+}
+
+/// The statement that writes a row of a table, its id before its fields.
+fn put(table: &Table) -> String {
+    let mut sql = format!("INSERT OR REPLACE INTO \"{}\" (id", table.name);
+    for field in &table.fields {
+        let _ = write!(sql, ", \"{}\"", field.name);
+    }
+    sql + ") VALUES (?" + &", ?".repeat(table.fields.len()) + ")"
 }
 
 fn sql(field: &Field, value: Option<&Value>) -> Sql {

@@ -2,12 +2,14 @@
 //!
 //! Rows are read when first needed and written once, by [`super::apply`]; until
 //! then the database holds what was before.
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use wadi_protocol::change::{Change, Op};
-use wadi_protocol::id::DeviceId;
-use wadi_protocol::resolve::{Lines, Placed, Resolved, resolve};
+use wadi_protocol::change::Op;
+use wadi_protocol::id::{DeviceId, Dot};
+use wadi_protocol::resolve::{Lines, Placed, Resolved, chain, resolve};
 use wadi_protocol::schema::{Kind, OnDelete, Table};
 use wadi_protocol::value::Value;
 
@@ -36,22 +38,14 @@ pub(super) struct State {
     pub dead: bool,
     /// Deleted by its own candidates, and kept by the delete rule.
     pub kept: bool,
-    /// Values before set-null.
-    pub fields: Fields,
+    /// Values before set-null; shared, since most of what reads them changes nothing.
+    pub fields: Rc<Fields>,
+    /// The last of its applied changes, if these are known to be a simple chain.
+    pub chain: Option<Dot>,
     /// Fields that resolution leaves to a person; 0 = existence. Sorted.
     pub review: Vec<u16>,
     /// Unique fields that share their value with another row. Sorted.
     pub twins: Vec<u16>,
-}
-
-/// A change of this transaction, as the log will tell of it.
-pub(super) struct Touch {
-    /// Its hub sequence.
-    pub seq: u64,
-    /// Who brought it.
-    pub gateway: u32,
-    /// What it does.
-    pub change: Change,
 }
 
 /// One row's way through the transaction.
@@ -59,12 +53,12 @@ pub(super) struct RowWork {
     /// As it was.
     pub before: State,
     /// Its values then, as people saw them.
-    pub shown_before: Fields,
+    pub shown_before: Rc<Fields>,
     /// As it will be.
     pub after: State,
     /// The changes between, in hub order.
-    pub touches: Vec<Touch>,
-    /// What resolution said, if it was asked.
+    pub touches: Vec<Entered>,
+    /// What resolution said, if it was asked: a chain that grew needs none.
     pub resolved: Option<(Vec<Entered>, Resolved)>,
 }
 
@@ -82,6 +76,8 @@ pub(super) struct Work<'a> {
     pub start: u64,
     /// Rows at work.
     pub rows: BTreeMap<RowKey, RowWork>,
+    /// Stored states of rows that were looked at: they are written at the end only.
+    stored: RefCell<BTreeMap<RowKey, State>>,
     lines: Lines,
     devices: BTreeSet<DeviceId>,
 }
@@ -117,6 +113,7 @@ impl<'a> Work<'a> {
             head,
             start: head,
             rows: BTreeMap::new(),
+            stored: RefCell::default(),
             lines: Lines::new(),
             devices: BTreeSet::new(),
         })
@@ -136,10 +133,9 @@ impl<'a> Work<'a> {
     /// A row at work; read it if it is not yet.
     pub fn row(&mut self, key: RowKey) -> Result<&mut RowWork, StoreError> {
         if !self.rows.contains_key(&key) {
-            let before = load(self.db, key)?.unwrap_or_default();
-            let db = self.db;
-            let shown_before =
-                shown(self.table(key)?, &before.fields, |parent| is_dead(db, parent))?;
+            let before = self.stored(key)?;
+            let is_dead = |parent| Ok(self.stored(parent)?.dead);
+            let shown_before = shown(self.table(key)?, &before.fields, is_dead)?;
             let after = before.clone();
             let work = RowWork { before, shown_before, after, touches: Vec::new(), resolved: None };
             self.rows.insert(key, work);
@@ -147,11 +143,21 @@ impl<'a> Work<'a> {
         Ok(self.rows.get_mut(&key).expect("just put there"))
     }
 
+    /// A row's state as it was before.
+    fn stored(&self, key: RowKey) -> Result<State, StoreError> {
+        if let Some(state) = self.stored.borrow().get(&key) {
+            return Ok(state.clone());
+        }
+        let state = load(self.db, key)?.unwrap_or_default();
+        self.stored.borrow_mut().insert(key, state.clone());
+        Ok(state)
+    }
+
     /// A row's state now, without putting it to work.
     pub fn peek(&self, key: RowKey) -> Result<State, StoreError> {
         match self.rows.get(&key) {
             Some(row) => Ok(row.after.clone()),
-            None => Ok(load(self.db, key)?.unwrap_or_default()),
+            None => self.stored(key),
         }
     }
 
@@ -159,12 +165,12 @@ impl<'a> Work<'a> {
     pub fn is_dead(&self, key: RowKey) -> Result<bool, StoreError> {
         match self.rows.get(&key) {
             Some(row) => Ok(row.after.dead),
-            None => is_dead(self.db, key),
+            None => Ok(self.stored(key)?.dead),
         }
     }
 
     /// A row's values now, as people see them.
-    pub fn shown(&self, key: RowKey) -> Result<Fields, StoreError> {
+    pub fn shown(&self, key: RowKey) -> Result<Rc<Fields>, StoreError> {
         let table = self.table(key)?;
         let state = self.peek(key)?;
         shown(table, &state.fields, |parent| self.is_dead(parent))
@@ -194,7 +200,25 @@ impl<'a> Work<'a> {
 
     /// Resolve a row and take the result as what it will be.
     pub fn renew(&mut self, key: RowKey) -> Result<(), StoreError> {
+        let table = self.table(key)?;
+        if !self.row(key)?.grow(table) {
+            return self.renew_whole(key);
+        }
+        // Every test of the store checks the short way against the whole one.
+        if cfg!(debug_assertions) {
+            let short = self.row(key)?.after.clone();
+            self.renew_whole(key)?;
+            let row = self.row(key)?;
+            assert_eq!(row.after, short, "{key:?}");
+            row.resolved = None;
+        }
+        Ok(())
+    }
+
+    /// The same from all changes of the row, whatever they are.
+    fn renew_whole(&mut self, key: RowKey) -> Result<(), StoreError> {
         let (changes, resolved) = self.resolve(key)?;
+        let chain = chain::end(self.table(key)?, &placed(&changes));
         let row = self.row(key)?;
         if !row.after.known {
             let insert = changes.iter().find(|entered| entered.change.op == Op::Insert);
@@ -203,12 +227,9 @@ impl<'a> Work<'a> {
         }
         let after = &mut row.after;
         after.deleted = !resolved.existence.deletes.is_empty();
-        after.fields = resolved
-            .fields
-            .iter()
-            .filter(|field| !field.value.is_null())
-            .map(|field| (field.field, field.value.clone()))
-            .collect();
+        let fields = resolved.fields.iter().filter(|field| !field.value.is_null());
+        after.fields = Rc::new(fields.map(|field| (field.field, field.value.clone())).collect());
+        after.chain = chain;
         let existence = resolved.existence.review.then_some(0);
         let fields = resolved.fields.iter().filter(|field| field.review).map(|field| field.field);
         after.review = existence.into_iter().chain(fields).collect();
@@ -217,31 +238,51 @@ impl<'a> Work<'a> {
     }
 }
 
+impl RowWork {
+    /// Let a chain grow by what touched the row; false, and nothing done, if it is none.
+    fn grow(&mut self, table: &Table) -> bool {
+        let Some(first) = self.touches.first() else {
+            return false;
+        };
+        let mut last = self.before.chain;
+        if last.is_none() && self.before.known {
+            return false;
+        }
+        for touch in &self.touches {
+            last = chain::grown(table, last, &touch.placed());
+            if last.is_none() {
+                return false;
+            }
+        }
+        let after = &mut self.after;
+        if !after.known {
+            (after.known, after.site) = (true, first.gateway);
+        }
+        after.chain = last;
+        let fields = Rc::make_mut(&mut after.fields);
+        self.touches.iter().for_each(|touch| chain::grow(table, fields, &touch.change));
+        true
+    }
+}
+
 /// Changes as resolution wants them.
 pub(super) fn placed(changes: &[Entered]) -> Vec<Placed<'_>> {
-    changes
-        .iter()
-        .map(|entered| Placed {
-            change: &entered.change,
-            seq: entered.seq,
-            seen_seq: entered.seen_seq,
-        })
-        .collect()
+    changes.iter().map(Entered::placed).collect()
 }
 
 /// Values as people see them: references with set-null to dead rows are null.
 pub(super) fn shown(
     table: &Table,
-    fields: &Fields,
+    fields: &Rc<Fields>,
     is_dead: impl Fn(RowKey) -> Result<bool, StoreError>,
-) -> Result<Fields, StoreError> {
-    let mut shown = fields.clone();
+) -> Result<Rc<Fields>, StoreError> {
+    let mut shown = Rc::clone(fields);
     for field in &table.fields {
         if let Kind::Reference { table, on_delete: OnDelete::SetNull } = field.kind
             && let Some(Value::Row(row)) = fields.get(&field.number)
             && is_dead(RowKey { table, row: *row })?
         {
-            shown.remove(&field.number);
+            Rc::make_mut(&mut shown).remove(&field.number);
         }
     }
     Ok(shown)
@@ -250,7 +291,7 @@ pub(super) fn shown(
 /// The stored state of a row.
 pub(super) fn load(db: &Connection, key: RowKey) -> Result<Option<State>, StoreError> {
     let mut query = db.prepare_cached(
-        "SELECT site, first_seq, last_seq, deleted, dead, kept, fields, review, twins
+        "SELECT site, first_seq, last_seq, deleted, dead, kept, fields, review, twins, chain
          FROM wadi_row WHERE tbl = ?1 AND row = ?2",
     )?;
     let state = query
@@ -269,13 +310,15 @@ pub(super) fn load(db: &Connection, key: RowKey) -> Result<Option<State>, StoreE
                 row.get::<_, Vec<u8>>(6)?,
                 row.get::<_, Vec<u8>>(7)?,
                 row.get::<_, Vec<u8>>(8)?,
+                row.get::<_, Option<Vec<u8>>>(9)?,
             ))
         })
         .optional()?;
-    let Some((mut state, fields, review, twins)) = state else {
+    let Some((mut state, fields, review, twins, chain)) = state else {
         return Ok(None);
     };
-    state.fields = unpack(&fields, "wadi_row.fields")?;
+    state.fields = Rc::new(unpack(&fields, "wadi_row.fields")?);
+    state.chain = chain.map(|chain| unpack(&chain, "wadi_row.chain")).transpose()?;
     state.review = unpack(&review, "wadi_row.review")?;
     state.twins = unpack(&twins, "wadi_row.twins")?;
     Ok(Some(state))
@@ -286,12 +329,6 @@ pub(super) fn is_dead(db: &Connection, key: RowKey) -> Result<bool, StoreError> 
     let mut query = db.prepare_cached("SELECT dead FROM wadi_row WHERE tbl = ?1 AND row = ?2")?;
     let dead = query.query_row(params![key.table, Id(key.row)], |row| row.get(0)).optional()?;
     Ok(dead.unwrap_or(false))
-}
-
-/// Whether the hub ever had a row.
-pub(super) fn is_known(db: &Connection, key: RowKey) -> Result<bool, StoreError> {
-    let mut query = db.prepare_cached("SELECT 1 FROM wadi_row WHERE tbl = ?1 AND row = ?2")?;
-    Ok(query.exists(params![key.table, Id(key.row)])?)
 }
 
 /// Rows that reference a row, each with the field.
