@@ -20,7 +20,20 @@ pub(crate) type Key = (u16, RowId);
 
 /// A name as an SQL identifier.
 pub(crate) fn ident(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    let mut sql = String::with_capacity(name.len() + 2);
+    push_ident(&mut sql, name);
+    sql
+}
+
+fn push_ident(sql: &mut String, name: &str) {
+    sql.push('"');
+    for (at, piece) in name.split('"').enumerate() {
+        if at > 0 {
+            sql.push_str("\"\"");
+        }
+        sql.push_str(piece);
+    }
+    sql.push('"');
 }
 
 /// Whether a field's column is INTEGER; else it is TEXT.
@@ -126,15 +139,22 @@ pub(crate) fn write_cells(
     id: &str,
     cells: Option<Vec<Cell>>,
 ) -> Result<(), Problem> {
-    let name = ident(&table.name);
     let Some(cells) = cells else {
-        db.prepare_cached(&format!("DELETE FROM {name} WHERE id = ?"))?.execute((id,))?;
+        let sql = format!("DELETE FROM {} WHERE id = ?", ident(&table.name));
+        db.prepare_cached(&sql)?.execute((id,))?;
         return Ok(());
     };
-    let columns: String =
-        table.fields.iter().map(|field| format!(", {}", ident(&field.name))).collect();
-    let marks = ", ?".repeat(table.fields.len());
-    let sql = format!("INSERT OR REPLACE INTO {name} (id{columns}) VALUES (?{marks})");
+    let mut sql = String::with_capacity(64 + 32 * table.fields.len());
+    sql.push_str("INSERT OR REPLACE INTO ");
+    push_ident(&mut sql, &table.name);
+    sql.push_str(" (id");
+    for field in &table.fields {
+        sql.push_str(", ");
+        push_ident(&mut sql, &field.name);
+    }
+    sql.push_str(") VALUES (?");
+    table.fields.iter().for_each(|_| sql.push_str(", ?"));
+    sql.push(')');
     let id = Bound(Cell::Text(id.to_owned()));
     let values = std::iter::once(id).chain(cells.into_iter().map(Bound));
     db.prepare_cached(&sql)?.execute(params_from_iter(values))?;

@@ -4,6 +4,9 @@
 //! is appended whatever it holds; laying it over comes after, in a savepoint of
 //! its group: what cannot be laid stays pending, unshown and marked, for the hub
 //! to judge.
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use rusqlite::ErrorCode;
 use wadi_protocol::change::{Change, TableRef};
 use wadi_protocol::id::{DeviceId, Dot, RunInfo};
@@ -16,6 +19,7 @@ use wadi_protocol::wire::batch::Batch;
 
 use super::error::{IntakeError, Problem, StoreError};
 use super::image::Key;
+use super::log::Reach;
 use super::work::{Work, encode};
 use super::{Custody, PENDING_CHANGES_MAX, Store, log, picture};
 
@@ -128,19 +132,25 @@ fn take(work: &mut Work<'_>, batch: &Batch, groups: &mut Vec<Appended>) -> Resul
             work.register(info)?;
         }
     }
+    let mut reaches: BTreeMap<i64, Reach> = BTreeMap::new();
     for group in batch.changes.chunk_by(|a, b| a.group.is_some() && same_group(a, b)) {
         let Dot { device, run, .. } = group[0].dot;
         let run = work
             .run_id(device, run)
             .ok_or_else(|| Problem::Damaged(format!("run {run} was not registered")))?;
+        let reach = match reaches.entry(run) {
+            Entry::Occupied(reach) => reach.into_mut(),
+            Entry::Vacant(place) => place.insert(Reach::of(work, run)?),
+        };
         let (mut new, mut known) = (Vec::with_capacity(group.len()), Vec::new());
         for change in group {
             let seq = change.dot.seq;
-            if !log::has(work, run, seq)? {
-                known.push(log::is_known(&work.tx, run, seq)?);
+            if !reach.has(work, run, seq)? {
+                known.push(reach.is_known(work, run, seq)?);
                 new.push(contain(work, change));
             }
         }
+        new.iter().for_each(|change| reach.grow(change.dot.seq));
         if !new.is_empty() {
             let mut appended = append(work, run, &new)?;
             for (place, _) in known.iter().enumerate().rev().filter(|(_, known)| **known) {

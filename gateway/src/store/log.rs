@@ -69,9 +69,46 @@ pub(crate) fn append(
             encode(change),
         ),
     )?;
+    if unfit.is_some() {
+        work.note_unlaid();
+    }
     work.ground.waiting += 1;
     work.ground.appended += 1;
     Ok(work.tx.last_insert_rowid())
+}
+
+/// How far a run is known, so that what lies behind need not be looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    /// The greatest sequence in the changelog.
+    last: Option<u64>,
+    /// Whether other gateways brought changes of the run.
+    elsewhere: bool,
+}
+
+impl Reach {
+    /// Of a run.
+    pub fn of(work: &Work<'_>, run: i64) -> Result<Reach, Problem> {
+        let last = "SELECT max(seq) FROM wadi_change WHERE run = ?";
+        let last = work.one(last, (run,), |row| row.get::<_, Option<i64>>(0))?.flatten();
+        let elsewhere = work.prepare("SELECT 1 FROM wadi_known WHERE run = ?")?.exists((run,))?;
+        Ok(Reach { last: last.map(|last| last as u64), elsewhere })
+    }
+
+    /// Whether the changelog has a sequence of the run.
+    pub fn has(&self, work: &Work<'_>, run: i64, seq: u64) -> Result<bool, Problem> {
+        Ok(self.last.is_some_and(|last| seq <= last) && has(work, run, seq)?)
+    }
+
+    /// Whether it is known to be committed by another route.
+    pub fn is_known(&self, work: &Work<'_>, run: i64, seq: u64) -> Result<bool, Problem> {
+        Ok(self.elsewhere && is_known(&work.tx, run, seq)?)
+    }
+
+    /// A sequence was appended.
+    pub fn grow(&mut self, seq: u64) {
+        self.last = self.last.max(Some(seq));
+    }
 }
 
 /// Whether the changelog has a dot.
@@ -107,6 +144,9 @@ pub(crate) fn unlaid(work: &Work<'_>) -> Result<Vec<Entry>, Problem> {
 
 /// Dots of changes to a row that could not be laid.
 pub(crate) fn unlaid_dots(work: &Work<'_>, key: Key) -> Result<Vec<Dot>, Problem> {
+    if !work.has_unlaid()? {
+        return Ok(Vec::new());
+    }
     work.all(
         "SELECT r.device, r.run, c.seq FROM wadi_change c JOIN wadi_run r ON r.id = c.run
          WHERE c.laid = 2 AND c.tbl = ? AND c.row = ? ORDER BY c.id",
@@ -129,6 +169,9 @@ pub(crate) fn set_laid(
     table: Option<u16>,
     reason: Option<&str>,
 ) -> Result<(), Problem> {
+    if laid == UNLAID {
+        work.note_unlaid();
+    }
     work.run(
         "UPDATE wadi_change SET laid = ?, tbl = coalesce(?, tbl), reason = ? WHERE id = ?",
         (laid, table, reason, id),

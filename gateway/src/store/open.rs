@@ -118,6 +118,10 @@ fn configure(db: &Connection, known: usize) -> Result<i64, Problem> {
     // A plan is good for any value: else each new value that is compared with the
     // condition of a partial index would prepare the statement anew.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    // Triggers are there for other programs. The switch keeps them from what we do, but
+    // even so each row would cost two of them and a copy of every page that they might
+    // have to give back.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     db.set_prepared_statement_cache_capacity(512);
     Ok(found)
 }

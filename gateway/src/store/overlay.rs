@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use wadi_protocol::change::{Change, FieldRef, Op};
 use wadi_protocol::id::Dot;
-use wadi_protocol::resolve::{Image, Placed, Resolved, resolve};
+use wadi_protocol::resolve::{Image, Placed, Resolved, chain, resolve};
 use wadi_protocol::schema::interpret::interpret;
 use wadi_protocol::schema::{Merge, Schema, Table};
 
@@ -156,7 +156,7 @@ pub(crate) struct Laid {
     pub base: Option<Image>,
     /// Own changes over it, typed, in order of arrival.
     pub overlay: Vec<Entry>,
-    /// What they come to; none without an overlay.
+    /// What they come to; none without an overlay, or if that is one plain insert.
     pub resolved: Option<Resolved>,
     /// What there is to show of the row, whether it is deleted or not.
     pub image: Option<Fields>,
@@ -186,11 +186,36 @@ impl Laid {
             overlay,
             resolved: None,
         };
-        if !laid.overlay.is_empty() {
+        if !laid.overlay.is_empty() && !laid.lay_chain(work, table) {
             laid.lay(work, table);
         }
         laid.mark(work, key)?;
         Ok(laid)
+    }
+
+    /// The short way for a row that one change made, and nothing is known of it besides.
+    fn lay_chain(&mut self, work: &Work<'_>, table: &Table) -> bool {
+        let [Entry { change, .. }] = &self.overlay[..] else {
+            return false;
+        };
+        // Nothing is applied yet: any place in the hub's order serves.
+        let seen_seq = seen::expand(&work.ground, change.seen.version);
+        let placed = Placed { change, seq: u64::MAX, seen_seq };
+        let plain = self.base.is_none() && self.meta.followed.is_empty();
+        if !plain || chain::grown(table, None, &placed).is_none() {
+            return false;
+        }
+        let mut fields = Fields::new();
+        chain::grow(table, &mut fields, change);
+        let above = seen::newest(vec![change.order()]);
+        if cfg!(debug_assertions) {
+            self.lay(work, table);
+            assert_eq!((&self.image, &self.sight.above), (&Some(fields.clone()), &above));
+            assert!(!self.deleted && self.sight.review == self.meta.review);
+            self.resolved = None;
+        }
+        (self.image, self.sight.above) = (Some(fields), above);
+        true
     }
 
     fn lay(&mut self, work: &Work<'_>, table: &Table) {

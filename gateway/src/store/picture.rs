@@ -21,6 +21,8 @@ use super::work::{Work, table_of};
 #[derive(Default)]
 struct Graph {
     index: BTreeMap<Key, usize>,
+    /// Whether rows that others reference are gone, as far as that was asked.
+    gone: BTreeMap<Key, bool>,
     nodes: Vec<Node>,
 }
 
@@ -91,9 +93,7 @@ impl Graph {
         let before = if laid.meta.is_shown() { image::read(&work.tx, table, key.1)? } else { None };
         for fields in [&before, &laid.image].into_iter().flatten() {
             for (_, target, _) in references(table, fields) {
-                let meta = Meta::load(&work.tx, target)?;
-                let gone = matches!(meta.shown, Shown::Hidden | Shown::Kept);
-                if gone || matches!(meta.state, State::Dead | State::Left) {
+                if self.is_gone(work, target)? {
                     queue.push_back((target, false));
                 }
             }
@@ -102,6 +102,18 @@ impl Graph {
         self.nodes.push(Node { key, laid, before, expanded: false, asked: false });
         self.index.insert(key, at);
         Ok(at)
+    }
+
+    /// Whether a row that another references was deleted or is hidden.
+    fn is_gone(&mut self, work: &Work<'_>, key: Key) -> Result<bool, Problem> {
+        if let Some(&gone) = self.gone.get(&key) {
+            return Ok(gone);
+        }
+        let meta = Meta::load(&work.tx, key)?;
+        let gone = matches!(meta.shown, Shown::Hidden | Shown::Kept)
+            || matches!(meta.state, State::Dead | State::Left);
+        self.gone.insert(key, gone);
+        Ok(gone)
     }
 
     fn targets(&self, schema: &Schema, node: &Node) -> Vec<(u16, usize, OnDelete)> {

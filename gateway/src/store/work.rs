@@ -2,6 +2,7 @@
 //!
 //! The capture triggers are off inside it: the switch is a row that only this
 //! transaction sees changed.
+use std::cell::Cell;
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, Transaction};
@@ -19,6 +20,8 @@ pub(crate) struct Work<'s> {
     pub now_s: u64,
     /// Bytes of the last stored clock and feed position, to spare a write.
     stored: (u64, Vec<u8>),
+    /// Whether any change could not be laid, as far as that was asked for.
+    unlaid: Cell<Option<bool>>,
 }
 
 impl<'s> Work<'s> {
@@ -26,7 +29,7 @@ impl<'s> Work<'s> {
     pub fn begin(tx: Transaction<'s>, ground: Ground, now_s: u64) -> Result<Work<'s>, Problem> {
         tx.prepare_cached("UPDATE wadi_switch SET capturing = 0")?.execute(())?;
         let stored = (ground.feed_seq, encode(&ground.clock));
-        Ok(Work { tx, ground, now_s, stored })
+        Ok(Work { tx, ground, now_s, stored, unlaid: Cell::new(None) })
     }
 
     /// Captures on, what memory holds written down, commit.
@@ -74,6 +77,21 @@ impl<'s> Work<'s> {
         let mut statement = self.prepare(sql)?;
         let rows = statement.query_map(params, read)?.collect::<Result<Vec<T>, _>>()?;
         Ok(rows)
+    }
+
+    /// Whether the changelog has changes that could not be laid: mostly there are none.
+    pub fn has_unlaid(&self) -> Result<bool, Problem> {
+        if let Some(unlaid) = self.unlaid.get() {
+            return Ok(unlaid);
+        }
+        let unlaid = self.prepare("SELECT 1 FROM wadi_change WHERE laid = 2 LIMIT 1")?.exists(())?;
+        self.unlaid.set(Some(unlaid));
+        Ok(unlaid)
+    }
+
+    /// A change could not be laid.
+    pub fn note_unlaid(&self) {
+        self.unlaid.set(Some(true));
     }
 
     /// The schema, once the hub has sent one.
