@@ -43,6 +43,8 @@ pub struct Overview {
     pub parked: u64,
     /// Changes in quarantine.
     pub quarantined: u64,
+    /// Rows that are too large to travel to sites, the first few: table and id.
+    pub large_rows: Vec<String>,
     /// Fields with two or more candidates, and deletes that were not obeyed.
     pub conflicts: u64,
     /// Cases that wait for a person.
@@ -135,6 +137,7 @@ impl Overview {
     pub fn of(status: Status, serving: Option<bool>, disk: Disk, now_s: u64) -> Overview {
         let newest = status.schema.as_ref().map_or(0, |(_, version)| *version);
         let head = status.head;
+        let large = status.large.iter().map(|(table, row)| format!("{table} {row}"));
         let mut overview = Overview {
             problems: Vec::new(),
             now_s,
@@ -149,6 +152,7 @@ impl Overview {
             parked: status.parked,
             quarantined: status.quarantined,
             conflicts: status.conflicts,
+            large_rows: large.collect(),
             reviews: status.reviews,
             reviews_oldest_age_s: age(now_s, status.reviews_oldest_s),
             backup: status.backup.map(|Watermark { seq, s: made_s, .. }| Backup {

@@ -81,6 +81,11 @@ pub fn of_hub(seen: &Overview) -> Vec<Problem> {
     if let Some(text) = backup(seen) {
         say("backup", text, "run `wadi-hub backup`, best every night");
     }
+    if let Some(first) = seen.large_rows.first() {
+        let rows = words::count(seen.large_rows.len() as u64, "row is", "rows are");
+        let text = format!("{rows} too large to travel to sites: {first}");
+        say("large-row", text, "run `wadi-hub history TABLE ROW`: who writes so much into it?");
+    }
     if let Some(age_s) = seen.reviews_oldest_age_s.filter(|age_s| *age_s > REVIEW_S_MAX) {
         let cases = words::count(seen.reviews, "case waits", "cases wait");
         let text = format!("{cases} for a person, the oldest for {}", words::span(age_s));

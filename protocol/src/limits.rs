@@ -40,6 +40,16 @@ pub const DOWNLINK_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Memory that the sequences of one page may be charged with: some 400,000 rows that
 /// go with one delete.
 pub const DOWNLINK_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Encoded bytes of the rows that a sequence drags along because they are referenced,
+/// that may travel with it; of more, as many as fit a page travel ahead of it.
+pub const ALONG_BYTES_MAX: usize = 256 * 1024;
+/// Encoded bytes of the rows that one hub sequence may change besides the one that its
+/// change is about (a cascade, say): a page never splits a sequence, so more go under
+/// sequences of their own.
+pub const EFFECT_BYTES_MAX: usize = 256 * 1024;
+/// A row of more encoded bytes does not travel to sites: they see it as out of their
+/// scope, and operators hear of it.
+pub const ROW_BYTES_MAX: usize = 1024 * 1024;
 /// Payload bytes of one staged part of a changeset or a downlink page.
 pub const PART_BYTES_MAX: usize = 4 * 1024;
 /// A message between gateway and hub, envelope included.

@@ -1,5 +1,5 @@
 //! Situations, and what the page says of each: a table for people to read.
-use wadi_protocol::id::{GatewayId, RunId};
+use wadi_protocol::id::{GatewayId, RowId, RunId};
 
 use super::page;
 use crate::disk::Disk;
@@ -73,6 +73,7 @@ fn well() -> Facts {
         parked: 0,
         quarantined: 0,
         conflicts: 1,
+        large: Vec::new(),
         reviews: 0,
         reviews_oldest_s: 0,
         backup: Some(made(40, NOW_S - DAY_S)),
@@ -223,6 +224,12 @@ fn situations_and_what_is_said_of_them() {
             |facts| (facts.status.reviews, facts.status.reviews_oldest_s) = (2, NOW_S - 9 * DAY_S),
             &["review"],
             &["2 cases wait for a person, the oldest for 9 days"],
+        ),
+        (
+            "a row that grew too large",
+            |facts| facts.status.large = vec![("visit".into(), RowId([7; 16]))],
+            &["large-row"],
+            &["1 row is too large to travel to sites: visit 07070707-0707-0707-0707-070707070707"],
         ),
         (
             "an old backup",

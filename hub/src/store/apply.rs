@@ -7,17 +7,17 @@ use std::collections::BTreeSet;
 
 use rusqlite::{CachedStatement, Connection, params};
 use wadi_protocol::change::{Delta, Op};
+use wadi_protocol::limits::EFFECT_BYTES_MAX;
 use wadi_protocol::schema::{OnDelete, Scope};
 use wadi_protocol::value::Value;
 
 use super::log::{self, Entry};
-use super::sql::{Bits, Id, RowKey, pack};
+use super::sql::{Bits, Id, RowKey, pack, packed_len};
 use super::work::{Fields, RowWork, Work, children, parents};
 use super::{StoreError, deletion, put_stored, review, twins, typed};
 
-/// Rows that one hub sequence may change besides the one that its change is about (a
-/// cascade): a page never splits a sequence, so more go under sequences of their own.
-const EFFECTS_PER_SEQUENCE_MAX: usize = 4_096;
+/// What one of these takes at least, whatever it holds.
+const EFFECT_BYTES: usize = 64;
 
 /// Bring everything up to date that the rows at work affect, and write it.
 pub(super) fn finish(work: &mut Work<'_>) -> Result<(), StoreError> {
@@ -110,6 +110,7 @@ fn leavers(work: &Work<'_>) -> Result<BTreeSet<RowKey>, StoreError> {
 fn write(work: &mut Work<'_>, leavers: &BTreeSet<RowKey>) -> Result<(), StoreError> {
     let keys: Vec<RowKey> = work.rows.keys().copied().collect();
     let mut effects = 0;
+    let mut first = true;
     let mut writer = Writer::new(work.db)?;
     for key in keys {
         let shown = work.shown(key)?;
@@ -123,11 +124,13 @@ fn write(work: &mut Work<'_>, leavers: &BTreeSet<RowKey>) -> Result<(), StoreErr
             continue;
         }
         if row.touches.is_empty() && !entries.is_empty() {
-            effects += 1;
+            effects += EFFECT_BYTES + packed_len(&*shown);
             // Where no change was numbered, what moved needs a sequence of its own.
-            if work.head == work.start || effects % EFFECTS_PER_SEQUENCE_MAX == 0 {
+            if work.head == work.start || (effects > EFFECT_BYTES_MAX && !first) {
                 work.next_seq();
+                effects = 0;
             }
+            first = false;
             entries.iter_mut().for_each(|entry| entry.seq = work.head);
         }
         let row = work.row(key)?;

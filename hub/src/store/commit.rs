@@ -16,7 +16,7 @@ use super::clash::Standing;
 use super::judge::{GroupKey, group_key};
 use super::sql::{Bits, Id, pack};
 use super::work::Work;
-use super::{StoreError, admit, apply, clash, judge};
+use super::{StoreError, admit, apply, clash, judge, notice};
 
 /// Parked changes of one gateway; beyond it the hub hands changes back, to be held there.
 const PARKED_CHANGES_MAX: usize = 4_096;
@@ -57,7 +57,7 @@ pub(super) fn commit(
                     let outcome = if held { Outcome::Held } else { Outcome::Quarantined };
                     if !verdicts.contains_key(&index) {
                         let (outcome, reason) = (outcome.clone(), reason.clone());
-                        notify(work, gateway, Notice { dot, outcome, reason })?;
+                        notice::put(work.db, gateway, &Notice { dot, outcome, reason })?;
                     }
                     match standing {
                         _ if held => {}
@@ -157,7 +157,8 @@ pub(super) fn take(
         let outcome = Outcome::Applied { seq: entered.seq };
         if place < parked_before {
             changes::number(work.db, entered)?;
-            notify(work, entered.gateway, Notice { dot, outcome, reason: String::new() })?;
+            let notice = Notice { dot, outcome, reason: String::new() };
+            notice::put(work.db, entered.gateway, &notice)?;
         } else {
             changes::store(work.db, entered, &forms[place - parked_before])?;
             outcomes.insert(dot, outcome);
@@ -235,16 +236,6 @@ fn told_otherwise(work: &Work<'_>, run: &RunInfo) -> Result<bool, StoreError> {
         "SELECT 1 FROM wadi_change WHERE device = ?1 AND run = ?2 AND hub_seq IS NOT NULL",
     )?;
     Ok(query.exists([Bits(run.device.0), Bits(run.run.0)])?)
-}
-
-/// Queue an outcome that comes later than its round.
-fn notify(work: &Work<'_>, gateway: u32, notice: Notice) -> Result<(), StoreError> {
-    if gateway != 0 {
-        work.db
-            .prepare_cached("INSERT INTO wadi_notice (gateway, body) VALUES (?1, ?2)")?
-            .execute(params![gateway, pack(&notice)])?;
-    }
-    Ok(())
 }
 
 /// Keep a change whole, outside the tables.

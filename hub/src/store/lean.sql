@@ -4,6 +4,9 @@
 -- the next one needs no look at its history; null where that is not known.
 ALTER TABLE wadi_row ADD COLUMN chain BLOB;
 
+-- Rows that are too large to travel (ROW_BYTES_MAX), for `status`.
+CREATE INDEX wadi_row_large ON wadi_row (tbl, row) WHERE length(fields) > 1048576;
+
 DROP INDEX wadi_change_hub_seq;
 
 CREATE TABLE wadi_log_2 (

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use rusqlite::{CachedStatement, Connection, params};
 use wadi_protocol::change::{Change, FieldRef, Op};
+use wadi_protocol::limits::ROW_BYTES_MAX;
 use wadi_protocol::resolve::lay;
 use wadi_protocol::schema::{Field, Table};
 use wadi_protocol::value::Value;
@@ -75,6 +76,7 @@ fn stays_home(row: &RowWork, shown_after: &Fields) -> bool {
         && after.is_live()
         && std::ptr::eq(shown_after, &*after.fields)
         && Rc::ptr_eq(&row.shown_before, &before.fields)
+        && before.bytes <= ROW_BYTES_MAX
         && before.twins.is_empty()
         && after.twins.is_empty()
 }
@@ -84,7 +86,9 @@ fn travelling(table: &Table, row: &RowWork, shown_after: &Fields) -> BTreeSet<u1
     let mut travels = BTreeSet::new();
     let stays = one_line(row.touches.iter().filter(|touch| touches(&touch.change, 0)))
         && fold_existence(row) == row.after.is_live();
-    if !stays && (row.before.is_live() != row.after.is_live() || has_touch(row, 0)) {
+    let moves = !stays && (row.before.is_live() != row.after.is_live() || has_touch(row, 0));
+    // One that was too large to travel is nowhere: it travels whole once it is not.
+    if moves || row.before.bytes > ROW_BYTES_MAX {
         travels.insert(0);
     }
     for field in &table.fields {

@@ -22,6 +22,7 @@ mod judge;
 pub mod ledger;
 mod log;
 mod neighbours;
+mod notice;
 mod open;
 mod page;
 mod page_row;

@@ -6,16 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, params};
-use wadi_protocol::limits::DOWNLINK_BYTES_TARGET;
+use wadi_protocol::limits::{ALONG_BYTES_MAX, DOWNLINK_BYTES_TARGET};
 use wadi_protocol::schema::{Kind, LANES, Scope};
 use wadi_protocol::value::Value;
-use wadi_protocol::wire::downlink::{KnownRuns, Notice, Page, PageRow, RowState};
+use wadi_protocol::wire::downlink::{KnownRuns, Page, PageRow, RowState};
 
 use super::enrolment;
 use super::log::{self, Entry};
+use super::notice;
 use super::page_row::{Asker, Dots};
 use super::scope;
-use super::sql::{Bits, RowKey, key_at, number_at, pack, unpack};
+use super::sql::{Bits, RowKey, key_at, number_at, pack, packed_len, unpack};
 use super::work::{State, load};
 use super::{Catalog, StoreError, head};
 
@@ -29,17 +30,21 @@ pub(super) fn build(
 ) -> Result<(Page, i64), StoreError> {
     let asker = Asker { db, catalog, gateway, cursors };
     let schema = catalog.newest().filter(|schema| schema.version > schema_held).cloned();
-    let (notices, notices_to) = notices(db, gateway)?;
+    let (notices, notices_to) = notice::waiting(db, gateway)?;
     let mut builder = Builder {
         asker,
         bytes: pack(&schema).len() + pack(&notices).len(),
         rows: Vec::new(),
         placed: BTreeSet::new(),
         known: Dots::new(),
+        ahead: false,
     };
     let mut to = cursors;
     for (lane, to) in (0..).zip(&mut to) {
         *to = builder.lane(lane)?;
+        if builder.ahead {
+            break;
+        }
     }
     let page = Page {
         schema,
@@ -78,8 +83,7 @@ pub(super) fn look_ahead(
     if catalog.newest().is_some_and(|schema| schema.version > schema_held) {
         return Ok(Some(true));
     }
-    let mut query = db.prepare_cached("SELECT 1 FROM wadi_notice WHERE gateway = ?1")?;
-    if query.exists([gateway])? {
+    if notice::waits(db, gateway)? {
         return Ok(Some(true));
     }
     let asker = Asker { db, catalog, gateway, cursors };
@@ -112,17 +116,17 @@ pub(super) fn passed(
     page: &Page,
     notices_to: i64,
 ) -> Result<(), StoreError> {
-    db.prepare_cached("DELETE FROM wadi_notice WHERE gateway = ?1 AND number <= ?2")?
-        .execute(params![gateway, notices_to])?;
+    notice::told(db, gateway, notices_to)?;
     if let Some(certificate) = &page.certificate {
         enrolment::renewed(db, gateway, certificate)?;
     }
     for row in &page.rows {
         let key = RowKey { table: row.table, row: row.row };
-        let given = row.state != RowState::Left;
-        if !given || !scope::is_direct(catalog.table(key.table)?, &state_of(db, key)?, gateway) {
-            scope::set_present(db, gateway, key, given)?;
-        }
+        let (table, state) = (catalog.table(key.table)?, state_of(db, key)?);
+        // Of its own scope it holds what its cursor has passed.
+        let ahead = state.first_seq > page.to[table.lane as usize];
+        let beside = ahead || !scope::is_direct(table, &state, gateway);
+        scope::set_present(db, gateway, key, beside && row.state != RowState::Left)?;
     }
     Ok(())
 }
@@ -164,6 +168,8 @@ struct Builder<'a> {
     rows: Vec<PageRow>,
     placed: BTreeSet<RowKey>,
     known: Dots,
+    /// Rows travel ahead of the sequence that drags them along: the page ends there.
+    ahead: bool,
 }
 
 impl Builder<'_> {
@@ -201,7 +207,7 @@ impl Builder<'_> {
         for (key, entry) in sequence {
             self.take_line(*key, entry, &mut placed)?;
         }
-        let bytes: usize = self.rows[before..].iter().map(|row| pack(row).len()).sum();
+        let bytes: usize = self.rows[before..].iter().map(packed_len).sum();
         if before > 0 && bytes > 0 && self.bytes + bytes > DOWNLINK_BYTES_TARGET {
             self.rows.truncate(before);
             placed.iter().for_each(|key| {
@@ -209,11 +215,30 @@ impl Builder<'_> {
             });
             return Ok(false);
         }
+        self.ahead = bytes > ALONG_BYTES_MAX && self.send_ahead(sequence);
         for index in before..self.rows.len() {
             self.asker.known(&self.rows[index], &mut self.known)?;
         }
         self.bytes += bytes;
-        Ok(true)
+        Ok(!self.ahead)
+    }
+
+    /// Of a page that holds one sequence, keep what it drags along, as far as that fits:
+    /// the gateway holds those rows then, and the rest comes in the pages behind. False,
+    /// and nothing done, if there are no such rows.
+    fn send_ahead(&mut self, sequence: &[(RowKey, Entry)]) -> bool {
+        let asked: BTreeSet<RowKey> = sequence.iter().map(|(key, _)| *key).collect();
+        let key = |row: &PageRow| RowKey { table: row.table, row: row.row };
+        if self.rows.iter().all(|row| asked.contains(&key(row))) {
+            return false;
+        }
+        let mut bytes = 0;
+        self.rows.retain(|row| {
+            let fits = !asked.contains(&key(row)) && bytes <= DOWNLINK_BYTES_TARGET;
+            bytes += if fits { packed_len(row) } else { 0 };
+            fits
+        });
+        true
     }
 
     fn take_line(
@@ -316,22 +341,6 @@ fn line_of(line: &rusqlite::Row<'_>) -> Result<(RowKey, Entry), StoreError> {
 fn state_of(db: &Connection, key: RowKey) -> Result<State, StoreError> {
     load(db, key)?
         .ok_or_else(|| StoreError::Broken(format!("the log names {key:?}, no row is there")))
-}
-
-/// All notices of a gateway, and the last one's number. None may stay behind: a gateway
-/// must know the sequence of an own change no later than the page that covers it, or
-/// it would fold it over what came after. There are about as many as it may have parked.
-fn notices(db: &Connection, gateway: u32) -> Result<(Vec<Notice>, i64), StoreError> {
-    let mut query = db.prepare_cached(
-        "SELECT number, body FROM wadi_notice WHERE gateway = ?1 ORDER BY number",
-    )?;
-    let mut rows = query.query([gateway])?;
-    let (mut notices, mut last) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
-        last = row.get(0)?;
-        notices.push(unpack(&row.get::<_, Vec<u8>>(1)?, "wadi_notice.body")?);
-    }
-    Ok((notices, last))
 }
 
 /// Sequences as ascending stretches.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use rusqlite::{Connection, params};
 use wadi_protocol::change::{Change, FieldRef, Op};
 use wadi_protocol::id::{DeviceId, Dot, RunId};
+use wadi_protocol::limits::ROW_BYTES_MAX;
 use wadi_protocol::resolve::Lines;
 use wadi_protocol::schema::{LANES, Table};
 use wadi_protocol::value::Value;
@@ -47,10 +48,8 @@ impl Asker<'_> {
     /// Whether a row that a travelling one references must come along.
     pub fn comes_along(&self, key: RowKey, state: &State) -> Result<bool, StoreError> {
         let table = self.catalog.table(key.table)?;
-        if scope::is_direct(table, state, self.gateway) {
-            return Ok(self.may_lack(table, state));
-        }
-        Ok(!scope::is_present(self.db, self.gateway, key)?)
+        let lacks = !scope::is_direct(table, state, self.gateway) || self.may_lack(table, state);
+        Ok(lacks && !scope::is_present(self.db, self.gateway, key)?)
     }
 
     /// A row's values as people see them.
@@ -61,6 +60,11 @@ impl Asker<'_> {
     /// The row that goes to the gateway.
     pub fn page_row(&self, key: RowKey, state: &State) -> Result<PageRow, StoreError> {
         let table = self.catalog.table(key.table)?;
+        if state.bytes > ROW_BYTES_MAX {
+            tracing::warn!(gateway = self.gateway, table = table.name, row = %key.row,
+                bytes = state.bytes, "the row is too large to travel");
+            return Ok(self.leaving(key, state));
+        }
         let entries = log::since(self.db, key, self.cursor(table))?;
         let travels = log::travels_to(&entries, self.gateway);
         let direct = scope::is_direct(table, state, self.gateway);

@@ -6,15 +6,21 @@
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
-use wadi_protocol::id::RunId;
+use wadi_protocol::id::{RowId, RunId};
+use wadi_protocol::limits::ROW_BYTES_MAX;
 
 use super::backup::Watermark;
 use super::gateway::Gateway;
-use super::sql::number_at;
+use super::sql::{key_at, number_at};
 use super::{Catalog, Store, StoreError, head, page, run};
 
 /// Lines of the log that one status looks at, for all sites together.
 const LINES_LOOKED_MAX: usize = 50_000;
+
+/// Rows that are too large to travel and are told of by name.
+const LARGE_ROWS_MAX: u32 = 16;
+// The index that knows them names its bound in SQL.
+const _: () = assert!(ROW_BYTES_MAX == 1_048_576);
 
 const CONFLICTS: &str = "SELECT
     (SELECT count(*) FROM (SELECT 1 FROM wadi_candidate GROUP BY tbl, row, field HAVING count(*) > 1))
@@ -46,6 +52,8 @@ pub struct Status {
     pub parked: u64,
     /// Changes in quarantine.
     pub quarantined: u64,
+    /// Rows that are too large to travel, the first few: tables' names and ids.
+    pub large: Vec<(String, RowId)>,
     /// Fields (and existences) with two or more candidates, and deletes that were not obeyed.
     pub conflicts: u64,
     /// Open cases.
@@ -129,6 +137,7 @@ impl Store {
                 quarantined: count(
                     "SELECT (SELECT count(*) FROM wadi_quarantine) + (SELECT count(*) FROM wadi_clash)",
                 )?,
+                large: large(tx, catalog)?,
                 reviews,
                 reviews_oldest_s,
                 backup,
@@ -145,6 +154,14 @@ fn rows(db: &Connection, catalog: &Catalog) -> Result<Vec<(String, u64)>, StoreE
         rows.push((table.name.clone(), db.query_row(&count, [], |row| number_at(row, 0))?));
     }
     Ok(rows)
+}
+
+fn large(db: &Connection, catalog: &Catalog) -> Result<Vec<(String, RowId)>, StoreError> {
+    let mut query = db.prepare_cached(
+        "SELECT tbl, row FROM wadi_row WHERE length(fields) > 1048576 ORDER BY tbl, row LIMIT ?1",
+    )?;
+    let rows = query.query_map([LARGE_ROWS_MAX], |row| key_at(row, 0))?;
+    rows.map(|key| key.map(|key| Ok((catalog.table(key.table)?.name.clone(), key.row)))?).collect()
 }
 
 fn sites(

@@ -40,6 +40,8 @@ pub(super) struct State {
     pub kept: bool,
     /// Values before set-null; shared, since most of what reads them changes nothing.
     pub fields: Rc<Fields>,
+    /// Encoded bytes of these values as they were stored.
+    pub bytes: usize,
     /// The last of its applied changes, if these are known to be a simple chain.
     pub chain: Option<Dot>,
     /// Fields that resolution leaves to a person; 0 = existence. Sorted.
@@ -317,6 +319,7 @@ pub(super) fn load(db: &Connection, key: RowKey) -> Result<Option<State>, StoreE
     let Some((mut state, fields, review, twins, chain)) = state else {
         return Ok(None);
     };
+    state.bytes = fields.len();
     state.fields = Rc::new(unpack(&fields, "wadi_row.fields")?);
     state.chain = chain.map(|chain| unpack(&chain, "wadi_row.chain")).transpose()?;
     state.review = unpack(&review, "wadi_row.review")?;

@@ -48,6 +48,13 @@ text = { type = "text" }
 [tables.remark.fields]
 local = { type = "reference", table = "local", on_delete = "set-null" }
 text = { type = "text" }
+[tables.link]
+scope = "site"
+[tables.link.fields]
+next = { type = "reference", table = "link", on_delete = "set-null" }
+text = { type = "text" }
+[tables.knot.fields]
+link = { type = "reference", table = "link", on_delete = "set-null" }
 "#;
 
 /// Table numbers, in the schema's order.
@@ -59,6 +66,8 @@ pub const ALARM: u16 = 5;
 pub const LOCAL: u16 = 6;
 pub const REPORT: u16 = 7;
 pub const REMARK: u16 = 8;
+pub const LINK: u16 = 9;
+pub const KNOT: u16 = 10;
 
 pub struct World {
     pub folder: TempDir,

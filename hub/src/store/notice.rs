@@ -1,0 +1,43 @@
+//! Outcomes that come later than their round: they wait here for a page to carry them.
+use rusqlite::{Connection, params};
+use wadi_protocol::wire::downlink::Notice;
+
+use super::StoreError;
+use super::sql::{pack, unpack};
+
+/// Let the next page of a gateway tell it. The hub's own operators need not be told.
+pub(super) fn put(db: &Connection, gateway: u32, notice: &Notice) -> Result<(), StoreError> {
+    if gateway != 0 {
+        db.prepare_cached("INSERT INTO wadi_notice (gateway, body) VALUES (?1, ?2)")?
+            .execute(params![gateway, pack(notice)])?;
+    }
+    Ok(())
+}
+
+/// All notices of a gateway, and the last one's number. None may stay behind: a gateway
+/// must know the sequence of an own change no later than the page that covers it, or
+/// it would fold it over what came after. There are about as many as it may have parked.
+pub(super) fn waiting(db: &Connection, gateway: u32) -> Result<(Vec<Notice>, i64), StoreError> {
+    let mut query = db.prepare_cached(
+        "SELECT number, body FROM wadi_notice WHERE gateway = ?1 ORDER BY number",
+    )?;
+    let mut rows = query.query([gateway])?;
+    let (mut notices, mut last) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        last = row.get(0)?;
+        notices.push(unpack(&row.get::<_, Vec<u8>>(1)?, "wadi_notice.body")?);
+    }
+    Ok((notices, last))
+}
+
+/// Whether there are any.
+pub(super) fn waits(db: &Connection, gateway: u32) -> Result<bool, StoreError> {
+    Ok(db.prepare_cached("SELECT 1 FROM wadi_notice WHERE gateway = ?1")?.exists([gateway])?)
+}
+
+/// A page that carried them, up to this one, was committed.
+pub(super) fn told(db: &Connection, gateway: u32, last: i64) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM wadi_notice WHERE gateway = ?1 AND number <= ?2")?
+        .execute(params![gateway, last])?;
+    Ok(())
+}
