@@ -34,6 +34,8 @@ pub(super) enum Standing {
     Clash(First),
     /// The same, and no more clashes of this gateway are kept.
     NoRoom(First),
+    /// It says that the hub's operators made it, who make theirs here.
+    Posed,
 }
 
 /// The change that has the dot.
@@ -56,6 +58,10 @@ impl Standing {
             Standing::New | Standing::Known(_) | Standing::Doubled(_) => None,
             Standing::Quarantined(reason) => Some(reason.clone()),
             Standing::Clash(first) => Some(first.reason()),
+            Standing::Posed => Some(
+                "it claims to be an operator's, and those are made at the hub: somebody forges"
+                    .into(),
+            ),
             Standing::NoRoom(_) => Some(format!(
                 "another change has this number, and the hub keeps at most {CLASHES_MAX} such \
                  changes of a gateway: an operator must look at `wadi-hub quarantine list`"
@@ -97,6 +103,7 @@ pub(super) fn standings(
     let mut fresh: Vec<(Dot, Hash)> = Vec::new();
     let mut standings = Vec::with_capacity(batch.changes.len());
     let mut runs = Runs::new();
+    let operators = super::stored(db, "device")?;
     for (index, change) in batch.changes.iter().enumerate() {
         let mut standing = match is_new(db, &mut runs, change.dot)? {
             true => Standing::New,
@@ -110,6 +117,9 @@ pub(super) fn standings(
                 true => Standing::Doubled(before),
                 false => Standing::Clash(first),
             };
+        }
+        if standing == Standing::New && change.dot.device.0 == operators {
+            standing = Standing::Posed;
         }
         came.entry(change.dot).or_insert(index);
         if let Standing::Clash(first) = standing {

@@ -4,7 +4,6 @@
 //! in the caller's transaction; only I/O can make it fail.
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::params;
 use wadi_protocol::change::Change;
 use wadi_protocol::id::{Dot, RunInfo};
 use wadi_protocol::wire::batch::Batch;
@@ -14,12 +13,14 @@ use wadi_protocol::wire::message::Outcome;
 use super::changes::{self, Arrival, Entered};
 use super::clash::Standing;
 use super::judge::{GroupKey, group_key};
-use super::sql::{Bits, Id, pack};
+use super::sql::Bits;
 use super::work::Work;
-use super::{StoreError, admit, apply, clash, judge, notice};
+use super::{StoreError, admit, apply, clash, judge, notice, quarantine};
 
 /// Parked changes of one gateway; beyond it the hub hands changes back, to be held there.
 const PARKED_CHANGES_MAX: usize = 4_096;
+/// Quarantined changes of one gateway; beyond it the same.
+const QUARANTINED_CHANGES_MAX: u64 = 16_384;
 
 /// Commit a judged changeset: what became of its changes, in their order.
 pub(super) fn commit(
@@ -31,7 +32,8 @@ pub(super) fn commit(
     let standings = clash::standings(work.db, (gateway, round), work.now_s, &batch)?;
     let verdicts: BTreeMap<usize, &str> =
         verdicts.iter().map(|(index, reason)| (*index as usize, reason.as_str())).collect();
-    let groups = Groups::of(&batch.changes, &standings);
+    let mut groups = Groups::of(&batch.changes, &standings);
+    groups.make_room(work, gateway, &batch.changes, &standings, &verdicts)?;
     let dots: Vec<Dot> = batch.changes.iter().map(|change| change.dot).collect();
     let mut settled: BTreeMap<usize, Outcome> = BTreeMap::new();
     let mut arrivals = Vec::new();
@@ -62,7 +64,9 @@ pub(super) fn commit(
                     match standing {
                         _ if held => {}
                         Standing::Clash(first) => clashes.push((index, *first, change, reason)),
-                        _ => quarantine(work, (gateway, round), &change, &reason)?,
+                        _ => {
+                            quarantine::put(work, (gateway, round), &change, &reason)?;
+                        }
                     }
                     outcome
                 }
@@ -108,6 +112,38 @@ impl Groups {
             }
         }
         groups
+    }
+
+    /// Hold the groups for which quarantine has no room.
+    fn make_room(
+        &mut self,
+        work: &Work<'_>,
+        gateway: u32,
+        changes: &[Change],
+        standings: &[Standing],
+        verdicts: &BTreeMap<usize, &str>,
+    ) -> Result<(), StoreError> {
+        let mut sizes: BTreeMap<GroupKey, u64> = BTreeMap::new();
+        for (index, (change, standing)) in changes.iter().zip(standings).enumerate() {
+            let key = group_key(change);
+            let fresh = matches!(standing, Standing::New | Standing::Posed);
+            if fresh && (verdicts.contains_key(&index) || self.bad.contains_key(&key)) {
+                *sizes.entry(key).or_default() += 1;
+            }
+        }
+        if sizes.is_empty() {
+            return Ok(());
+        }
+        let mut room = QUARANTINED_CHANGES_MAX.saturating_sub(quarantine::count(work.db, gateway)?);
+        for (key, size) in sizes {
+            match room.checked_sub(size) {
+                Some(left) => room = left,
+                None => {
+                    self.held.insert(key);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn is_held(&self, change: &Change) -> bool {
@@ -218,7 +254,12 @@ fn touch(work: &mut Work<'_>, entered: &Entered) -> Result<(), StoreError> {
 /// Learn of runs. Where one closes a gap in a line that was judged by before, the rows
 /// of its device are resolved again.
 fn learn_runs(work: &mut Work<'_>, runs: &[RunInfo]) -> Result<(), StoreError> {
+    let operators = super::stored(work.db, "device")?;
     for run in runs {
+        // Of their own runs the hub need not be told.
+        if run.device.0 == operators {
+            continue;
+        }
         let joins = changes::has_child_run(work.db, run)?;
         let told = changes::insert_run(work.db, run)?;
         if told && (joins || told_otherwise(work, run)?) {
@@ -236,33 +277,6 @@ fn told_otherwise(work: &Work<'_>, run: &RunInfo) -> Result<bool, StoreError> {
         "SELECT 1 FROM wadi_change WHERE device = ?1 AND run = ?2 AND hub_seq IS NOT NULL",
     )?;
     Ok(query.exists([Bits(run.device.0), Bits(run.run.0)])?)
-}
-
-/// Keep a change whole, outside the tables.
-fn quarantine(
-    work: &Work<'_>,
-    (gateway, round): (u32, u64),
-    change: &Change,
-    reason: &str,
-) -> Result<(), StoreError> {
-    let mut query = work.db.prepare_cached(
-        "INSERT OR IGNORE INTO wadi_quarantine
-             (device, run, seq, gateway, round, received_s, reason, tbl, row, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?;
-    query.execute(params![
-        Bits(change.dot.device.0),
-        Bits(change.dot.run.0),
-        Bits(change.dot.seq),
-        gateway,
-        Bits(round),
-        Bits(work.now_s),
-        reason,
-        changes::table_text(&change.table),
-        Id(change.row),
-        pack(change),
-    ])?;
-    Ok(())
 }
 
 /// Outcomes as stretches, as the message wants them.

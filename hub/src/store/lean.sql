@@ -4,6 +4,9 @@
 -- the next one needs no look at its history; null where that is not known.
 ALTER TABLE wadi_row ADD COLUMN chain BLOB;
 
+-- How many quarantined changes there are of a gateway.
+CREATE INDEX wadi_quarantine_gateway ON wadi_quarantine (gateway, received_s);
+
 -- Rows that are too large to travel (ROW_BYTES_MAX), for `status`.
 CREATE INDEX wadi_row_large ON wadi_row (tbl, row) WHERE length(fields) > 1048576;
 

@@ -4,8 +4,9 @@ use wadi_protocol::change::Change;
 use wadi_protocol::id::{Dot, RowId};
 
 use super::review::{label, site};
-use super::sql::{Bits, Id, dot_at, number_at, unpack};
-use super::{Catalog, Store, StoreError, text};
+use super::sql::{Bits, Id, dot_at, number_at, pack, unpack};
+use super::work::Work;
+use super::{Catalog, Store, StoreError, changes, text};
 
 /// A quarantined change.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -134,4 +135,37 @@ fn finish(db: &Connection, catalog: &Catalog, line: Line) -> Result<Quarantined,
         round: line.round,
         first: first.transpose()?,
     })
+}
+
+/// How many changes of a gateway are kept so.
+pub(super) fn count(db: &Connection, gateway: u32) -> Result<u64, StoreError> {
+    let mut query = db.prepare_cached("SELECT count(*) FROM wadi_quarantine WHERE gateway = ?1")?;
+    Ok(query.query_row([gateway], |row| number_at(row, 0))?)
+}
+
+/// Keep a change whole, outside the tables.
+pub(super) fn put(
+    work: &Work<'_>,
+    (gateway, round): (u32, u64),
+    change: &Change,
+    reason: &str,
+) -> Result<(), StoreError> {
+    let mut query = work.db.prepare_cached(
+        "INSERT OR IGNORE INTO wadi_quarantine
+             (device, run, seq, gateway, round, received_s, reason, tbl, row, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
+    query.execute(params![
+        Bits(change.dot.device.0),
+        Bits(change.dot.run.0),
+        Bits(change.dot.seq),
+        gateway,
+        Bits(round),
+        Bits(work.now_s),
+        reason,
+        changes::table_text(&change.table),
+        Id(change.row),
+        pack(change),
+    ])?;
+    Ok(())
 }

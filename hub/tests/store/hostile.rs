@@ -2,21 +2,21 @@
 //!
 //! Each attack is played by site 1 between honest rounds of site 0; after it the
 //! books balance, the honest rows are as they were, and site 0 goes on.
+use wadi_hub::store::settle::Decision;
 use wadi_protocol::change::{Change, Delta, Group, Op, Seen};
 use wadi_protocol::id::{DeviceId, Dot, Hash, RowVersion, RunId, RunInfo};
-use wadi_protocol::limits::{ALONG_BYTES_MAX, DOWNLINK_BYTES_TARGET, EFFECT_BYTES_MAX};
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::message::{Down, DownBody, Outcome, Part, Prepare, Refused, Up, UpBody};
 
 use crate::model::{Device, NOW_S};
-use crate::world::{HOUSE, KNOT, LINK, PERSON, World, refer, row, text};
+use crate::world::{HOUSE, PERSON, World, refer, row, text};
 
-const HONEST: usize = 0;
-const EVIL: usize = 1;
+pub const HONEST: usize = 0;
+pub const EVIL: usize = 1;
 
 /// A hub with an honest row, and what it looks like.
-fn attacked() -> (World, Device, String) {
+pub fn attacked() -> (World, Device, String) {
     let mut world = World::new(3);
     let mut anna = Device::new(1);
     world.enter(HONEST, &mut anna, Op::Insert, (HOUSE, row(1)), &[(1, text("honest"))], 100);
@@ -37,7 +37,7 @@ fn refused(answers: &[Down]) -> Option<&Refused> {
 }
 
 /// The books balance, and whoever is honest goes on.
-fn goes_on(world: &mut World, anna: &mut Device) {
+pub fn goes_on(world: &mut World, anna: &mut Device) {
     assert_eq!(world.hub.ledger().unwrap().wrong, Vec::<String>::new());
     assert_eq!(world.row((HOUSE, row(1))).unwrap()["name"], "honest");
     let key = (HOUSE, row(2));
@@ -279,94 +279,31 @@ fn a_round_of_thousands_of_bad_changes_harms_nobody() {
     goes_on(&mut world, &mut anna);
 }
 
-/// As much as one change may carry.
-fn much() -> Delta {
-    text(&"x".repeat(7_900))
-}
-
-/// A page that no gateway takes would stop all of them for ever.
+/// The operators' device and run, as everybody learns them from what they settle.
 #[test]
-fn a_row_that_drags_megabytes_along_stops_no_gateway() {
+fn nobody_but_the_hub_makes_an_operators_change() {
     let (mut world, mut anna, _) = attacked();
-    let mut evil = Device::new(9);
-    for number in 0..200 {
-        let next = (number > 0).then(|| (1, refer(row(1_000 + number - 1))));
-        let fields: Vec<(u16, Delta)> = next.into_iter().chain([(2, much())]).collect();
-        let change = evil.change(Op::Insert, (LINK, row(1_000 + number)), &fields, 100);
-        world.sites[EVIL].enter(&evil, change);
-    }
-    // Everybody has passed the links, which are of no concern to others, when the knot comes.
+    let mut ben = Device::new(2);
+    let key = (HOUSE, row(1));
+    world.enter(HONEST, &mut anna, Op::Update, key, &[(2, text("one"))], 110);
+    world.enter(2, &mut ben, Op::Update, key, &[(2, text("two"))], 110);
     world.settle();
-    let fields = [(1, refer(row(1_199)))];
-    let change = evil.change(Op::Insert, (KNOT, row(2_000)), &fields, 101);
-    world.sites[EVIL].enter(&evil, change);
+    let case = world.hub.cases().unwrap()[0].number;
+    world.hub.settle(case, &Decision::Pick(1), NOW_S).unwrap();
+    let settled = world.hub.history("house", row(1)).unwrap();
+    let Dot { device, run, .. } =
+        settled.iter().find(|past| past.change.op == Op::Settle).expect("the settle").dot;
+    let export = world.export();
+
+    let mut posing = Device { id: device, run, seq: 1 };
+    let change = posing.change(Op::Update, key, &[(1, text("evil")), (2, text("evil"))], 200);
+    let dot = world.sites[EVIL].enter(&posing, change);
+    let line = RunInfo { parent: Some((RunId(5), 1)), ..posing.info() };
+    world.sites[EVIL].runs.insert((device, run), line);
     world.sync(EVIL);
-    let (honest, before) = (&mut world.sites[0], world.hub.head().unwrap());
-    honest.page_bytes_most = 0;
-    honest.settle(&mut world.hub);
-    let most = honest.page_bytes_most;
-    assert!(most <= ALONG_BYTES_MAX + DOWNLINK_BYTES_TARGET, "a page of {most} bytes");
-    let links = (0..200).filter(|number| honest.rows.contains_key(&(LINK, row(1_000 + number))));
-    assert_eq!(links.count(), 200, "all that the knot needs came, ahead of it");
-    assert!(honest.rows[&(KNOT, row(2_000))].live && honest.cursors[1] >= before);
+    assert_eq!(world.sites[EVIL].outcomes[&dot], Outcome::Quarantined);
+    assert!(world.sites[EVIL].reasons[&dot].contains("claims to be an operator's"));
+    assert_eq!(world.export(), export);
+    assert_eq!(world.hub.cases().unwrap(), []);
     goes_on(&mut world, &mut anna);
-}
-
-/// One change that brings back all that hangs on a row: no page splits its sequence.
-#[test]
-fn a_cascade_of_megabytes_stops_no_gateway() {
-    let (mut world, mut anna, _) = attacked();
-    let mut evil = Device::new(9);
-    world.enter(EVIL, &mut evil, Op::Insert, (HOUSE, row(500)), &[(1, text("evil"))], 100);
-    for number in 0..150 {
-        let key = (PERSON, row(1_000 + number));
-        world.enter(EVIL, &mut evil, Op::Insert, key, &[(1, refer(row(500))), (2, much())], 100);
-    }
-    world.settle();
-    world.enter(EVIL, &mut evil, Op::Delete, (HOUSE, row(500)), &[], 101);
-    world.settle();
-    world.enter(EVIL, &mut evil, Op::Insert, (HOUSE, row(500)), &[(1, text("again"))], 102);
-    world.sync(EVIL);
-    let honest = &mut world.sites[0];
-    honest.page_bytes_most = 0;
-    honest.settle(&mut world.hub);
-    let most = honest.page_bytes_most;
-    assert!(most <= DOWNLINK_BYTES_TARGET + 2 * EFFECT_BYTES_MAX, "a page of {most} bytes");
-    assert!(honest.rows[&(PERSON, row(1_149))].live);
-    goes_on(&mut world, &mut anna);
-}
-
-/// A row that grew without end does not travel, says so, and is back once it shrinks.
-#[test]
-fn a_row_that_grew_too_large_stays_at_the_hub() {
-    let fields: String = (0..160).map(|at| format!("f{at} = {{ type = \"text\" }}\n")).collect();
-    let schema = format!("name = \"wide\"\n[tables.wide.fields]\n{fields}");
-    let mut world = World::with(2, &schema);
-    let (mut anna, mut evil) = (Device::new(1), Device::new(9));
-    let (wide, other) = ((1, row(1)), (1, row(2)));
-    world.enter(EVIL, &mut evil, Op::Insert, wide, &[(1, text("small"))], 100);
-    world.enter(0, &mut anna, Op::Insert, other, &[(1, text("mine"))], 100);
-    world.settle();
-    for field in 2..=150 {
-        world.enter(EVIL, &mut evil, Op::Update, wide, &[(field, much())], 101);
-    }
-    world.sync(EVIL);
-    let honest = &mut world.sites[0];
-    honest.page_bytes_most = 0;
-    honest.settle(&mut world.hub);
-    let most = honest.page_bytes_most;
-    assert!(most <= 2 * DOWNLINK_BYTES_TARGET, "a page of {most} bytes");
-    assert!(!honest.rows.contains_key(&wide), "out of scope as far as a site can tell");
-    assert!(honest.rows[&other].live);
-    assert_eq!(world.hub.status().unwrap().large, vec![("wide".to_owned(), row(1))]);
-
-    let none = || Delta::Set(Value::Null);
-    for field in 2..=150 {
-        let change = evil.change(Op::Update, wide, &[(field, none())], 102);
-        world.sites[EVIL].enter(&evil, change);
-    }
-    world.settle();
-    assert!(world.sites[0].rows[&wide].live);
-    assert_eq!(world.hub.status().unwrap().large, vec![]);
-    world.check();
 }

@@ -4,6 +4,7 @@ mod clashes;
 mod commits;
 mod conflicts;
 mod deletes;
+mod greedy;
 mod hostile;
 mod model;
 mod order;
