@@ -204,10 +204,10 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        if self.site.is_empty() || self.site.len() > wadi_protocol::limits::NAME_BYTES_MAX {
+        if !wadi_protocol::limits::is_name(&self.site) {
             return Err((
                 "site",
-                "a name of 1 to 63 bytes is needed; enrol with `wadi-gateway enrol FILE`, or write it",
+                "a name of 1 to 63 bytes of text is needed; enrol with `wadi-gateway enrol FILE`, or write it",
             ));
         }
         if self.gateway == 0 {

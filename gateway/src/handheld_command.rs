@@ -15,6 +15,7 @@ use crate::store::StoreError;
 use crate::store::handhelds::{Handheld, Key, State};
 use crate::store::roster::{self, Outcome, Whom};
 use crate::words::span;
+use wadi_protocol::limits::{NAME_BYTES_MAX, is_name};
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
@@ -168,8 +169,8 @@ fn to_json(held: &Handheld) -> serde_json::Value {
 }
 
 fn handheld_name(name: &str) -> Result<String, String> {
-    match name.len() {
-        1..=wadi_protocol::limits::NAME_BYTES_MAX => Ok(name.to_owned()),
-        length => Err(format!("a name has 1 to 63 bytes, not {length}")),
+    match is_name(name) {
+        true => Ok(name.to_owned()),
+        false => Err(format!("a name of 1 to {NAME_BYTES_MAX} bytes of text is needed")),
     }
 }

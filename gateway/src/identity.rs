@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 use wadi_protocol::id::GatewayId;
-use wadi_protocol::limits::NAME_BYTES_MAX;
+use wadi_protocol::limits::{NAME_BYTES_MAX, is_name};
 use wadi_protocol::tag::{TagKey, unhex};
 
 use crate::secret;
@@ -141,8 +141,8 @@ fn parse(text: &str) -> Result<Identity, String> {
         .build()
         .and_then(config::Config::try_deserialize)
         .map_err(|error| error.to_string())?;
-    if stored.site.is_empty() || stored.site.len() > NAME_BYTES_MAX {
-        return Err(format!("site: a name of 1 to {NAME_BYTES_MAX} bytes is needed"));
+    if !is_name(&stored.site) {
+        return Err(format!("site: a name of 1 to {NAME_BYTES_MAX} bytes of text is needed"));
     }
     if stored.gateway == 0 || stored.enrolment == 0 {
         return Err("gateway and enrolment are counted from 1".into());

@@ -13,7 +13,7 @@ use mdns_sd::{
     ServiceInfo,
 };
 use tokio::time::{Instant, timeout, timeout_at};
-use wadi_protocol::limits::NAME_BYTES_MAX;
+use wadi_protocol::limits::is_name;
 use wadi_protocol::link::envelope::LINK_VERSION;
 
 const SERVICE: &str = "_wadi._tcp.local.";
@@ -131,7 +131,7 @@ pub async fn find(wanted: Option<&str>) -> Result<Vec<Found>, MdnsError> {
 /// What a stranger announces, if it can be used and shown.
 fn understood(service: &ResolvedService) -> Option<Found> {
     let site = service.get_property_val_str("site")?;
-    if site.is_empty() || site.len() > NAME_BYTES_MAX || site.chars().any(char::is_control) {
+    if !is_name(site) {
         return None;
     }
     let version = service.get_property_val_str("version").and_then(|text| text.parse().ok());
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(shown, ordered);
         let odd = announced(&[("site", "north"), ("version", "many")], "10.0.0.1", 1).unwrap();
         assert_eq!(odd.version, 0);
-        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        let long = "x".repeat(wadi_protocol::limits::NAME_BYTES_MAX + 1);
         for site in ["", "two\nlines", "\u{1b}[31mred", &long] {
             assert_eq!(announced(&[("site", site)], "10.0.0.1", 1), None, "{site:?}");
         }

@@ -66,6 +66,13 @@ pub const OFFER_BYTES_TARGET: usize = 8 * 1024;
 pub const FEED_BYTES_TARGET: usize = 16 * 1024;
 /// Bytes of a name: table, field, device label, site.
 pub const NAME_BYTES_MAX: usize = 63;
+
+/// Whether a text may name a site, a device or a handheld: of a length, and nothing in
+/// it that could end a line or take over somebody's terminal.
+pub fn is_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
 /// Tables in a schema.
 pub const TABLES_MAX: usize = 256;
 /// Fields in a table.

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use wadi_protocol::change::Op;
-use wadi_protocol::limits::NAME_BYTES_MAX;
+use wadi_protocol::limits::{NAME_BYTES_MAX, is_name};
 
 use super::entry::enter;
 use super::import::{Import, ImportError, Note, import};
@@ -200,9 +200,9 @@ fn at(db: &Path, error: StoreError) -> Failed {
 }
 
 fn device_name(name: &str) -> Result<String, String> {
-    match name.len() {
-        1..=NAME_BYTES_MAX => Ok(name.to_owned()),
-        length => Err(format!("a name of 1 to {NAME_BYTES_MAX} bytes is needed, not {length}")),
+    match is_name(name) {
+        true => Ok(name.to_owned()),
+        false => Err(format!("a name of 1 to {NAME_BYTES_MAX} bytes of text is needed")),
     }
 }
 

@@ -4,7 +4,7 @@
 //! A renewed certificate waits here until a committed round has brought it.
 use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::id::GatewayId;
-use wadi_protocol::limits::NAME_BYTES_MAX;
+use wadi_protocol::limits::{NAME_BYTES_MAX, is_name};
 use wadi_protocol::round::hub::HubRound;
 
 use super::sql::{Bits, number_at, pack};
@@ -163,7 +163,7 @@ pub(super) fn renewed(db: &Connection, gateway: u32, certificate: &[u8]) -> Resu
 }
 
 fn check_name(site: &str) -> Result<(), StoreError> {
-    if site.is_empty() || site.len() > NAME_BYTES_MAX || site.chars().any(char::is_control) {
+    if !is_name(site) {
         let text = format!("{site:?} is no site name: use 1 to {NAME_BYTES_MAX} bytes of text");
         return Err(StoreError::Refused(text));
     }
