@@ -20,6 +20,10 @@ pub const TEMPLATE: &str = include_str!("template.toml");
 
 use crate::patience::{DEADLINE_MS_MAX, DEADLINE_MS_MIN};
 
+/// What to do where no configuration is.
+const MISSING: &str = "there is no such file; `wadi-gateway enrol FILE` makes it, with the file that \
+     `wadi-hub gateway add` wrote at the hub; or `wadi-gateway config --template` prints one to begin with";
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -171,6 +175,9 @@ impl Config {
         enrolment: impl FnOnce(&Path) -> Result<Vec<Layer>, ConfigError>,
     ) -> Result<Config, ConfigError> {
         let folder = file.parent().unwrap_or(Path::new("."));
+        if matches!(file.try_exists(), Ok(false)) {
+            return Err(ConfigError { origin: file.display().to_string(), reason: MISSING.into() });
+        }
         let mut written = vec![Layer::file(file)?];
         written.extend(Layer::beside(file)?);
         written.extend(Layer::environment(std::env::vars_os())?);
