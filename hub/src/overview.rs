@@ -12,6 +12,7 @@ use serde::Serialize;
 use wadi_protocol::schema::LANES;
 
 use crate::disk::Disk;
+use crate::live::{LinkState, Presence};
 use crate::problems::{self, Problem};
 use crate::store::backup::Watermark;
 use crate::store::status::{Site, Status};
@@ -25,6 +26,8 @@ pub struct Overview {
     pub now_s: u64,
     /// Whether a hub serves; none = that cannot be found out.
     pub serving: Option<bool>,
+    /// Its link to the broker; none = it does not serve, or has not told.
+    pub link: Option<LinkSeen>,
     /// The hub's run.
     pub run: String,
     /// When it began.
@@ -57,6 +60,16 @@ pub struct Overview {
     pub disk: Disk,
     /// Every site, worst first.
     pub sites: Vec<SiteSeen>,
+}
+
+/// The link to the broker.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct LinkSeen {
+    /// How it is.
+    #[serde(flatten)]
+    pub state: LinkState,
+    /// For how many seconds.
+    pub for_s: u64,
 }
 
 /// A schema.
@@ -134,14 +147,18 @@ pub struct SiteSeen {
 
 impl Overview {
     /// Put facts together.
-    pub fn of(status: Status, serving: Option<bool>, disk: Disk, now_s: u64) -> Overview {
+    pub fn of(status: Status, presence: Presence, disk: Disk, now_s: u64) -> Overview {
         let newest = status.schema.as_ref().map_or(0, |(_, version)| *version);
         let head = status.head;
         let large = status.large.iter().map(|(table, row)| format!("{table} {row}"));
         let mut overview = Overview {
             problems: Vec::new(),
             now_s,
-            serving,
+            serving: presence.serving,
+            link: presence.link.map(|state| {
+                let for_s = now_s.saturating_sub(state.since_s);
+                LinkSeen { state, for_s }
+            }),
             run: status.run.to_string(),
             run_s: status.run_s,
             began_s: status.began_s,

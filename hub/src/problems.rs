@@ -8,6 +8,8 @@ use crate::words;
 
 /// A site that was not heard for so long is a problem.
 pub const SILENT_S_MAX: u64 = 3 * 86_400;
+/// A hub that has no broker for so long is a problem: no gateway reaches it.
+pub const NO_BROKER_S_MAX: u64 = 60;
 /// A change that waits for what it needs for so long is a problem.
 pub const PARKED_S_MAX: u64 = 86_400;
 /// A case that waits for a person for so long is a problem.
@@ -56,6 +58,14 @@ pub fn of_hub(seen: &Overview) -> Vec<Problem> {
     if seen.serving == Some(false) {
         let text = "no hub serves: nothing is synced anywhere".into();
         say("not-serving", text, "start it: systemctl start wadi-hub");
+    }
+    if let Some(link) = &seen.link
+        && !link.state.connected
+        && link.for_s >= NO_BROKER_S_MAX
+    {
+        let (broker, for_) = (&link.state.broker, words::span(link.for_s));
+        let text = format!("no broker at {broker} for {for_}: no gateway reaches this hub");
+        say("no-broker", text, "check that it runs, and [broker] in the hub's configuration");
     }
     let disk = &seen.disk;
     if disk.free_bytes.is_some_and(|free| free < FREE_BYTES_MIN)

@@ -22,7 +22,7 @@ pub fn status(
     out: &mut dyn Write,
 ) -> Result<bool, CommandError> {
     let status = store.status()?;
-    let seen = Overview::of(status, live::is_served(database), Disk::around(database), now_s);
+    let seen = Overview::of(status, live::look(database), Disk::around(database), now_s);
     if as_json {
         let json = serde_json::to_value(&seen).expect("plain data always serialises");
         super::json(out, &json)?;
@@ -49,6 +49,9 @@ fn page(seen: &Overview, out: &mut dyn Write) -> Result<(), CommandError> {
     }
     writeln!(out)?;
     put(out, "serving", &serving(seen))?;
+    for (at, text) in link(seen).iter().enumerate() {
+        put(out, if at == 0 { "link" } else { "" }, text)?;
+    }
     let schema = seen.schema.as_ref();
     let schema = schema.map(|schema| format!("{}, version {}", schema.name, schema.version));
     put(out, "schema", schema.as_deref().unwrap_or("none"))?;
@@ -82,6 +85,16 @@ fn serving(seen: &Overview) -> String {
         Some(false) => "no".into(),
         None => "not known: the lock file beside the database cannot be read".into(),
     }
+}
+
+fn link(seen: &Overview) -> Vec<String> {
+    let Some(link) = &seen.link else { return Vec::new() };
+    let (broker, since) = (&link.state.broker, span(link.for_s));
+    if link.state.connected {
+        return vec![format!("connected to the broker {broker} for {since}")];
+    }
+    let last = link.state.last_error.iter().map(|why| format!("last error: {why}"));
+    std::iter::once(format!("no broker at {broker} for {since}")).chain(last).collect()
 }
 
 fn conflicts(seen: &Overview) -> String {

@@ -3,7 +3,7 @@ use wadi_protocol::id::{GatewayId, RowId, RunId};
 
 use super::page;
 use crate::disk::Disk;
-use crate::live::Counts;
+use crate::live::{Counts, LinkState, Presence};
 use crate::overview::Overview;
 use crate::store::backup::Watermark;
 use crate::store::gateway::Gateway;
@@ -16,14 +16,21 @@ const DAY_S: u64 = 86_400;
 /// The facts of a picture.
 struct Facts {
     status: Status,
-    serving: Option<bool>,
+    presence: Presence,
     disk: Disk,
     now_s: u64,
 }
 
 impl Facts {
     fn seen(self) -> Overview {
-        Overview::of(self.status, self.serving, self.disk, self.now_s)
+        Overview::of(self.status, self.presence, self.disk, self.now_s)
+    }
+
+    /// The link, lost.
+    fn link(&mut self) -> &mut LinkState {
+        let link = self.presence.link.as_mut().unwrap();
+        link.connected = false;
+        link
     }
 
     fn site(&mut self, number: usize) -> &mut Site {
@@ -86,7 +93,14 @@ fn well() -> Facts {
         database_bytes: 5_000_000,
         wal_bytes: 32_768,
     };
-    Facts { status, serving: Some(true), disk, now_s: NOW_S }
+    let link = LinkState {
+        broker: "broker:8883".into(),
+        connected: true,
+        since_s: NOW_S - 3_600,
+        last_error: None,
+    };
+    let presence = Presence { serving: Some(true), link: Some(link) };
+    Facts { status, presence, disk, now_s: NOW_S }
 }
 
 fn said(seen: &Overview) -> String {
@@ -105,6 +119,7 @@ hub, 2026-11-22 16:00 UTC
 no problems
 
 serving       yes, run {} began 2 h ago
+link          connected to the broker broker:8883 for 60 min
 schema        clinic, version 2
 changes       41 applied, 0 parked, 0 in quarantine; sequence 41
 conflicts     1; 0 cases wait for a person
@@ -129,11 +144,26 @@ fn situations_and_what_is_said_of_them() {
     let situations: &[(&str, Change, &[&str], &[&str])] = &[
         (
             "nobody serves",
-            |facts| facts.serving = Some(false),
+            |facts| facts.presence = Presence { serving: Some(false), link: None },
             &["not-serving"],
             &[
                 "PROBLEM       no hub serves: nothing is synced anywhere",
                 "-> start it: systemctl start wadi-hub",
+            ],
+        ),
+        (
+            "a broker that is away for a moment",
+            |facts| facts.link().since_s = NOW_S - 20,
+            &[],
+            &["no problems", "link          no broker at broker:8883 for 20 s"],
+        ),
+        (
+            "a broker that stays away",
+            |facts| facts.link().last_error = Some("refused; check\tthat it runs".into()),
+            &["no-broker"],
+            &[
+                "PROBLEM       no broker at broker:8883 for 60 min: no gateway reaches this hub",
+                "link          no broker at broker:8883 for 60 min\n              last error: refused; check that it runs",
             ],
         ),
         (
@@ -325,7 +355,7 @@ fn figures_of_a_hub() {
 #[test]
 fn the_names_of_the_json() {
     let mut facts = well();
-    facts.serving = Some(false);
+    facts.presence.serving = Some(false);
     facts.status.tables = vec![("visit".into(), 12)];
     let seen = facts.seen();
     let json = serde_json::to_value(&seen).unwrap();

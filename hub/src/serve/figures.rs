@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::Config;
 use crate::disk::Disk;
-use crate::live::Counts;
+use crate::live::{self, Counts};
 use crate::overview::Overview;
 use crate::store::{Store, StoreError};
 use crate::{http, metrics};
@@ -34,7 +34,7 @@ async fn gather(database: PathBuf, counts: Arc<Counts>) -> Result<String, String
     let read = tokio::task::spawn_blocking(move || {
         let status = Store::open_to_read(&database).and_then(|store| store.figures())?;
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let seen = Overview::of(status, Some(true), Disk::around(&database), now_s);
+        let seen = Overview::of(status, live::look(&database), Disk::around(&database), now_s);
         Ok(metrics::text(&seen, &counts))
     });
     let read: Result<String, StoreError> = read.await.map_err(|error| error.to_string())?;

@@ -18,13 +18,13 @@ use wadi_protocol::backoff;
 use wadi_protocol::id::GatewayId;
 use wadi_protocol::tag::hex;
 
-use self::desk::{Desk, work};
+use self::desk::{Desk, now_s, work};
 use crate::broker::{BrokerError, Embedded};
 use crate::config::{Broker, Config};
 use crate::door::Door;
 use crate::front::Front;
 use crate::identity::{HUB_CLIENT, Identity};
-use crate::live::{self, Counts};
+use crate::live::{self, Counts, Sign};
 use crate::mqtt::{Heard, Link, LinkError, Target};
 use crate::service;
 use crate::store::{Store, StoreError};
@@ -146,6 +146,11 @@ pub async fn serve(
         None => Some(OwnBroker::start(config, &identity).await?),
     };
     let target = target(config, &identity, own.as_ref())?;
+    let broker = match &own {
+        Some(_) => format!("{} (its own)", config.embedded.listen),
+        None => format!("{}:{}", target.host, target.port),
+    };
+    let mut sign = Sign::new(served.ok(), broker);
     let desk = Desk {
         identity,
         door: own.as_ref().map(|own| own.door.clone()),
@@ -166,7 +171,7 @@ pub async fn serve(
     tokio::select! {
         () = stop => info!("stopping"),
         end = service::watchdog(async || lives(beats.clone()).await) => match end {},
-        () = link_loop(&target, &inbox, &mut outbox, &counts) => {}
+        () = link_loop(&target, &inbox, &mut outbox, &counts, &mut sign) => {}
         () = figures => {}
         end = &mut store_end => return end.map_err(|_| ServeError::Thread)?.map_err(Into::into),
         error = embedded_end(own.as_mut()) => return Err(error.into()),
@@ -202,6 +207,7 @@ async fn link_loop(
     inbox: &SyncSender<(GatewayId, Vec<u8>)>,
     outbox: &mut mpsc::Receiver<Outgoing>,
     counts: &Counts,
+    sign: &mut Sign,
 ) {
     let mut wait_ms = 0;
     loop {
@@ -209,17 +215,29 @@ async fn link_loop(
             Ok(mut link) => {
                 info!(phase = "link", host = target.host, port = target.port, "serving");
                 counts.connections.add(1);
+                sign.connected(now_s());
                 let Err(error) = relay(&mut link, inbox, outbox, counts, &mut wait_ms).await;
                 counts.disconnections.add(1);
+                sign.disconnected(&error.to_string(), now_s());
                 warn!(phase = "link", "lost the broker: {error}");
             }
             Err(error) => {
-                warn!(phase = "link", host = target.host, port = target.port, "no broker: {error}")
+                let why = format!("{error}; {}", advice(target));
+                sign.disconnected(&why, now_s());
+                warn!(phase = "link", host = target.host, port = target.port, "no broker: {why}")
             }
         }
         let random = getrandom::u64().unwrap_or(0);
         wait_ms = backoff::next_ms(wait_ms, RETRY_MS.0, RETRY_MS.1, random);
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    }
+}
+
+/// What to look at where there is no connection.
+fn advice(target: &Target) -> &'static str {
+    match target.tls {
+        Some(_) => "check that it runs and speaks TLS there, and host and port of [broker]",
+        None => "check that it runs, and [broker]: if it speaks TLS, set tls = true there",
     }
 }
 
