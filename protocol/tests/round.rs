@@ -260,6 +260,24 @@ fn why_a_round_was_aborted_stays_known() {
 }
 
 #[test]
+fn a_number_that_is_used_up_is_no_refusal_to_go_on() {
+    let mut world = World::new(7);
+    world.calm = true;
+    world.begin();
+    let below = |floor| {
+        let body = DownBody::Refused(Refused::BelowFloor { floor });
+        Down { hub: HUB, known: RunId::NONE, round: 1, body }
+    };
+    world.gateway_step(Input::Heard(&below(5)));
+    assert_eq!((world.gateway.round, world.gateway.is_idle()), (5, true));
+    assert_eq!(world.gateway.refused, None);
+    // But a hub that names a floor which is none makes no loop.
+    world.begin();
+    world.gateway_step(Input::Heard(&Down { round: 5, ..below(5) }));
+    assert_eq!(world.gateway.refused, Some(Refused::BelowFloor { floor: 5 }));
+}
+
+#[test]
 fn a_restored_gateway_is_recognised_by_its_parent() {
     let mut world = World::new(4);
     world.calm = true;

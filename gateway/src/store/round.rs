@@ -35,7 +35,7 @@ pub struct RoundAnswer {
     pub idle: bool,
     /// Changes wait to be sent in a next round.
     pub pending: bool,
-    /// The hub has more for this gateway than the round brought.
+    /// The hub has more for this gateway than the round brought, or the round was dropped.
     pub more: bool,
     /// Why the hub refuses to go on, while it does.
     pub refused: Option<Refused>,
@@ -90,10 +90,12 @@ impl Store {
         };
         for step in steps {
             answer.ignored = answer.ignored.or(step.ignored);
-            answer.more |= step
-                .writes
-                .iter()
-                .any(|write| matches!(write, Write::Finish { committed, .. } if committed.more));
+            // What a dropped round was to bring is still to be brought.
+            answer.more |= step.writes.iter().any(|write| match write {
+                Write::Finish { committed, .. } => committed.more,
+                Write::Drop => true,
+                Write::StagePart(_) | Write::DropPage => false,
+            });
             let state = step.next.clone();
             for say in step.committed() {
                 answer.messages.push(message::encode(&state.message(&say, self.ground.run, &body)));

@@ -211,6 +211,19 @@ fn a_refusal_is_told_until_it_ends() {
     assert!(village.store().status().unwrap().refused.unwrap().contains("gateway add"));
 }
 
+/// As after a restore: what is wrong is found out at once, not a round later.
+#[test]
+fn a_round_whose_number_is_used_up_is_followed_by_another_at_once() {
+    let mut village = Village::new();
+    village.begin();
+    let answer = village.hear(DownBody::Refused(Refused::BelowFloor { floor: 9 }));
+    assert!(answer.idle && answer.more && !answer.pending, "{answer:?}");
+    assert_eq!(answer.refused, None);
+    village.begin();
+    let answer = village.hear(DownBody::Refused(Refused::OtherParent));
+    assert_eq!(answer.refused, Some(Refused::OtherParent));
+}
+
 #[test]
 fn a_new_schema_brings_columns_and_what_waited_for_them() {
     let mut village = Village::new();

@@ -122,7 +122,7 @@ impl GatewayRound {
     }
 
     fn hear_refused(mut self, refused: &Refused) -> GatewayStep {
-        self.refused = Some(refused.clone());
+        let before = self.refused.replace(refused.clone());
         match (refused, &self.phase) {
             // Commit has not left: the round may still be given up, if the hub agrees.
             (
@@ -133,10 +133,12 @@ impl GatewayRound {
                 self.phase = Phase::Aborting { changeset };
                 Step::to(self).write(Write::DropPage).say(Say::Abort)
             }
-            // Decided long ago without us: its number is used up.
+            // Decided long ago without us: its number is used up. The next one tells
+            // whether the hub goes on with us.
             (Refused::BelowFloor { floor }, Phase::Preparing { .. } | Phase::Aborting { .. })
                 if *floor > self.round =>
             {
+                self.refused = before.filter(|_| matches!(self.phase, Phase::Aborting { .. }));
                 self.round = *floor;
                 self.phase = Phase::Idle;
                 Step::to(self).write(Write::Drop)
