@@ -94,11 +94,7 @@ impl Identity {
 pub fn install(file: &Path, place: &Path) -> Result<Identity, IdentityError> {
     let bad =
         |reason| IdentityError { what: "enrolment file", file: file.display().to_string(), reason };
-    let text = text_of(file).map_err(|error| bad(error.to_string()))?;
-    let (text, _) = text.ok_or_else(|| bad("there is no such file".into()))?;
-    let identity = parse(&text).map_err(|reason| {
-        bad(format!("{reason}; use the file that `wadi-hub gateway add` wrote, unchanged"))
-    })?;
+    let (identity, text) = look_over(file)?;
     if let Some(held) = Identity::read(place).ok().flatten()
         && (held.gateway, &held.site) != (identity.gateway, &identity.site)
     {
@@ -118,6 +114,24 @@ pub fn install(file: &Path, place: &Path) -> Result<Identity, IdentityError> {
     };
     secret::replace(place, &text).map_err(put)?;
     Ok(identity)
+}
+
+/// Read an enrolment file where it is, whoever else may read it there.
+pub fn look(file: &Path) -> Result<Identity, IdentityError> {
+    look_over(file).map(|(identity, _)| identity)
+}
+
+fn look_over(file: &Path) -> Result<(Identity, String), IdentityError> {
+    let bad =
+        |reason| IdentityError { what: "enrolment file", file: file.display().to_string(), reason };
+    let text = text_of(file).map_err(|error| bad(error.to_string()))?;
+    let (text, _) = text.ok_or_else(|| bad("there is no such file".into()))?;
+    match parse(&text) {
+        Ok(identity) => Ok((identity, text)),
+        Err(reason) => {
+            Err(bad(format!("{reason}; use the file that `wadi-hub gateway add` wrote, unchanged")))
+        }
+    }
 }
 
 /// The text of a file and its mode; none where there is none.

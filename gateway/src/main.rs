@@ -80,6 +80,10 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
         enrolment::enrol(&arguments.config, file, &mut out)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Restore { file } = &arguments.command {
+        enrolment::restore(&arguments.config, file, now_s(), &mut out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (config, identity) = enrolment::read(&arguments.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -92,8 +96,7 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
         Command::Backup { file, force, with_identity } => {
             rescue::backup(&config, &file, (force, with_identity), &mut out)?;
         }
-        Command::Restore { file } => rescue::restore(&config, &file, now_s(), &mut out)?,
-        Command::Enrol { .. } => unreachable!("handled before"),
+        Command::Enrol { .. } | Command::Restore { .. } => unreachable!("handled before"),
         Command::Config { .. } => out.write_all(config.effective().as_bytes())?,
         Command::Status { json, check } => {
             let presence = runtime.block_on(control::look(&config.database));

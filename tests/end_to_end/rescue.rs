@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::json;
-use wadi_harness::binaries;
 use wadi_harness::handheld::Link;
-use wadi_harness::process::{Outcome, begin, run};
+use wadi_harness::process::{Outcome, Process, begin, run};
+use wadi_harness::{binaries, broker, ports};
 
 use crate::world::{PATIENCE, World};
 
@@ -129,6 +129,113 @@ fn a_backup_beside_running_processes_restores_to_the_same_tables() {
     assert_eq!(patients(world.hub.database()), hub_rows);
     assert_eq!(patients(world.gateways[0].database()), gateway_rows);
     world.stop().unwrap();
+}
+
+/// The digits and lines by which somebody could be this gateway, and their bytes.
+fn secrets(identity: &Path, key: &Path) -> Vec<Vec<u8>> {
+    let identity: toml::Table = std::fs::read_to_string(identity).unwrap().parse().unwrap();
+    let digits = [
+        identity["tag_key"].as_str().unwrap().to_owned(),
+        std::fs::read_to_string(key).unwrap().trim().to_owned(),
+    ];
+    let bytes = digits.iter().map(|digits| {
+        assert_eq!(digits.len(), 64);
+        let pairs = (0..32).map(|at| u8::from_str_radix(&digits[at * 2..at * 2 + 2], 16).unwrap());
+        pairs.collect::<Vec<u8>>()
+    });
+    let lines = identity["key"].as_str().unwrap().lines().filter(|line| !line.starts_with('-'));
+    let lines = lines.map(|line| line.as_bytes().to_vec());
+    bytes.chain(lines).chain(digits.iter().map(|digits| digits.as_bytes().to_vec())).collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn with_its_identity_a_gateway_is_restored_into_an_empty_folder() {
+    let mut world = World::start(SCHEMA, 1, false, 89).unwrap();
+    let handheld = world.handheld("anna");
+    let record =
+        |patient: &str| json!({"op": "insert", "table": "visit", "fields": {"patient": patient}});
+    world.enter(&handheld, 0, &record("before")).unwrap();
+    world.gateways[0].command(&["sync"]).unwrap().ok().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (bare, whole) = (folder.path().join("bare"), folder.path().join("whole"));
+    let told = world.gateways[0].command(&["backup", text(&bare)]).unwrap().ok().unwrap();
+    assert!(told.contains("not in it: ") && told.contains("--with-identity"), "{told}");
+    let words = ["backup", text(&whole), "--with-identity"];
+    world.gateways[0].command(&words).unwrap().ok().unwrap();
+    let beside = |file: &Path, ending: &str| PathBuf::from(format!("{}{ending}", text(file)));
+    let key = beside(world.gateways[0].database(), "-key");
+    let identity = world.folder().join("gateway-1.identity.toml");
+    for (source, ending) in [(&identity, ".identity"), (&key, ".key")] {
+        assert!(!beside(&bare, ending).exists(), "{ending} without being asked");
+        let copy = beside(&whole, ending);
+        assert_eq!(
+            (mode(&copy), std::fs::read(&copy).unwrap()),
+            (0o600, std::fs::read(source).unwrap())
+        );
+    }
+    let secrets = secrets(&identity, &key);
+    for file in [&bare, &whole] {
+        let bytes = std::fs::read(file).unwrap();
+        assert!(bytes.windows(6).any(|window| window == b"before"), "what is looked for is found");
+        for secret in &secrets {
+            let found = bytes.windows(secret.len()).any(|window| window == &secret[..]);
+            assert!(!found, "{} holds a secret", file.display());
+        }
+    }
+
+    world.gateways[0].kill();
+    let home = folder.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    let config = home.join("gateway.toml");
+    let command = |words: &[&str]| {
+        let mut command = binaries::command("wadi-gateway").unwrap();
+        command.arg("--config").arg(&config).args(words);
+        command
+    };
+    let call = |words: &[&str]| run(&mut command(words), "", DEADLINE).unwrap();
+    // Without its identity nobody knows whose it is; a bad one leaves nothing to begin with.
+    let unknown = call(&["restore", text(&bare)]);
+    assert_eq!(unknown.code, Some(78), "{unknown:?}");
+    assert!(unknown.stderr.contains("wadi-gateway enrol"), "{unknown:?}");
+    let spoilt = folder.path().join("spoilt");
+    std::fs::write(&spoilt, &std::fs::read(&whole).unwrap()[..9_000]).unwrap();
+    std::fs::copy(beside(&whole, ".identity"), beside(&spoilt, ".identity")).unwrap();
+    let refused = call(&["restore", text(&spoilt)]);
+    assert!(refused.stderr.contains("nothing was changed"), "{refused:?}");
+    assert!(!config.exists() && !home.join("identity.toml").exists());
+
+    let told = call(&["restore", text(&whole)]).ok().unwrap();
+    for (name, ending) in [("identity.toml", ".identity"), ("gateway.db-key", ".key")] {
+        assert!(told.contains(&format!("{name}: restored too")), "{told}");
+        let file = home.join(name);
+        assert_eq!(
+            (mode(&file), std::fs::read(&file).unwrap()),
+            (0o600, std::fs::read(beside(&whole, ending)).unwrap())
+        );
+    }
+    let again = call(&["restore", text(&whole)]).ok().unwrap();
+    assert_eq!(again.matches("left as it is").count(), 2, "{again}");
+    // Its ports are all that is to be said; then it is who it was, for both sides.
+    let lan = ports::free();
+    let ours = format!("\n[lan]\nlisten = \"127.0.0.1:{lan}\"\nannounce = false\n");
+    let template = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, template.replace("admit = \"allowed\"", "admit = \"anyone\"") + &ours)
+        .unwrap();
+    let log = home.join("log");
+    let mut process = Process::start("wadi-gateway", &mut command(&["run"]), &log).unwrap();
+    broker::listening(lan, "the gateway", || process.check()).unwrap();
+    handheld.put(&record("after")).unwrap();
+    let synced = handheld.sync(&Link::Tcp(lan)).unwrap();
+    assert_eq!(synced.code, Some(0), "the key that it knows: {synced:?}");
+    call(&["sync"]).ok().unwrap();
+    assert_eq!(patients(world.hub.database()), ["after", "before"]);
+    assert!(process.stop().unwrap().success());
+    world.hub.stop().unwrap();
 }
 
 #[test]
