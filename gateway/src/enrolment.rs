@@ -92,6 +92,8 @@ fn layer(identity: &Identity, place: &Path) -> Layer {
         ("broker.host", host.into()),
         ("broker.port", u64::from(port).into()),
     ];
-    let values = values.map(|(key, value)| (key.to_owned(), value));
+    // Elsewhere than on loopback it is so by default.
+    let tls = identity.tls.then(|| ("broker.tls", true.into()));
+    let values = values.into_iter().chain(tls).map(|(key, value)| (key.to_owned(), value));
     Layer::new(&place.display().to_string(), values)
 }

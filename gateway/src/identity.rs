@@ -34,6 +34,8 @@ pub struct Identity {
     pub enrolment: u32,
     /// Host and port of the hub's broker when it was enrolled.
     pub address: (String, u16),
+    /// Whether that broker speaks TLS even on loopback; elsewhere it always does.
+    pub tls: bool,
     /// When the certificate ends, seconds since 1970.
     pub until_s: u64,
     /// The key of messages.
@@ -63,6 +65,8 @@ struct Stored {
     gateway: u32,
     enrolment: u32,
     address: String,
+    #[serde(default)]
+    tls: bool,
     until_s: u64,
     tag_key: String,
     authority: String,
@@ -167,6 +171,7 @@ fn parse(text: &str) -> Result<Identity, String> {
         gateway: GatewayId(stored.gateway),
         enrolment: stored.enrolment,
         address: address(&stored.address).ok_or("address: host:port is needed")?,
+        tls: stored.tls,
         until_s: stored.until_s,
         tag_key: TagKey::from_bytes(unhex(&stored.tag_key).ok_or_else(|| pem("tag_key"))?),
         authority: CertificateDer::from_pem_slice(stored.authority.as_bytes())

@@ -51,6 +51,7 @@ fn identity(authority: &Authority) -> (Identity, Vec<u8>) {
         gateway: GatewayId(1),
         enrolment: 1,
         address: ("hub.example".into(), 8883),
+        tls: true,
         until_s: MADE_S + 5 * YEAR_S,
         tag_key: TagKey::from_bytes([1; 32]),
         authority: authority.der().clone(),

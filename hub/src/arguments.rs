@@ -105,9 +105,9 @@ pub enum BrokerConfigCommand {
         /// The folder; it is made if it is not there.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// The port to listen on.
-        #[arg(long, default_value_t = 8883)]
-        port: u16,
+        /// The port to listen on [default: that of [broker] in the configuration, else 8883]
+        #[arg(long)]
+        port: Option<u16>,
     },
 }
 

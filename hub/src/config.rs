@@ -127,6 +127,11 @@ impl Config {
         self.address.clone().or_else(from_broker)
     }
 
+    /// Whether the broker speaks TLS, as the hub itself meets it.
+    pub fn broker_tls(&self) -> bool {
+        self.broker.as_ref().map_or_else(|| self.embedded.tls(), Broker::tls)
+    }
+
     /// Every key with its value and where that came from.
     pub fn effective(&self) -> String {
         layers::effective(self, &self.origins)

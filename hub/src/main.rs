@@ -123,7 +123,7 @@ fn ask(
         }
         Command::BrokerConfig(BrokerConfigCommand::Mosquitto { out: folder, port }) => {
             let identity = Identity::open(&config.identity, now_s)?;
-            command::broker_config(store, &identity, (&folder, port), now_s, out)?
+            command::broker_config(store, config, &identity, (&folder, port), now_s, out)?
         }
         Command::Gateway(GatewayCommand::List { json }) => command::gateway_list(store, json, out)?,
         Command::History { table, row } => command::history(store, &table, &row, out)?,
@@ -162,8 +162,12 @@ fn enrol(
                 .into(),
     })?;
     let identity = Identity::open(&config.identity, now_s)?;
-    let enroller =
-        command::Enroller { identity: &identity, address: &address, days: config.certificate_days };
+    let enroller = command::Enroller {
+        identity: &identity,
+        address: &address,
+        tls: config.broker_tls(),
+        days: config.certificate_days,
+    };
     Ok(command::gateway_enrol(store, &enroller, site, file, now_s, out)?)
 }
 

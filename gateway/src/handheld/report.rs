@@ -62,7 +62,8 @@ pub fn status(out: &mut impl Write, store: &Store, status: &Status) -> io::Resul
             .map_or_else(|_| second.to_string(), |time| time.to_string()),
         None => "never".to_owned(),
     };
-    writeln!(out, "last sync    {synced} at {}", status.site.as_deref().unwrap_or("no site yet"))?;
+    let place = status.site.iter().map(|site| format!(" at {site}")).collect::<String>();
+    writeln!(out, "last sync    {synced}{place}")?;
     writeln!(
         out,
         "schema       {}",

@@ -160,10 +160,17 @@ impl LinkError {
 
     /// The connection was lost.
     pub(super) fn lost(phase: Phase, broker: &str, why: impl fmt::Display) -> LinkError {
-        LinkError::new(
-            phase,
-            format!("the connection to the broker at {broker} was lost: {why}"),
-            "nothing to do here: it is made anew; if it lasts, check this site's link and the broker",
-        )
+        let advice = match phase {
+            // It hung up on the first word.
+            Phase::Mqtt => {
+                "it is made anew; if it lasts, check this site's link, the broker, and whether that \
+                 speaks TLS (broker.tls)"
+            }
+            _ => {
+                "nothing to do here: it is made anew; if it lasts, check this site's link and the broker"
+            }
+        };
+        let what = format!("the connection to the broker at {broker} was lost: {why}");
+        LinkError::new(phase, what, advice)
     }
 }

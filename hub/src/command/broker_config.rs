@@ -6,9 +6,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::{CommandError, gateway};
+use crate::config::Config;
 use crate::identity::{HUB_CLIENT, Identity};
 use crate::store::Store;
 
+/// Where MQTT over TLS is usual.
+const PORT: u16 = 8883;
 /// Topics by the name in the certificate: the gateway's number, or the hub's.
 const ACL: &str =
     "# Wadi: a gateway publishes wadi/<its number>/up and reads wadi/<its number>/down.
@@ -25,8 +28,9 @@ topic write wadi/+/down
 /// the broker's own key.
 pub fn broker_config(
     store: &Store,
+    config: &Config,
     identity: &Identity,
-    (folder, port): (&Path, u16),
+    (folder, port): (&Path, Option<u16>),
     now_s: u64,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
@@ -39,6 +43,7 @@ pub fn broker_config(
         reason: error.to_string(),
     })?;
     let folder = fs::canonicalize(folder)?;
+    let port = port.or(config.broker.as_ref().map(|broker| broker.port)).unwrap_or(PORT);
     let revoked: Vec<_> = store.revoked(now_s)?.into_iter().map(gateway::subject).collect();
     put(&folder, "mosquitto.conf", 0o644, &conf(&folder, port))?;
     put(&folder, "acl", 0o600, ACL)?;
@@ -56,6 +61,15 @@ pub fn broker_config(
     )?;
     writeln!(out, "give the files to the broker's user: chown -R mosquitto {}", folder.display())?;
     writeln!(out, "and run: mosquitto -c {}", folder.join("mosquitto.conf").display())?;
+    // Who has not said so yet would wonder why nobody connects.
+    if !config.broker.as_ref().is_some_and(|broker| broker.port == port && broker.tls()) {
+        let host = config.broker.as_ref().map_or("127.0.0.1", |broker| &broker.host);
+        writeln!(
+            out,
+            "the hub does not use it yet: write [broker] with host = {host:?}, port = {port}, tls = true \
+             into its configuration; gateways are enrolled after that"
+        )?;
+    }
     Ok(writeln!(
         out,
         "after `gateway revoke` or `gateway enrol` run this again and restart the broker (SIGHUP is not enough for revoked.pem)"

@@ -1,5 +1,6 @@
 //! `wadi-hub gateway add | enrol | revoke | list`.
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -19,6 +20,8 @@ pub struct Enroller<'a> {
     pub identity: &'a Identity,
     /// Host and port where gateways reach the broker.
     pub address: &'a str,
+    /// Whether it speaks TLS even on loopback.
+    pub tls: bool,
     /// How long a certificate lasts.
     pub days: u32,
 }
@@ -30,6 +33,8 @@ struct Enrolment<'a> {
     gateway: u32,
     enrolment: u32,
     address: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls: bool,
     until_s: u64,
     tag_key: String,
     authority: &'a str,
@@ -61,8 +66,23 @@ pub fn gateway_enrol(
         text::time(until_s)
     )?;
     writeln!(out, "its enrolment file: {file}")?;
+    if is_loopback(enroller.address) {
+        writeln!(
+            out,
+            "it will look for the broker at {}, on its own machine: for one elsewhere, set `address` \
+             and run `wadi-hub gateway enrol {site}`",
+            enroller.address
+        )?;
+    }
     writeln!(out, "on the gateway run: wadi-gateway enrol {file}")?;
     Ok(writeln!(out, "the file holds the gateway's key: carry it safely and delete it afterwards")?)
+}
+
+/// Whether a host and port lead nowhere but to the machine itself.
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// By number alone: a site's name may hold anything.
@@ -85,6 +105,7 @@ fn make(
         gateway: gateway.0,
         enrolment,
         address: enroller.address,
+        tls: enroller.tls,
         until_s: certificate.until_s,
         tag_key: hex(enroller.identity.tag_key(gateway, enrolment).bytes()),
         authority: enroller.identity.authority_pem(),
