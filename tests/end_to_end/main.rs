@@ -12,6 +12,7 @@ mod ledger;
 mod links_down;
 mod merging;
 mod nearby;
+mod newcomer;
 mod paths;
 mod poison;
 mod quiet;
