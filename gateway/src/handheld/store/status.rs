@@ -44,8 +44,9 @@ pub struct Undecided {
 const UNDECIDED_SHOWN_MAX: u32 = 100;
 
 impl Store {
-    /// Count everything.
+    /// Count everything, in one picture: a sync may run beside this.
     pub fn status(&self) -> Result<Status, StoreError> {
+        let _snapshot = self.db.unchecked_transaction()?;
         let mut changes: BTreeMap<String, u64> =
             ["pending", "taken", "parked", "quarantined", "durable"]
                 .into_iter()

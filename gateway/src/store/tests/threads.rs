@@ -120,3 +120,34 @@ fn greedy_askers_do_not_starve_a_modest_one() {
         local.run_until(modest).await;
     });
 }
+
+/// The ledger beside a gateway that takes changes in is one picture: its columns add up.
+#[test]
+fn the_ledger_balances_while_changes_come() {
+    let insert = |seq| change(PHONE, seq, Op::Insert, (PLACE, row(seq)), vec![add(2, 1)]);
+    let mut village = Village::new();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let path = village.path.clone();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut looks = 0;
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                let ledger = ledger::read(&path).unwrap();
+                assert_eq!(ledger.faults, [""; 0], "after {looks} looks");
+                looks += 1;
+            }
+            looks
+        });
+        // A long table to count takes long enough to be written to meanwhile.
+        let many = (1..=2_000).map(insert).collect();
+        village.take(many);
+        for seq in 2_001..=2_200 {
+            if reader.is_finished() {
+                break;
+            }
+            village.take(vec![insert(seq)]);
+        }
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(reader.join().unwrap() > 1);
+    });
+}
