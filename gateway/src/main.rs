@@ -137,6 +137,8 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     let (stop, stopping) = watch::channel(false);
     let (desk, counter) = control::desk(broker(config));
     let mut tasks = tokio::task::JoinSet::new();
+    // These have no end of their own, and nobody waits for it.
+    let mut endless = tokio::task::JoinSet::new();
     let links = Links::new();
     let observer = Observer::new(handle.clone(), desk.board.clone(), links.clone());
     let observer = Arc::new(observer);
@@ -152,18 +154,18 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
             tasks.spawn(announce(config.site.clone(), config.gateway, listening, stopping.clone()));
         }
     }
-    tasks.spawn(look(handle.clone()));
+    endless.spawn(look(handle.clone()));
     let watched = handle.clone();
     if let Some(address) = config.metrics.listen {
         let listener = http::listen(address).await?;
         let (database, observer) = (config.database.clone(), Arc::clone(&observer));
         let ends_s = identity.as_ref().map(|identity| identity.until_s);
         let gather = move || figures(database.clone(), Arc::clone(&observer), ends_s);
-        tasks.spawn(http::serve(listener, gather));
+        endless.spawn(http::serve(listener, gather));
     }
     let (database, seen) = (config.database.clone(), Arc::clone(&observer));
-    tasks.spawn(async move { control::serve(&database, counter, seen).await });
-    tasks.spawn(async move { observer.sample().await });
+    endless.spawn(async move { control::serve(&database, counter, seen).await });
+    endless.spawn(async move { observer.sample().await });
     tasks.spawn(Worker::new(config, identity, handle, desk, route::listen(), stopping).run());
     info!(site = config.site, gateway = config.gateway, "running");
     service::ready(&format!("gateway {} of site {}", config.gateway, config.site));
@@ -183,6 +185,7 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     let ended = async { while tasks.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(STOP_PATIENCE / 3, ended).await;
     tasks.shutdown().await;
+    endless.shutdown().await;
     let _ = std::fs::remove_file(control::path(&config.database));
     Ok(ExitCode::SUCCESS)
 }
