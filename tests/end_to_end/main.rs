@@ -23,6 +23,7 @@ mod review;
 mod running;
 mod seeing;
 mod sql;
+mod stopping;
 mod unplugs;
 mod upkeep;
 mod village_links;
