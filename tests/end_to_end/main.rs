@@ -7,6 +7,7 @@ mod backups;
 mod chaos;
 mod command_line;
 mod configuration;
+mod crowded;
 mod handhelds;
 mod identity;
 mod ledger;
