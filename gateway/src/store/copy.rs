@@ -96,6 +96,22 @@ fn put_aside(path: &Path, stamp: &str) -> Result<PathBuf, CopyError> {
     Ok(aside)
 }
 
+/// A copy of a file of an older layout as it is, beside it, before `known` layouts
+/// are in. One that an interrupted attempt made is kept.
+pub fn keep_old(db: &Connection, path: &Path, found: i64, known: usize) -> Result<(), CopyError> {
+    let old = beside(path, &format!("-before-v{known}"));
+    let whole = open_to_read(&old).and_then(|copy| {
+        let version: i64 = copy.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(version == found && faults(&copy)?.is_none())
+    });
+    if whole.unwrap_or(false) {
+        return Ok(());
+    }
+    copy(db, &old, mode_of(path), true, |_| Ok(()))?;
+    tracing::info!(phase = "migration", from = found, to = known, copy = %old.display(), "the old file is kept");
+    Ok(())
+}
+
 /// Copy a small file, whole or not at all.
 pub fn copy_file(from: &Path, to: &Path, mode: u32, replace: bool) -> Result<(), CopyError> {
     refuse_existing(to, replace)?;

@@ -58,7 +58,7 @@ pub(super) fn open(opening: &Opening, steps: &[&str]) -> Result<Store, Problem> 
     let mut db = Connection::open(&opening.path)?;
     let found = configure(&db, steps.len())?;
     if found > 0 && found < steps.len() as i64 {
-        keep_old(&db, &opening.path, found, steps.len())?;
+        copy::keep_old(&db, &opening.path, found, steps.len()).map_err(Problem::OldCopy)?;
     }
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     migrate(&tx, opening, steps)?;
@@ -138,22 +138,6 @@ pub(super) fn check_layout(db: &Connection, known: usize) -> Result<i64, Problem
         (0, 0, 0) => Ok(0),
         _ => Err(Problem::Foreign),
     }
-}
-
-/// A copy of the file as it was, beside it. One that an interrupted attempt made
-/// is kept.
-fn keep_old(db: &Connection, path: &Path, found: i64, known: usize) -> Result<(), Problem> {
-    let old = copy::beside(path, &format!("-before-v{known}"));
-    let whole = copy::open_to_read(&old).and_then(|copy| {
-        let version: i64 = copy.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        Ok(version == found && copy::faults(&copy)?.is_none())
-    });
-    if whole.unwrap_or(false) {
-        return Ok(());
-    }
-    copy::copy(db, &old, copy::mode_of(path), true, |_| Ok(())).map_err(Problem::OldCopy)?;
-    tracing::info!(phase = "migration", from = found, to = known, copy = %old.display(), "the old file is kept");
-    Ok(())
 }
 
 fn migrate(tx: &Transaction<'_>, opening: &Opening, steps: &[&str]) -> Result<(), Problem> {

@@ -79,7 +79,7 @@ fn open(path: &Path, steps: &[&str], held: Option<File>) -> Result<Store, StoreE
         // The tables are not to change under a hub that serves.
         let _guard = if found > 0 && held.is_none() { Some(lock(path)?) } else { None };
         if found > 0 {
-            keep_old(&db, path, found, steps.len())?;
+            copy::keep_old(&db, path, found as i64, steps.len()).map_err(StoreError::OldCopy)?;
         }
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         migrate(&tx, steps)?;
@@ -107,22 +107,6 @@ pub(super) fn version(db: &Connection, known: usize) -> Result<usize, StoreError
         false if id == 0 && found == 0 && count("%")? == 0 => Ok(0),
         false => Err(StoreError::Foreign),
     }
-}
-
-/// A copy of the file as it was, beside it. One that an interrupted attempt made
-/// is kept.
-fn keep_old(db: &Connection, path: &Path, found: usize, known: usize) -> Result<(), StoreError> {
-    let old = copy::beside(path, &format!("-before-v{known}"));
-    let whole = copy::open_to_read(&old).and_then(|copy| {
-        let version: u32 = copy.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        Ok(version as usize == found && copy::faults(&copy)?.is_none())
-    });
-    if whole.unwrap_or(false) {
-        return Ok(());
-    }
-    copy::copy(db, &old, copy::mode_of(path), true, |_| Ok(())).map_err(StoreError::OldCopy)?;
-    tracing::info!(phase = "migration", from = found, to = known, copy = %old.display(), "the old file is kept");
-    Ok(())
 }
 
 /// Bring the tables up to date, all steps or none.

@@ -30,6 +30,7 @@ use wadi_protocol::resolve::Lines;
 use wadi_protocol::schema::{Schema, Table};
 
 use crate::noise::key::KeyPair;
+use crate::store::copy::CopyError;
 
 pub use devices::Device;
 pub use offers::{Offer, Span};
@@ -64,6 +65,11 @@ pub enum StoreError {
     /// Made by a later version.
     #[error("the file has version {0}, this program knows {1}: use the newer program")]
     Newer(i64, i64),
+    /// The copy that is made before the file is brought up to date.
+    #[error(
+        "the file is of an older version, and is copied before that is changed; nothing was changed: {0}"
+    )]
+    OldCopy(CopyError),
     /// Our own rows do not decode.
     #[error("{0} does not decode: the file is damaged; keep it, and restore a copy")]
     Damaged(&'static str),

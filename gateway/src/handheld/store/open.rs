@@ -19,9 +19,10 @@ use wadi_protocol::schema::Schema;
 use super::devices::{Device, draw_bits, read_devices, read_lines};
 use super::{Ground, LOCK_WAIT_MS, Store, StoreError, data_version, decode};
 use crate::noise::key::{KEY_BYTES, KeyPair};
+use crate::store::copy;
 
-const TABLES: &str = include_str!("tables.sql");
-const VERSION: i64 = 1;
+/// Layouts, oldest first; `user_version` counts those that are in.
+pub(super) const LAYOUTS: [&str; 1] = [include_str!("tables.sql")];
 /// "WADh": so that nobody takes a gateway's database for a handheld's.
 const APPLICATION_ID: i64 = 0x5741_4468;
 
@@ -58,6 +59,14 @@ pub struct Opening {
 impl Store {
     /// Open a file, or create it; whether it was created.
     pub fn open(opening: &Opening) -> Result<(Store, bool), StoreError> {
+        Store::open_by(opening, &LAYOUTS)
+    }
+
+    /// The same by `layouts`, the whole list.
+    pub(super) fn open_by(
+        opening: &Opening,
+        layouts: &[&str],
+    ) -> Result<(Store, bool), StoreError> {
         let path = &opening.path;
         if !opening.create && !path.exists() {
             return Err(StoreError::Missing);
@@ -76,7 +85,12 @@ impl Store {
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
         db.pragma_update(None, "foreign_keys", false)?;
-        let created = migrate(&mut db, opening)?;
+        let found = version(&db, layouts.len())?;
+        if found > 0 && found < layouts.len() {
+            let kept = copy::keep_old(&db, path, found as i64, layouts.len());
+            kept.map_err(StoreError::OldCopy)?;
+        }
+        let created = migrate(&mut db, opening, layouts)?;
         settle_in(&mut db, path, &opening.origin)?;
         let version = data_version(&db)?;
         let ground = read_ground(&db)?;
@@ -91,16 +105,26 @@ fn is_ours(db: &Connection) -> Result<bool, StoreError> {
     Ok(id == APPLICATION_ID || (id == 0 && tables == 0))
 }
 
+/// How many layouts are in; an error if there are more than we know.
+fn version(db: &Connection, known: usize) -> Result<usize, StoreError> {
+    let found: i64 = db.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    let newer = || StoreError::Newer(found, known as i64);
+    usize::try_from(found).ok().filter(|found| *found <= known).ok_or_else(newer)
+}
+
 /// Bring the file to our version, in one transaction; whether it was empty.
-fn migrate(db: &mut Connection, opening: &Opening) -> Result<bool, StoreError> {
+fn migrate(db: &mut Connection, opening: &Opening, layouts: &[&str]) -> Result<bool, StoreError> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: i64 = tx.query_row("PRAGMA user_version", (), |row| row.get(0))?;
-    match version {
-        0 => {}
-        VERSION => return Ok(false),
-        newer => return Err(StoreError::Newer(newer, VERSION)),
+    let found = version(&tx, layouts.len())?;
+    if found == layouts.len() {
+        return Ok(false);
     }
-    tx.execute_batch(TABLES)?;
+    layouts[found..].iter().try_for_each(|layout| tx.execute_batch(layout))?;
+    tx.pragma_update(None, "user_version", layouts.len() as i64)?;
+    if found > 0 {
+        tx.commit()?;
+        return Ok(false);
+    }
     let keys = KeyPair::draw()?;
     let label = opening.label.clone().unwrap_or_else(host_name);
     let own = Device::derive(&keys.public(), label)?;
@@ -110,7 +134,6 @@ fn migrate(db: &mut Connection, opening: &Opening) -> Result<bool, StoreError> {
         (keys.secret(), own.id.0 as i64, &opening.origin.machine, &opening.origin.boot),
     )?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-    tx.pragma_update(None, "user_version", VERSION)?;
     // The inode is noted when we settle in; a new file there is no move.
     tx.execute("UPDATE wadi_file SET inode = ?", (inode(&opening.path)?,))?;
     tx.commit()?;
@@ -179,3 +202,7 @@ pub(super) fn read_ground(db: &Connection) -> Result<Ground, StoreError> {
     let kept = kept as u64;
     Ok(Ground { keys, own, devices, lines, schema, learnt_s, feed, generation, kept })
 }
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;
