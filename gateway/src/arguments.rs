@@ -7,7 +7,7 @@ use wadi_gateway::{config, handheld_command};
 /// The village end of Wadi: keeps what handhelds and programs record, and syncs
 /// it with the hub whenever the link flows.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = "WADI_LOG=debug in the environment says more.")]
 pub struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = config::FILE)]

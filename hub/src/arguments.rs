@@ -7,7 +7,7 @@ use wadi_hub::config;
 /// The centre of Wadi: commits what gateways bring, resolves conflicts, and
 /// gives back what changed elsewhere.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = "WADI_LOG=debug in the environment says more.")]
 pub struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = config::FILE)]

@@ -46,6 +46,44 @@ fn help_and_usage() {
     }
 }
 
+/// The commands that a help lists, each with what is said of it.
+fn listed(help: &str) -> Vec<(String, String)> {
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = commands.take_while(|line| line.starts_with("  "));
+    let words = lines.filter_map(|line| line.trim().split_once(' ').or(Some((line.trim(), ""))));
+    words.map(|(word, says)| (word.into(), says.trim().into())).collect()
+}
+
+/// Every command, below every other, explains itself and each of its words.
+fn explains(program: &str, path: &[&str]) -> usize {
+    let help = call(program, &[path, &["--help"]].concat());
+    assert_eq!(help.code, Some(0), "{help:?}");
+    let entries = help.stdout.lines().enumerate().filter(|(_, line)| {
+        line.starts_with("  ") && line.trim_start().starts_with(['-', '<', '['])
+    });
+    for (at, line) in entries {
+        let below = help.stdout.lines().nth(at + 1).unwrap_or_default();
+        let said = line.trim().contains("  ") || below.starts_with("          ");
+        assert!(said, "{program} {path:?}: {line} is not explained\n{}", help.stdout);
+    }
+    let mut commands = 1;
+    for (word, says) in listed(&help.stdout).iter().filter(|(word, _)| word != "help") {
+        assert!(!says.is_empty(), "{program} {path:?}: {word} is not explained");
+        commands += explains(program, &[path, &[word.as_str()]].concat());
+    }
+    commands
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let count = |program| explains(program, &[]);
+    assert!(count("wadi-handheld") > 8 && count("wadi-gateway") > 12 && count("wadi-hub") > 20);
+    for program in ["wadi-gateway", "wadi-hub"] {
+        let help = call(program, &["--help"]);
+        assert!(help.stdout.contains("WADI_LOG=debug"), "{help:?}");
+    }
+}
+
 #[test]
 fn a_bad_configuration_names_file_and_key() {
     let folder = tempfile::tempdir().unwrap();
