@@ -22,10 +22,11 @@ mod error;
 mod packet;
 mod reason;
 
-use connect::{Stream, Wire, plain};
+use connect::{Stream, Wire};
 use packet::Heard;
 
 use crate::patience::Deadlines;
+use crate::words::plain;
 pub use connect::Resolver;
 pub use error::{LinkError, Phase};
 

@@ -21,6 +21,8 @@ use crate::links::{Link, Links};
 use crate::reception::Reception;
 use crate::session::{self, Closed, Patience};
 
+/// What the serial crate says of ENOTTY.
+const NO_TERMINAL: &str = "Not a typewriter";
 /// Ports of one gateway.
 pub const PORTS_MAX: usize = 64;
 /// How often a port that is away is looked for. A port that was lost just now is
@@ -35,8 +37,13 @@ const STEADY: Duration = Duration::from_secs(30);
 
 /// Open a port: 8 data bits, no parity, one stop bit, no flow control.
 pub fn open(path: &Path, baud: u32) -> io::Result<SerialStream> {
-    let path = path.to_string_lossy();
-    Ok(tokio_serial::new(path, baud).open_native_async()?)
+    let opened = tokio_serial::new(path.to_string_lossy(), baud).open_native_async();
+    opened.map_err(|error| match io::Error::from(error) {
+        error if error.to_string() == NO_TERMINAL => {
+            io::Error::new(error.kind(), "this is no serial port")
+        }
+        error => error,
+    })
 }
 
 /// Serve the handhelds on a port, for ever; ends when `shutdown` turns true.

@@ -1,4 +1,5 @@
-//! Times, spans and sizes as people say them.
+//! Times, spans, sizes and errors of the system as people say them.
+use std::fmt::Display;
 
 /// So many seconds.
 pub fn span(seconds: u64) -> String {
@@ -46,6 +47,12 @@ pub fn bytes(bytes: u64) -> String {
 /// One thing or several.
 pub fn count(count: u64, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })
+}
+
+/// An error of the system in words: without its number.
+pub fn plain(error: &(impl Display + ?Sized)) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 #[cfg(test)]

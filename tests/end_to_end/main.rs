@@ -8,6 +8,7 @@ mod chaos;
 mod command_line;
 mod configuration;
 mod crowded;
+mod handheld_errors;
 mod handhelds;
 mod identity;
 mod ledger;

@@ -21,6 +21,7 @@ use super::record::{Record, parse};
 use super::report;
 use super::store::{Opening, Origin, Store, StoreError};
 use super::sync::{Place, Sync, SyncError, Synced};
+use crate::words::count;
 
 const FAILED: u8 = 1;
 const NO_LINK: u8 = 69;
@@ -103,7 +104,7 @@ pub struct SyncArgs {
     #[arg(long, value_name = "N", default_value_t = 115_200, value_parser = clap::value_parser!(u32).range(300..=4_000_000))]
     baud: u32,
     /// Host and port on the local network.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     tcp: Option<String>,
     /// Find the gateway of a site on the local network; without a name, the only one there.
     #[arg(long, value_name = "SITE", num_args = 0..=1)]
@@ -206,6 +207,14 @@ fn device_name(name: &str) -> Result<String, String> {
     }
 }
 
+fn host_and_port(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+    match parts {
+        Some((host, Ok(1..))) if !host.is_empty() => Ok(text.to_owned()),
+        _ => Err("host and port are needed, as 192.168.4.1:7420".into()),
+    }
+}
+
 /// Seconds since 1970, by the system's clock.
 fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -262,8 +271,10 @@ fn run_import(
         other => Failed::new(FAILED, other),
     })?;
     println!(
-        "{} changes taken, {} lines put aside, {} doubtful",
-        done.changes, done.aside, done.doubtful
+        "{} taken, {} put aside, {} doubtful",
+        count(done.changes, "change", "changes"),
+        count(done.aside, "line", "lines"),
+        done.doubtful
     );
     if done.aside == 0 {
         return Ok(ExitCode::SUCCESS);
@@ -376,7 +387,10 @@ fn sync(store: &mut Store, args: &SyncArgs) -> Result<ExitCode, Failed> {
     let sync = Sync::new(store, place, args.schema_only, now_s, &mut tell);
     let (synced, outcome) = runtime.block_on(sync.run());
     bar.finish_and_clear();
-    report::synced(&synced);
+    // Where there was no link there is nothing to sum up.
+    if outcome.is_ok() || synced.is_something() {
+        report::synced(&synced);
+    }
     match outcome {
         Ok(()) if synced.refused > 0 => Ok(ExitCode::from(FAILED)),
         Ok(()) => Ok(ExitCode::SUCCESS),

@@ -13,6 +13,7 @@ use wadi_protocol::id::Hash;
 use super::entry::enter;
 use super::record::parse;
 use super::store::{ImportPlace, Store, StoreError};
+use crate::words::plain;
 
 /// Lines in one transaction, so that power cut or not, no more than this is typed again.
 const LINES_A_TRANSACTION: u64 = 1_000;
@@ -65,7 +66,7 @@ pub enum ImportError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file.
-    #[error("{0}: {1}")]
+    #[error("{path}: {reason}", path = .0.display(), reason = plain(.1))]
     File(PathBuf, io::Error),
     /// The file to put lines aside in is the file to import.
     #[error("--rejects names the file to import itself: name another")]

@@ -67,19 +67,24 @@ pub enum Entry {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a record")]
 struct Form {
     op: Option<String>,
     table: Option<String>,
     id: Option<String>,
     fields: Option<BTreeMap<String, Box<RawValue>>>,
-    ts: Option<i64>,
+    ts: Option<serde_json::Value>,
     device: Option<String>,
     group: Option<Vec<Form>>,
 }
 
 /// The records of a line: one, or those of a group. An error says what to mend.
 pub fn parse(line: &str) -> Result<Vec<Record>, String> {
+    if !line.trim_start().starts_with('{') {
+        return Err("not a record: one JSON object is needed, \
+             as {\"op\":\"insert\",\"table\":…,\"fields\":{…}}, or {\"group\":[…]} for several"
+            .into());
+    }
     let form: Form =
         serde_json::from_str(line).map_err(|error| format!("not a record: {error}"))?;
     let Some(group) = form.group else {
@@ -132,9 +137,11 @@ fn record(form: Form) -> Result<Record, String> {
     if row.is_none() && op != Op::Insert {
         return Err("\"id\" is missing: only an insert may leave it out".into());
     }
-    let entered_s = match form.ts.map(u64::try_from) {
+    let entered_s = match form.ts.map(|ts| ts.as_u64().ok_or(ts)) {
         Some(Ok(ts_ms)) => Some(ts_ms / 1000),
-        Some(Err(_)) => return Err("ts: milliseconds since 1970, not negative".into()),
+        Some(Err(ts)) => {
+            return Err(format!("ts {ts}: a whole number of milliseconds since 1970 is needed"));
+        }
         None => None,
     };
     let fields = form.fields.unwrap_or_default();

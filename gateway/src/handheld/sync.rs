@@ -22,6 +22,7 @@ use super::link::{Broken, Link};
 use super::store::{Offer, Pin, SITES_MAX, Store, StoreError};
 use crate::noise::key::PublicKey;
 use crate::serial;
+use crate::words::plain;
 
 /// Links that may end without having brought anything before a sync gives up.
 const FRUITLESS_LINKS_MAX: u32 = 4;
@@ -77,6 +78,13 @@ pub struct Synced {
     pub noise: u64,
     /// A site met for the first time, and the key that is its from now on.
     pub met: Option<(String, PublicKey)>,
+}
+
+impl Synced {
+    /// Whether a gateway was met at all, or noise was.
+    pub fn is_something(&self) -> bool {
+        *self != Synced { links: self.links, ..Synced::default() }
+    }
 }
 
 /// Why a sync did not come to its end. What it did until then stays.
@@ -223,11 +231,12 @@ impl<'a> Sync<'a> {
                 Ended::Cut(_) if patience => {}
                 Ended::Cut(error) if linked => {
                     return Err(SyncError::Later(format!(
-                        "the link is cut again and again ({error})"
+                        "the link is cut again and again ({})",
+                        plain(&error)
                     )));
                 }
                 Ended::Cut(error) => {
-                    return Err(SyncError::NoLink(self.advice(&error.to_string())));
+                    return Err(SyncError::NoLink(self.advice(&plain(&error))));
                 }
                 Ended::Failed(failure) => self.failed(failure, patience)?,
             }

@@ -1,6 +1,5 @@
 //! From a name to an open MQTT connection: resolve, connect, TLS, CONNECT,
 //! SUBSCRIBE, each phase under its own deadline and with its own error.
-use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::error::{LinkError, Phase};
 use super::packet::{self, Heard};
 use super::{READ_BYTES, Target};
+use crate::words::plain;
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -196,12 +196,6 @@ async fn answer(
     };
     let ended = timeout(deadline, exchange).await;
     ended.unwrap_or_else(|_| Err(LinkError::late(phase, &broker, late, deadline)))
-}
-
-/// An error of the system without its number.
-pub fn plain(error: &(impl Display + ?Sized)) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 /// Finds addresses. The system's resolver blocks and cannot be stopped, so it runs

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::CommandError;
 use crate::store::schema::Change;
 use crate::store::{Store, StoreError};
+use crate::words::plain;
 
 /// Say whether a file could be published.
 pub fn schema_check(store: &Store, file: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -34,7 +35,7 @@ pub fn schema_publish(
 fn read(file: &Path) -> Result<String, CommandError> {
     std::fs::read_to_string(file).map_err(|error| CommandError::File {
         file: file.display().to_string(),
-        reason: error.to_string(),
+        reason: plain(&error),
     })
 }
 

@@ -21,7 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Params, Row, Transaction, TransactionBehavior,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wadi_protocol::id::{DeviceId, Hash, RowId};
@@ -51,7 +53,7 @@ const LOCK_WAIT_MS: u64 = 5_000;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// SQLite or the disk.
-    #[error("{0}")]
+    #[error("{}", explain(.0))]
     Sqlite(#[from] rusqlite::Error),
     /// The file system or the random number generator.
     #[error("{0}")]
@@ -78,6 +80,25 @@ pub enum StoreError {
         "the file keeps {OUTBOX_CHANGES_MAX} changes that are not durable yet: run `sync` first"
     )]
     Full,
+}
+
+fn explain(error: &rusqlite::Error) -> String {
+    let says = match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen) => {
+            "it cannot be opened; check that its folder is there, and that you may read and write both"
+        }
+        Some(ErrorCode::NotADatabase) => "this is not a handheld's file; name another with --db",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another program has held it for 5 s; wait for its end"
+        }
+        Some(ErrorCode::DiskFull) => "the disk is full; make room",
+        Some(ErrorCode::ReadOnly) => "it cannot be written; check its owner and mode",
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "it is damaged; keep it, and restore a copy, or send it to support"
+        }
+        _ => return error.to_string(),
+    };
+    says.into()
 }
 
 /// What memory holds of the file.
