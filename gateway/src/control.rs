@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::bridle::Bridle;
 use crate::live::{Board, Live, Observer};
 
 /// How long one `sync` may take before its caller is told to look at the link.
@@ -104,6 +105,8 @@ pub async fn serve(database: &Path, counter: Counter, observer: Arc<Observer>) {
         Ok(listener) => listener,
         Err(error) => {
             warn!(
+                phase = "control",
+                file = %path.display(),
                 "control socket {}: {error}; `wadi-gateway sync` and `status` will not reach this gateway",
                 path.display()
             );
@@ -112,6 +115,7 @@ pub async fn serve(database: &Path, counter: Counter, observer: Arc<Observer>) {
     };
     let clerk = Arc::new(Clerk { counter, observer, syncs: Semaphore::new(SYNCS_MAX) });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let bridle = Bridle::default();
     // Dropped with this future, and the connections with it.
     let mut connections = JoinSet::new();
     loop {
@@ -123,18 +127,26 @@ pub async fn serve(database: &Path, counter: Counter, observer: Arc<Observer>) {
                     connections.spawn(async move {
                         let _place = place;
                         if let Err(error) = clerk.answer(stream).await {
-                            debug!("control socket: {error}");
+                            debug!(phase = "control", "control socket: {error}");
                         }
                     });
                 }
                 Err(_) => {
-                    warn!("control socket: {CONNECTIONS_MAX} connections are open already");
+                    if let Some(unlogged) = bridle.may_log() {
+                        warn!(
+                            phase = "control",
+                            unlogged,
+                            "control socket: {CONNECTIONS_MAX} connections are open already"
+                        );
+                    }
                     // A fresh socket has room for it; if not, hanging up says enough.
                     let _ = stream.try_write(b"failed: too many are asking; ask again\n");
                 }
             },
             Err(error) => {
-                warn!("control socket: {error}");
+                if let Some(unlogged) = bridle.may_log() {
+                    warn!(phase = "control", unlogged, "control socket: {error}");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

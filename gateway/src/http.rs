@@ -21,6 +21,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep, timeout};
 
+use crate::bridle::Bridle;
+
 /// Connections served at the same time.
 const CONNECTIONS_MAX: usize = 8;
 /// From a connection's begin to its end.
@@ -56,9 +58,10 @@ where
         .route("/metrics", get(async move || figures.metrics().await))
         .route("/healthz", get(async move || health.health().await))
         .fallback(async || said(StatusCode::NOT_FOUND, "try /metrics or /healthz\n".into()));
-    let bounded = Bounded { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let bounded = Bounded { listener, places, bridle: Bridle::default() };
     if let Err(error) = axum::serve(bounded, router).await {
-        tracing::warn!(%error, "the page of figures ended");
+        tracing::warn!(phase = "figures", %error, "the page of figures ended");
     }
 }
 
@@ -105,6 +108,7 @@ fn said(status: StatusCode, text: String) -> Response {
 struct Bounded {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    bridle: Bridle,
 }
 
 impl axum::serve::Listener for Bounded {
@@ -122,7 +126,14 @@ impl axum::serve::Listener for Bounded {
                     return (seat, peer);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection for figures could not be accepted");
+                    if let Some(unlogged) = self.bridle.may_log() {
+                        tracing::warn!(
+                            phase = "figures",
+                            %error,
+                            unlogged,
+                            "a connection for figures could not be accepted"
+                        );
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument;
 use wadi_protocol::link::envelope::{self, Content, Envelope};
 use wadi_protocol::link::frame::{self, Accumulator};
 
@@ -21,7 +22,7 @@ use crate::door::{Door, Knock, Place};
 use crate::links::{Link, Links};
 use crate::pace::Bucket;
 use crate::reception::Reception;
-use crate::session::{self, Patience};
+use crate::session::{self, Patience, Report};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 128;
@@ -94,6 +95,8 @@ async fn listen_patiently(address: &str, link: &Link) -> TcpListener {
             Err(error) => {
                 if link.closed(&error.to_string()) {
                     tracing::warn!(
+                        phase = "link",
+                        listen = address,
                         "{error}; trying on: is another program there, or the network not up?"
                     );
                 }
@@ -129,7 +132,7 @@ async fn accept_for_ever(listener: &TcpListener, reception: &Reception, link: &A
             Ok(accepted) => accepted,
             Err(error) => {
                 if let Some(unlogged) = link.may_log() {
-                    tracing::warn!(%error, unlogged, "a connection could not be accepted");
+                    tracing::warn!(phase = "link", %error, unlogged, "a connection could not be accepted");
                 }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -144,7 +147,7 @@ async fn accept_for_ever(listener: &TcpListener, reception: &Reception, link: &A
             Knock::Later(reason) => {
                 link.turned_away();
                 if let Some(unlogged) = link.may_log() {
-                    tracing::warn!(%peer, reason, unlogged, "turned away");
+                    tracing::warn!(phase = "link", %peer, reason, unlogged, "turned away");
                 }
                 if let Ok(chair) = Arc::clone(&turned_away).try_acquire_owned() {
                     sessions.spawn(turn_away(stream, reason, chair));
@@ -153,7 +156,7 @@ async fn accept_for_ever(listener: &TcpListener, reception: &Reception, link: &A
             Knock::TooOften => {
                 link.turned_away();
                 if let Some(unlogged) = link.may_log() {
-                    tracing::warn!(%peer, unlogged, "connects too often: hung up on");
+                    tracing::warn!(phase = "link", %peer, unlogged, "connects too often: hung up on");
                 }
             }
         }
@@ -173,13 +176,16 @@ async fn session(
     _place: Place,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "nodelay");
+        tracing::debug!(phase = "link", %peer, %error, "nodelay");
     }
     let sitting = link.sit(&peer.to_string());
-    let report = session::serve(stream, &reception, PATIENCE, sitting).await;
+    let span = sitting.span();
+    let served = session::serve(stream, &reception, PATIENCE, sitting);
+    let report = served.instrument(span.clone()).await;
     if let Some(unlogged) = link.may_log() {
-        let (answered, closed) = (report.answered, report.closed);
-        tracing::info!(%peer, answered, ?closed, unlogged, "session over");
+        let Report { closed, answered, changes, who } = report;
+        let (_session, _who) = (span.enter(), who.enter());
+        tracing::info!(phase = "intake", answered, changes, ?closed, unlogged, "session over");
     }
 }
 

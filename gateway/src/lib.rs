@@ -3,6 +3,7 @@
 //! Imports point down: `main` and [`config`] wire things up; the sync worker
 //! and the link sessions own clocks and sockets; store, MQTT, serial and LAN
 //! are edges that know the protocol and never each other.
+pub mod bridle;
 pub mod command;
 pub mod config;
 pub mod control;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
+use tracing::{Span, error_span};
 use wadi_protocol::link::frame::Noise;
 
 use crate::pace::{Bucket, Pace, Rest};
@@ -244,6 +245,15 @@ impl Sitting {
         &self.peer
     }
 
+    /// What the log says of everything in this session: the port, or the peer on
+    /// the network. At every level, so that no line goes without.
+    pub fn span(&self) -> Span {
+        match self.link.kind {
+            LinkKind::Serial => error_span!("session", port = self.peer),
+            LinkKind::Lan => error_span!("session", peer = self.peer),
+        }
+    }
+
     /// See [`Link::may_log`].
     pub fn may_log(&self) -> Option<u64> {
         self.link.may_log()
@@ -310,8 +320,7 @@ impl Sitting {
         if let Some(unlogged) = self.may_log() {
             let pause_ms = pause.as_millis() as u64;
             tracing::warn!(
-                peer = self.peer,
-                link = self.link.name,
+                phase = "link",
                 pause_ms,
                 unlogged,
                 "babbling: endless bytes that are no questions (a wrong speed, a console, \

@@ -19,6 +19,7 @@ use wadi_gateway::control::{self, Presence, SYNC_PATIENCE};
 use wadi_gateway::identity::Identity;
 use wadi_gateway::links::Links;
 use wadi_gateway::live::Observer;
+use wadi_gateway::mqtt::LinkError;
 use wadi_gateway::reception::Reception;
 use wadi_gateway::route::Route;
 use wadi_gateway::store::thread::{self, Failure, Handle};
@@ -166,13 +167,18 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     let (database, seen) = (config.database.clone(), Arc::clone(&observer));
     endless.spawn(async move { control::serve(&database, counter, seen).await });
     endless.spawn(async move { observer.sample().await });
+    let enrolled = identity.is_some();
     tasks.spawn(Worker::new(config, identity, handle, desk, route::listen(), stopping).run());
-    info!(site = config.site, gateway = config.gateway, "running");
+    let version = env!("CARGO_PKG_VERSION");
+    if !enrolled {
+        error!(phase = "start", "{}", LinkError::not_enrolled());
+    }
+    info!(phase = "start", site = config.site, gateway = config.gateway, version, "running");
     service::ready(&format!("gateway {} of site {}", config.gateway, config.site));
 
     tokio::select! {
-        _ = terminate.recv() => info!("stopping"),
-        _ = tokio::signal::ctrl_c() => info!("stopping"),
+        _ = terminate.recv() => info!(phase = "stop", "stopping"),
+        _ = tokio::signal::ctrl_c() => info!(phase = "stop", "stopping"),
         never = service::watchdog(async || watched.lives().await) => match never {},
         error = failure => {
             let error = error.context("the store's thread ended without a word")?;
@@ -245,7 +251,9 @@ fn open(config: &Config) -> Result<(Handle, Failure)> {
         now_s: now_s(),
         random: [random()?, random()?],
     };
-    let store = Store::open(&opening).inspect_err(|error| error!("{error}"))?;
+    let store = Store::open(&opening).inspect_err(|error| {
+        error!(phase = "start", file = %config.database.display(), "{error}");
+    })?;
     Ok(thread::start(store, Box::new(now_s)))
 }
 
@@ -267,12 +275,14 @@ async fn announce(
     let Some(address) = address else { return };
     match mdns::announce(&site, gateway, address) {
         Ok(Some(announcement)) => {
-            info!(site, %address, "announced on the local network");
+            info!(phase = "announce", site, gateway, listen = %address, "announced on the local network");
             let _ = stopping.wait_for(|over| *over).await;
             announcement.withdraw().await;
         }
         Ok(None) => {}
-        Err(error) => warn!("{error}; handhelds must be told the address {address}"),
+        Err(error) => {
+            warn!(phase = "announce", listen = %address, "{error}; handhelds must be told the address {address}");
+        }
     }
 }
 

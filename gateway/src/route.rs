@@ -14,7 +14,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 /// Changes within this after a first one are told as one: an interface that comes
 /// up is followed by its addresses and routes.
@@ -128,7 +128,7 @@ async fn hear(socket: TokioSocket, tell: watch::Sender<Counts>) {
                     counts.downs += u64::from(told.down);
                 });
             }
-            () = tell.closed() => return info!(phase = "route", "nobody listens any more"),
+            () = tell.closed() => return debug!(phase = "route", "nobody listens any more"),
         }
         if change != Change::default() {
             tell_at.get_or_insert(Instant::now() + DEBOUNCE);

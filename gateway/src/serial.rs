@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_serial::{SerialPortBuilderExt, SerialStream};
+use tracing::Instrument;
 use wadi_protocol::limits::FRAME_BYTES_MAX;
 
 use crate::links::{Link, Links};
@@ -113,12 +114,20 @@ impl Port {
         let name = self.link.name();
         self.link.opened();
         if let Some(unlogged) = self.link.may_log() {
-            tracing::info!(port = name, baud = self.baud, unlogged, "serial port open");
+            tracing::info!(
+                phase = "link",
+                port = name,
+                baud = self.baud,
+                unlogged,
+                "serial port open"
+            );
         }
         let since = Instant::now();
         let sitting = self.link.sit(name);
+        let span = sitting.span();
+        let served = session::serve(port, &self.reception, patience(self.baud), sitting);
         let (good, why) = tokio::select! {
-            report = session::serve(port, &self.reception, patience(self.baud), sitting) => {
+            report = served.instrument(span) => {
                 let why = match report.closed {
                     Closed::Failed(error) => format!("lost: {error}"),
                     Closed::Ended | Closed::TooSlow => "lost: it hung up".into(),
@@ -136,7 +145,8 @@ impl Port {
         if self.link.closed(why)
             && let Some(unlogged) = self.link.may_log()
         {
-            tracing::warn!(port = self.link.name(), why, unlogged, "serial port away; looking on");
+            let port = self.link.name();
+            tracing::warn!(phase = "link", port, why, unlogged, "serial port away; looking on");
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{Instrument, Span, debug, error_span, info, warn};
 use wadi_protocol::limits::SCHEMA_PIECE_BYTES_MAX;
 use wadi_protocol::link::frame::{self, Accumulator, TERMINATOR};
 use wadi_protocol::link::message::{Answer, AnswerBody};
@@ -64,9 +65,14 @@ pub struct Report {
     pub closed: Closed,
     /// Questions answered.
     pub answered: u64,
+    /// Changes taken.
+    pub changes: u64,
+    /// Whose questions were the last, for the log.
+    pub who: Span,
 }
 
-/// Serve a stream until it ends. `sitting` names the peer, counts, and sets the pace.
+/// Serve a stream until it ends. `sitting` names the peer, counts, and sets the pace;
+/// what is logged meanwhile goes with [`Sitting::span`].
 pub async fn serve(
     mut link: impl AsyncRead + AsyncWrite + Unpin,
     reception: &Reception,
@@ -78,19 +84,23 @@ pub async fn serve(
         sitting,
         answerer: Answerer::new(Arc::clone(&reception.keys)),
         guest: None,
+        place: Span::current(),
+        who: Span::none(),
         station: Station::new(),
         accumulator: Accumulator::new(),
         noise_logged: None,
         noise_known: 0,
         torn: false,
         answered: 0,
+        changes: 0,
     };
     let closed = session.run(&mut link, patience).await;
     session.count_noise(true);
     if matches!(closed, Closed::TooSlow) {
         session.sitting.too_slow();
     }
-    Report { closed, answered: session.answered }
+    let Session { answered, changes, who, .. } = session;
+    Report { closed, answered, changes, who }
 }
 
 /// Who opened the session.
@@ -114,6 +124,10 @@ struct Session<'a> {
     answerer: Answerer,
     /// Who is at the other end, and when the reception was last asked about it.
     guest: Option<Guest>,
+    /// The session, for the log.
+    place: Span,
+    /// Whose questions these are, for the log; nobody's before a hello.
+    who: Span,
     station: Station,
     accumulator: Accumulator,
     noise_logged: Option<Instant>,
@@ -122,6 +136,7 @@ struct Session<'a> {
     /// Our last answer was cut off: what follows needs a fresh start.
     torn: bool,
     answered: u64,
+    changes: u64,
 }
 
 impl Session<'_> {
@@ -148,7 +163,8 @@ impl Session<'_> {
             self.sitting.read(length);
             let mut input = &buffer[..length];
             while let Some(body) = self.accumulator.next_body(&mut input) {
-                let (said, is_answer) = match self.hear(&body).await {
+                let who = self.who.clone();
+                let (said, is_answer) = match self.hear(&body).instrument(who).await {
                     Some(Said::Answer(said)) => (said, true),
                     Some(Said::Plain(said)) => (said, false),
                     None => continue,
@@ -185,15 +201,16 @@ impl Session<'_> {
                 // Whoever was here before has to say hello again.
                 self.station = Station::new();
                 self.guest = Some(Guest { key, looked_up: Instant::now() });
+                self.who = Span::none();
                 None
             }
             Heard::Nothing(why) => {
-                tracing::debug!(peer = self.sitting.peer(), "{why}");
+                debug!(phase = "link", "{why}");
                 None
             }
             Heard::Unreadable(error) => {
                 if let Some(unlogged) = self.sitting.may_log() {
-                    tracing::warn!(peer = self.sitting.peer(), unlogged, "{error}");
+                    warn!(phase = "link", bytes = body.len(), unlogged, "{error}");
                 }
                 None
             }
@@ -206,15 +223,15 @@ impl Session<'_> {
         let answer = match self.station.hear(message) {
             Reaction::Answer(answer) => answer,
             Reaction::Store(number, question) => {
-                Answer { number, body: self.ask_store(key, question).await }
+                Answer { number, body: self.ask_store(key, question, message.len()).await }
             }
             Reaction::Stale(number) => {
-                tracing::debug!(peer = self.sitting.peer(), number, "a stale question");
+                debug!(phase = "link", number, "a stale question");
                 return None;
             }
             Reaction::Unreadable(error) => {
                 if let Some(unlogged) = self.sitting.may_log() {
-                    tracing::warn!(peer = self.sitting.peer(), unlogged, "{error}");
+                    warn!(phase = "link", bytes = message.len(), unlogged, "{error}");
                 }
                 return None;
             }
@@ -222,7 +239,7 @@ impl Session<'_> {
         if let AnswerBody::Refused { reason } = &answer.body {
             self.sitting.refused();
             if let Some(unlogged) = self.sitting.may_log() {
-                tracing::warn!(peer = self.sitting.peer(), reason, unlogged, "refused");
+                warn!(phase = "intake", reason, unlogged, "refused");
             }
         }
         self.answerer.seal(&bytes_of(answer))
@@ -236,14 +253,15 @@ impl Session<'_> {
         if guest.looked_up.elapsed() >= STAY_INTERVAL && self.station.handheld().is_some() {
             guest.looked_up = Instant::now();
             if !self.reception.may_stay(key).await {
-                tracing::warn!(peer = self.sitting.peer(), %key, "may not stay any more");
+                warn!(phase = "intake", %key, "may not stay any more: it was revoked");
                 self.station = Station::new();
+                self.who = Span::none();
             }
         }
         Some(key)
     }
 
-    async fn ask_store(&mut self, key: PublicKey, question: Question) -> AnswerBody {
+    async fn ask_store(&mut self, key: PublicKey, question: Question, bytes: usize) -> AnswerBody {
         match question {
             Question::Welcome { device, label, feed } => {
                 if let Err(reason) = self.reception.enter(key, device, &label).await {
@@ -252,9 +270,10 @@ impl Session<'_> {
                 }
                 let welcome = self.reception.handle.welcome(device, feed).await;
                 if let Some(unlogged) = self.sitting.may_log() {
-                    let (peer, continues) = (self.sitting.peer(), welcome.continues);
-                    tracing::info!(peer, %key, %device, label, continues, unlogged, "hello");
+                    let (handheld, continues) = (&label, welcome.continues);
+                    info!(phase = "intake", %device, handheld, %key, continues, unlogged, "hello");
                 }
+                self.who = error_span!(parent: &self.place, "handheld", %device, handheld = label);
                 AnswerBody::Welcome {
                     site: welcome.site,
                     run: welcome.run,
@@ -274,8 +293,13 @@ impl Session<'_> {
                 if let Err(reason) = speaks_for(key, &batch) {
                     return AnswerBody::Refused { reason };
                 }
+                let changes = batch.changes.len();
                 match self.reception.handle.intake(batch).await {
-                    Ok(()) => AnswerBody::Taken,
+                    Ok(()) => {
+                        self.changes += changes as u64;
+                        debug!(phase = "intake", changes, bytes, "taken");
+                        AnswerBody::Taken
+                    }
                     Err(IntakeError::Busy { reason, retry_ms }) => {
                         AnswerBody::Busy { reason, retry_ms }
                     }
@@ -321,8 +345,9 @@ impl Session<'_> {
         self.sitting.noise(noise);
         let due = last || self.noise_logged.is_none_or(|at| at.elapsed() >= NOISE_LOG_INTERVAL);
         if noise.frames > self.noise_known && due {
-            tracing::warn!(
-                peer = self.sitting.peer(),
+            let _who = self.who.enter();
+            warn!(
+                phase = "link",
                 frames = noise.frames,
                 bytes = noise.bytes,
                 "noise on the line; garbled frames are asked for again"

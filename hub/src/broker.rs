@@ -14,6 +14,7 @@ use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
 use wadi_protocol::limits::MESSAGE_BYTES_MAX;
 
+use crate::bridle::Bridle;
 use crate::door::{Denied, Door};
 
 /// Gateways, the hub itself, and whoever looks.
@@ -53,7 +54,7 @@ impl Embedded {
         config.auth_config.allow_anonymous = true;
         config.storage_config.enable_persistence = false;
         let broker = MqttBroker::with_config(config).await.map_err(bad)?;
-        let mut broker = broker.with_auth_provider(Arc::new(Doorkeeper(door)));
+        let mut broker = broker.with_auth_provider(Arc::new(Doorkeeper(door, Bridle::default())));
         let address = broker.local_addr().unwrap_or(listen);
         let task = tokio::spawn(async move { broker.run().await.map_err(bad) });
         Ok(Embedded { task, address })
@@ -82,7 +83,7 @@ impl Drop for Embedded {
 }
 
 /// Asks the door for the broker.
-struct Doorkeeper(Arc<Door>);
+struct Doorkeeper(Arc<Door>, Bridle);
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -92,14 +93,17 @@ impl AuthProvider for Doorkeeper {
         connect: &'a ConnectPacket,
         from: SocketAddr,
     ) -> Answer<'a, mqtt5::Result<AuthResult>> {
-        let Doorkeeper(door) = self;
+        let Doorkeeper(door, bridle) = self;
         let verdict = door.may_connect(from, &connect.client_id, connect.password.as_deref());
         // A last will would be published in our name, unasked.
         let result = match (verdict, &connect.will) {
             (Ok(()), None) => AuthResult::success_with_user(connect.client_id.clone()),
             (Ok(()), Some(_)) => AuthResult::fail(ReasonCode::NotAuthorized),
             (Err(denied), _) => {
-                tracing::warn!(phase = "link", client = connect.client_id, ?denied, "denied");
+                if let Some(unlogged) = bridle.may_log() {
+                    let client = &connect.client_id;
+                    tracing::warn!(phase = "link", client, peer = %from, ?denied, unlogged, "denied");
+                }
                 AuthResult::fail(match denied {
                     Denied::Client => ReasonCode::ClientIdentifierNotValid,
                     Denied::NotYou | Denied::NotEnrolled => ReasonCode::NotAuthorized,

@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
+use crate::bridle::Bridle;
 use crate::door::Door;
 
 /// Connections at the same time, whatever their state.
@@ -67,24 +68,29 @@ impl Drop for Front {
 async fn serve(listener: TcpListener, tls: TlsAcceptor, broker: SocketAddr, door: Arc<Door>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = tokio::task::JoinSet::new();
+    let bridle = Bridle::default();
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(phase = "link", "a connection could not be accepted: {error}");
+                if let Some(unlogged) = bridle.may_log() {
+                    warn!(phase = "tls", unlogged, "a connection could not be accepted: {error}");
+                }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
         while connections.try_join_next().is_some() {}
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            warn!(phase = "link", %peer, "{CONNECTIONS_MAX} connections are open: hung up");
+            if let Some(unlogged) = bridle.may_log() {
+                warn!(phase = "tls", %peer, unlogged, "{CONNECTIONS_MAX} connections are open: hung up");
+            }
             continue;
         };
         let (tls, door) = (tls.clone(), door.clone());
         connections.spawn(async move {
             if let Err(error) = lead(stream, tls, broker, &door).await {
-                debug!(phase = "link", %peer, "{error}");
+                debug!(phase = "tls", %peer, "{error}");
             }
             drop(place);
         });

@@ -4,6 +4,7 @@
 //! worker that owns the clock and the link; [`store`], [`mqtt`] and [`broker`]
 //! are edges that know the protocol and never each other; [`command`] is one
 //! function for each thing an operator can ask.
+pub mod bridle;
 pub mod broker;
 pub mod command;
 pub mod config;

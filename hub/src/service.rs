@@ -46,7 +46,7 @@ async fn watch(
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!("systemd cannot be told: {error}");
+        tracing::debug!(phase = "service", "systemd cannot be told: {error}");
     }
 }
 

@@ -91,7 +91,7 @@ fn an_error_names_its_own_layer() {
 #[test]
 fn what_both_ends_have_word_for_word_stays_so() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["layers", "service", "http", "words", "disk", "store/copy"] {
+    for name in ["layers", "service", "http", "words", "disk", "bridle", "store/copy"] {
         let file = format!("src/{name}.rs");
         let of = |end: &str| std::fs::read_to_string(folder.join(end).join(&file)).unwrap();
         assert!(of("gateway") == of("hub"), "{file} differs between gateway and hub");

@@ -50,14 +50,16 @@ pub fn read_or_make(database: &Path) -> Result<KeyPair, KeyFileError> {
     if let Some(keys) = read(database)? {
         let mode = fs::metadata(&path).map_err(bad)?.permissions().mode();
         if mode & 0o077 != 0 {
-            tracing::warn!(file = %path.display(), "others could read the key; its mode is 0600 now");
+            let file = path.display();
+            tracing::warn!(phase = "start", %file, "others could read the key; its mode is 0600 now");
             fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(bad)?;
         }
         return Ok(keys);
     }
     let keys = KeyPair::draw().map_err(bad)?;
     secret::replace(&path, &format!("{}\n", hex(keys.secret()))).map_err(bad)?;
-    tracing::info!(file = %path.display(), key = %keys.public(), "this gateway has a key now");
+    let file = path.display();
+    tracing::info!(phase = "start", %file, key = %keys.public(), "this gateway has a key now");
     Ok(keys)
 }
 

@@ -20,6 +20,7 @@ use super::intake::{Appended, append, lay};
 use super::literal::parse_list;
 use super::overlay::Meta;
 use super::seen;
+use super::telling::table_name;
 use super::work::{Work, encode};
 
 /// What a trigger wrote down.
@@ -49,6 +50,7 @@ pub(crate) fn drain(work: &mut Work<'_>) -> Result<(), Problem> {
     }
     if let Some(schema) = work.schema() {
         let captured = read(work, &schema)?;
+        tell(work, &schema, &captured);
         put_back(work, &schema, &captured)?;
         let mut groups = Vec::new();
         for group in captured.chunk_by(|a, b| a.group.is_some() && a.group == b.group) {
@@ -92,13 +94,29 @@ fn read(work: &Work<'_>, schema: &Schema) -> Result<Vec<Captured>, Problem> {
             Some(line) => captured.push(line),
             // Not from our triggers: somebody wrote into wadi_capture.
             None => tracing::error!(
-                table = number,
-                id,
+                phase = "capture",
+                table = table_name(Some(schema), &TableRef::Number(number)),
+                row = id,
                 "wadi_capture holds a line that no trigger wrote: ignored"
             ),
         }
     }
     Ok(captured)
+}
+
+/// What other programs wrote, for the log: a line for each table.
+fn tell(work: &Work<'_>, schema: &Schema, captured: &[Captured]) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let mut rows: BTreeMap<u16, u64> = BTreeMap::new();
+    for line in captured {
+        *rows.entry(line.key.0).or_default() += 1;
+    }
+    for (number, changes) in rows {
+        let table = table_name(Some(schema), &TableRef::Number(number));
+        tracing::debug!(phase = "capture", device = %work.ground.device, table, changes, "SQL writes");
+    }
 }
 
 /// Make the typed rows what they were before the first of the captured writes.

@@ -31,6 +31,7 @@ pub mod roster;
 mod round;
 mod seen;
 pub mod status;
+mod telling;
 pub mod thread;
 mod work;
 

@@ -24,6 +24,8 @@ pub(super) fn check(work: &Work<'_>, head: &PageHead) -> Result<Check, Problem> 
     let bytes = staged(&work.tx)?;
     if Hash::of(&[&bytes]) != head.hash {
         tracing::warn!(
+            phase = "fetch",
+            round = work.ground.round.round,
             bytes = bytes.len(),
             "the staged page has another hash: it is fetched again"
         );
@@ -36,7 +38,8 @@ pub(super) fn check(work: &Work<'_>, head: &PageHead) -> Result<Check, Problem> 
     Ok(match verdict {
         Ok(to) => Check::Good(to),
         Err(why) => {
-            tracing::error!("the hub's page cannot be used: {why}");
+            let (round, bytes) = (work.ground.round.round, bytes.len());
+            tracing::error!(phase = "fetch", round, bytes, "the hub's page cannot be used: {why}");
             Check::Unusable
         }
     })

@@ -13,7 +13,7 @@ use wadi_protocol::wire::message::{self, Down, Refused};
 use super::assemble::assemble;
 use super::error::{Problem, StoreError};
 use super::work::{Work, decode, encode};
-use super::{Store, page};
+use super::{Store, page, telling};
 
 /// What happens to the round. `Begin` while one is open asks nothing and says nothing.
 #[derive(Clone, Debug)]
@@ -41,21 +41,35 @@ pub struct RoundAnswer {
     pub refused: Option<Refused>,
     /// Why the input led to nothing.
     pub ignored: Option<&'static str>,
+    /// The round that the input met, open or the next to be.
+    pub round: u64,
+    /// The stage that the input found it at, for the log.
+    pub stage: &'static str,
 }
 
-type GatewayStep = Step<GatewayRound, Write, Say>;
+pub(super) type GatewayStep = Step<GatewayRound, Write, Say>;
 
 impl Store {
     /// One input to the round.
     pub fn round(&mut self, input: RoundInput, now_s: u64) -> Result<RoundAnswer, StoreError> {
         let held = self.ground.round.clone();
+        let mut before = held.clone();
+        let staged = match (&held.phase, &input) {
+            (Phase::Committing { .. }, RoundInput::Heard(_)) => self.read(|db, _| staged(db))?,
+            _ => 0,
+        };
         let steps = match input {
             RoundInput::Begin if !held.is_idle() => Vec::new(),
             RoundInput::Begin => self.write(now_s, begin)?,
             RoundInput::Retry => self.take(held.step(Input::Retry), now_s)?,
             RoundInput::Heard(down) => self.take(held.step(Input::Heard(&down)), now_s)?,
         };
-        self.answer(steps)
+        let (round, stage) = (before.round, telling::stage(&before.phase));
+        for step in &steps {
+            telling::tell(&before, step, staged);
+            before = step.next.clone();
+        }
+        Ok(RoundAnswer { round, stage, ..self.answer(steps)? })
     }
 
     /// Make a step durable, if there is anything of it that is not.
@@ -164,6 +178,12 @@ fn drop_round(work: &Work<'_>) -> Result<(), Problem> {
     drop_page(work)?;
     let none = encode(&Vec::<i64>::new());
     work.run("UPDATE wadi_round SET body = x'', changes = ?", (none,)).map(drop)
+}
+
+/// Bytes of the page that are staged.
+fn staged(db: &Connection) -> Result<u64, Problem> {
+    let sql = "SELECT coalesce(sum(length(bytes)), 0) FROM wadi_page_part";
+    Ok(db.prepare_cached(sql)?.query_row((), |row| row.get::<_, i64>(0))? as u64)
 }
 
 fn body(db: &Connection) -> Result<Vec<u8>, Problem> {

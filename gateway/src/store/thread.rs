@@ -4,7 +4,7 @@
 //! the clock. When the store fails the thread ends and says why once
 //! ([`Failure`]): the process is to exit and to recover from disk; whoever still
 //! asks waits in vain.
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,6 +17,7 @@ use super::feed::Welcome;
 use super::handhelds::{Admit, Key, Verdict};
 pub use super::round::{RoundAnswer, RoundInput as OwnedInput};
 use super::status::Status;
+use super::telling::table_name;
 use super::{Glance, Store};
 
 /// Questions that may wait for the thread; more wait at their askers.
@@ -70,7 +71,7 @@ pub fn start(store: Store, clock: ClockFn) -> (Handle, Failure) {
         .spawn(move || {
             if let Err(error) = owner.run(waiting) {
                 // Whoever started us may be gone already; the log keeps it.
-                tracing::error!("{error}");
+                tracing::error!(phase = "store", file = %error.path.display(), "{error}");
                 let _ = failed.send(error);
             }
         })
@@ -225,6 +226,9 @@ impl Owner {
         }
         let answers = self.tracked(|store, now_s| store.intake(&batches, now_s))?;
         self.beat.send_modify(|count| *count += 1);
+        for (batch, answer) in batches.iter().zip(&answers) {
+            self.tell(batch, answer);
+        }
         for (reply, answer) in replies.into_iter().zip(answers) {
             // An asker that is gone asks again, and hears that it was taken.
             let _ = reply.send(answer);
@@ -232,10 +236,28 @@ impl Owner {
         Ok(())
     }
 
+    /// What was taken in, for the log: a line for each device and table of a batch.
+    fn tell(&self, batch: &Batch, answer: &Result<(), IntakeError>) {
+        if answer.is_err() || !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let schema = self.store.schema();
+        let mut taken: BTreeMap<(DeviceId, String), u64> = BTreeMap::new();
+        for change in &batch.changes {
+            let table = table_name(schema.as_deref(), &change.table);
+            *taken.entry((change.dot.device, table)).or_default() += 1;
+        }
+        for ((device, table), changes) in taken {
+            tracing::debug!(phase = "intake", %device, table, changes, "fsynced");
+        }
+    }
+
     fn answer(&mut self, job: Job) -> Result<(), StoreError> {
         match job {
             Job::Intake(batch, reply) => {
-                let mut answers = self.tracked(|store, now_s| store.intake(&[batch], now_s))?;
+                let batches = [batch];
+                let mut answers = self.tracked(|store, now_s| store.intake(&batches, now_s))?;
+                self.tell(&batches[0], &answers[0]);
                 let _ = reply.send(answers.remove(0));
             }
             Job::Feed(device, cursor, reply) => {
@@ -293,7 +315,7 @@ impl Owner {
     fn round(&mut self, input: OwnedInput) -> Result<RoundAnswer, StoreError> {
         match self.tracked(|store, now_s| store.round(input, now_s)) {
             Err(error) if error.problem.is_passing() => {
-                tracing::warn!("{error}");
+                tracing::warn!(phase = "store", file = %error.path.display(), "{error}");
                 let ignored = Some("the database cannot be written just now");
                 Ok(RoundAnswer { ignored, ..RoundAnswer::default() })
             }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tracing::info;
+use tracing::{Instrument, error_span, info};
 
+use crate::bridle::Bridle;
 use crate::config::Config;
 use crate::control::{Desk, Met};
 use crate::identity::Identity;
@@ -40,6 +41,14 @@ pub struct Worker {
     use_tls: bool,
     desk: Desk,
     shutdown: watch::Receiver<bool>,
+    /// Of messages that nobody can read.
+    bridle: Bridle,
+    /// Of links that come up and change.
+    routes: Bridle,
+    /// Of attempts that lead to no link.
+    away: Bridle,
+    /// The broker as people know it, host and port.
+    broker: String,
 }
 
 impl Worker {
@@ -76,6 +85,10 @@ impl Worker {
             use_tls: config.broker.tls(),
             desk,
             shutdown,
+            bridle: Bridle::default(),
+            routes: Bridle::default(),
+            away: Bridle::default(),
+            broker: format!("{}:{}", config.broker.host, config.broker.port),
         }
     }
 
@@ -88,7 +101,10 @@ impl Worker {
                     let now = Instant::now();
                     let next = self.pace.failed(progressed, random(), now);
                     let wait_ms = next.duration_since(now).as_millis() as u64;
-                    info!(phase = error.phase.word(), wait_ms, "no link to the hub: {error}");
+                    if let Some(unlogged) = self.away.may_log() {
+                        let (phase, broker) = (error.phase.word(), &self.broker);
+                        info!(phase, broker, wait_ms, unlogged, "no link to the hub: {error}");
+                    }
                     self.desk.board.lost(&error.to_string(), next.duration_since(now));
                     let request = *self.desk.wanted.borrow();
                     self.desk.met.send_replace(Met { request, failed: Some(error.to_string()) });
@@ -115,7 +131,9 @@ impl Worker {
                 change = self.route.changed(), if !hurried => if change.up {
                     hurried = true;
                     next = next.min(self.pace.link_came_up(Instant::now()));
-                    info!(phase = "route", "a link came up");
+                    if let Some(unlogged) = self.routes.may_log() {
+                        info!(phase = "route", unlogged, "a link came up");
+                    }
                 }
             }
         }
@@ -132,11 +150,20 @@ impl Worker {
             None => return Ok(()),
         };
         self.desk.board.connected();
-        info!(phase = "link", "connected to the broker at {}", link.broker());
+        let span = error_span!("link", broker = link.broker());
         let mut progressed = false;
-        self.session(&mut link, patience, &mut progressed)
-            .await
-            .map_err(|error| (error, progressed))
+        let before = self.desk.board.state();
+        let ended = async {
+            info!(phase = "link", "connected to the broker");
+            let ended = self.session(&mut link, patience, &mut progressed).await;
+            let now = self.desk.board.state();
+            let bytes_up = now.sent_bytes - before.sent_bytes;
+            let bytes_down = now.received_bytes - before.received_bytes;
+            let bytes = bytes_up + bytes_down;
+            info!(phase = "link", bytes, bytes_up, bytes_down, "the connection is over");
+            ended
+        };
+        ended.instrument(span).await.map_err(|error| (error, progressed))
     }
 
     /// Who we are to whoever answers.

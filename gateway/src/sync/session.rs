@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
-use wadi_protocol::wire::message::{self, Down, DownBody};
+use tracing::{debug, error, info, warn};
+use wadi_protocol::wire::message::{self, Down, DownBody, Refused};
 
 use super::Worker;
 use super::waits::Waits;
@@ -72,7 +72,9 @@ impl Worker {
                     waits.links_changed();
                 }
                 () = at(waits.probe) => {
-                    info!(phase = "route", "links have changed: is the broker still there?");
+                    if let Some(unlogged) = self.routes.may_log() {
+                        info!(phase = "route", unlogged, "links have changed: is the broker still there?");
+                    }
                     waits.probed();
                     link.probe();
                 }
@@ -100,29 +102,34 @@ impl Worker {
         }
         let Some(bytes) = self.seal.as_ref().and_then(|seal| seal.open(bytes)) else {
             self.desk.board.unreadable();
-            warn!(
-                phase = "round",
-                bytes = bytes.len(),
-                "a message without the hub's tag was dropped"
-            );
+            if let Some(unlogged) = self.bridle.may_log() {
+                let bytes = bytes.len();
+                warn!(
+                    phase = "session",
+                    bytes, unlogged, "a message without the hub's tag was dropped"
+                );
+            }
             return Ok(None);
         };
         let down: Down = match message::decode(bytes) {
             Ok(down) => down,
             Err(error) => {
                 self.desk.board.unreadable();
-                warn!(phase = "round", bytes = bytes.len(), "from the hub: {error}");
+                if let Some(unlogged) = self.bridle.may_log() {
+                    let bytes = bytes.len();
+                    warn!(phase = "session", bytes, unlogged, "from the hub: {error}");
+                }
                 return Ok(None);
             }
         };
         if let DownBody::News { head } = down.body {
-            debug!(phase = "news", head);
+            debug!(phase = "news", head, "the hub has news");
             waits.news_came();
             return Ok(None);
         }
         let answer = self.handle.round(OwnedInput::Heard(down)).await;
         if let Some(why) = answer.ignored {
-            debug!(phase = "round", "ignored: {why}");
+            debug!(phase = answer.stage, round = answer.round, "ignored: {why}");
             return Ok(None);
         }
         (waits.unanswered, waits.useless) = (0, 0);
@@ -180,7 +187,11 @@ impl Worker {
         waits.refusals = waits.refusals.saturating_add(1);
         let calm = self.calm(waits.refusals);
         waits.calm_until = Some(Instant::now() + calm);
-        warn!(phase = "round", calm_s = calm.as_secs(), "the hub refuses: {refused}");
+        let (phase, round, calm_s) = (answer.stage, answer.round, calm.as_secs());
+        match needs_a_person(refused) {
+            true => error!(phase, round, calm_s, "the hub refuses: {refused}"),
+            false => warn!(phase, round, calm_s, "the hub refuses: {refused}"),
+        }
         Some(LinkError::refused(refused))
     }
 
@@ -188,6 +199,22 @@ impl Worker {
     fn calm(&self, refusals: u32) -> Duration {
         let least = self.deadlines.answer * CALM_DEADLINES;
         (least * (1 << refusals.saturating_sub(1).min(8))).min(self.retry_max.max(least))
+    }
+}
+
+/// Whether no round can be until somebody has acted, here or at the hub.
+fn needs_a_person(refused: &Refused) -> bool {
+    match refused {
+        Refused::UnknownGateway
+        | Refused::OtherParent
+        | Refused::OtherHub
+        | Refused::Revoked
+        | Refused::Replaced => true,
+        Refused::BelowFloor { .. }
+        | Refused::OtherContent
+        | Refused::Undecodable { .. }
+        | Refused::NotPrepared
+        | Refused::TooLarge { .. } => false,
     }
 }
 

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, error_span, info, warn};
 use wadi_protocol::id::{GatewayId, RunId};
 use wadi_protocol::tag::{TagKey, Way};
-use wadi_protocol::wire::message::{self, Down, DownBody, Refused, Up};
+use wadi_protocol::wire::message::{self, Down, DownBody, Refused, Up, UpBody};
 
 use super::Outgoing;
 use super::tags::{self, Opened};
+use crate::bridle::Bridle;
 use crate::command::subject;
 use crate::door::{Door, Entry};
 use crate::identity::Identity;
@@ -31,8 +32,6 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 const RENEW: Duration = Duration::from_secs(3_600);
 /// How long an answer waits for room in the outbox before it looks again.
 const ROOM: Duration = Duration::from_millis(20);
-/// Messages that nobody could have sealed are logged this often at most.
-const FORGED_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the store's thread works with besides the store.
 pub(super) struct Desk {
@@ -54,8 +53,17 @@ struct Work<'a> {
     told: HashMap<GatewayId, Instant>,
     version: i64,
     renewed: Option<Instant>,
-    forged: u64,
-    forged_logged: Option<Instant>,
+    /// Sites by number, for the log.
+    sites: HashMap<GatewayId, String>,
+    bridles: Bridles,
+}
+
+/// What any peer can make the log say again and again.
+#[derive(Default)]
+struct Bridles {
+    forged: Bridle,
+    unreadable: Bridle,
+    refused: Bridle,
 }
 
 /// Work until the inbox is closed.
@@ -75,8 +83,8 @@ pub(super) fn work(
         told: HashMap::new(),
         version,
         renewed: None,
-        forged: 0,
-        forged_logged: None,
+        sites: HashMap::new(),
+        bridles: Bridles::default(),
     };
     work.admit()?;
     work.renew()?;
@@ -125,13 +133,16 @@ impl Work<'_> {
 
     /// One sealed message of a gateway's topic.
     fn take(&mut self, gateway: GatewayId, sealed: &[u8]) -> Result<(), StoreError> {
+        // At every level, so that no line goes without.
+        let site = self.sites.get(&gateway).map(String::as_str);
+        let _span = error_span!("gateway", gateway = gateway.0, site).entered();
         let (bytes, key, refused) =
             match tags::open(&self.store, &self.desk.identity, gateway, sealed)? {
                 Opened::Message(bytes, key) => (bytes, key, None),
                 Opened::Refused(bytes, key, refused) => (bytes, key, Some(refused)),
                 Opened::Forged => {
                     self.desk.counts.forged.add(1);
-                    self.note_forged(gateway, sealed.len());
+                    self.note_forged(sealed.len());
                     return Ok(());
                 }
             };
@@ -139,7 +150,9 @@ impl Work<'_> {
             Ok(up) => up,
             Err(error) => {
                 self.desk.counts.unreadable.add(1);
-                warn!(phase = "round", gateway = gateway.0, bytes = bytes.len(), "{error}");
+                if let Some(unlogged) = self.bridles.unreadable.may_log() {
+                    warn!(phase = "session", bytes = bytes.len(), unlogged, "{error}");
+                }
                 return Ok(());
             }
         };
@@ -152,12 +165,12 @@ impl Work<'_> {
 
     fn answer(&mut self, gateway: GatewayId, up: &Up, key: &TagKey) -> Result<(), StoreError> {
         let head = self.store.head()?;
+        debug!(phase = stage(&up.body), round = up.round, "heard");
         let answers = self.store.hear(gateway, up, now_s())?;
         self.told.remove(&gateway);
         for answer in &answers {
             if let DownBody::Refused(refused) = &answer.body {
-                self.desk.counts.refused.add(1);
-                warn!(phase = "round", gateway = gateway.0, round = up.round, "refused: {refused}");
+                self.note_refused(up, refused);
             }
             let sealed = key.seal(gateway, Way::Down, message::encode(answer));
             self.send((gateway, sealed));
@@ -170,8 +183,7 @@ impl Work<'_> {
     }
 
     fn refuse(&self, gateway: GatewayId, up: &Up, key: &TagKey, refused: Refused) {
-        self.desk.counts.refused.add(1);
-        warn!(phase = "round", gateway = gateway.0, round = up.round, "refused: {refused}");
+        self.note_refused(up, &refused);
         let body = DownBody::Refused(refused);
         let down = Down { hub: self.store.run(), known: up.hub, round: up.round, body };
         // A full outbox loses only a refusal; the gateway asks again.
@@ -179,15 +191,24 @@ impl Work<'_> {
         let _ = self.outbox.try_send((gateway, sealed));
     }
 
-    fn note_forged(&mut self, gateway: GatewayId, bytes: usize) {
-        self.forged += 1;
-        if self.forged_logged.is_none_or(|when| when.elapsed() >= FORGED_LOG_INTERVAL) {
-            self.forged_logged = Some(Instant::now());
+    fn note_refused(&self, up: &Up, refused: &Refused) {
+        self.desk.counts.refused.add(1);
+        // What only sets a round right is no fault of anybody.
+        let fault = !matches!(refused, Refused::NotPrepared | Refused::BelowFloor { .. });
+        let (phase, round) = (stage(&up.body), up.round);
+        if !fault {
+            debug!(phase, round, "refused: {refused}");
+        } else if let Some(unlogged) = self.bridles.refused.may_log() {
+            warn!(phase, round, unlogged, "refused: {refused}");
+        }
+    }
+
+    fn note_forged(&self, bytes: usize) {
+        if let Some(unlogged) = self.bridles.forged.may_log() {
             warn!(
-                phase = "round",
-                gateway = gateway.0,
+                phase = "session",
                 bytes,
-                forged = self.forged,
+                unlogged,
                 "a message without the tag of the gateway whose topic it came by was dropped"
             );
         }
@@ -213,8 +234,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Tell the door who is enrolled.
-    fn admit(&self) -> Result<(), StoreError> {
+    /// Tell the door who is enrolled, and learn who is who.
+    fn admit(&mut self) -> Result<(), StoreError> {
+        let gateways = self.store.gateways()?;
+        self.sites = gateways.into_iter().map(|it| (it.number, it.site)).collect();
         let Some(door) = &self.desk.door else {
             return Ok(());
         };
@@ -238,13 +261,28 @@ impl Work<'_> {
             match self.desk.identity.renew(&subject(next), &public_key) {
                 Ok(certificate) => self.store.put_renewal(next, &certificate)?,
                 Err(error) => {
-                    warn!(gateway = next.gateway.0, "renewal: {error}");
+                    let (gateway, site) = (next.gateway.0, self.sites.get(&next.gateway));
+                    warn!(phase = "certificate", gateway, site, "renewal: {error}");
                     continue;
                 }
             }
-            info!(gateway = next.gateway.0, "a new certificate waits for its next round");
+            let (gateway, site) = (next.gateway.0, self.sites.get(&next.gateway));
+            info!(
+                phase = "certificate",
+                gateway, site, "a new certificate waits for its next round"
+            );
         }
         Ok(())
+    }
+}
+
+/// The stage of a round that a message is about, as the log's `phase`.
+fn stage(body: &UpBody) -> &'static str {
+    match body {
+        UpBody::Prepare(_) | UpBody::Part(_) => "prepare",
+        UpBody::Fetch { .. } => "fetch",
+        UpBody::Commit => "commit",
+        UpBody::Abort => "abort",
     }
 }
 

@@ -19,6 +19,7 @@ use wadi_protocol::id::GatewayId;
 use wadi_protocol::tag::hex;
 
 use self::desk::{Desk, now_s, work};
+use crate::bridle::Bridle;
 use crate::broker::{BrokerError, Embedded};
 use crate::config::{Broker, Config};
 use crate::door::Door;
@@ -137,7 +138,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let served = live::hold(&config.database);
     if let Err(error) = &served {
-        warn!("lock file beside {}: {error}", config.database.display());
+        let file = config.database.display();
+        warn!(phase = "start", %file, "lock file beside {file}: {error}");
     }
     let counts = Arc::new(Counts::default());
     let figures = figures::page(config, &counts).await?;
@@ -167,9 +169,11 @@ pub async fn serve(
         thread.spawn(run).map_err(|_| ServeError::Thread)?;
         receiver
     };
+    let version = env!("CARGO_PKG_VERSION");
+    info!(phase = "start", file = %config.database.display(), version, "running");
     service::ready("serving gateways");
     tokio::select! {
-        () = stop => info!("stopping"),
+        () = stop => info!(phase = "stop", "stopping"),
         end = service::watchdog(async || lives(beats.clone()).await) => match end {},
         () = link_loop(&target, &inbox, &mut outbox, &counts, &mut sign) => {}
         () = figures => {}
@@ -210,21 +214,28 @@ async fn link_loop(
     sign: &mut Sign,
 ) {
     let mut wait_ms = 0;
+    let broker = format!("{}:{}", target.host, target.port);
+    let (away, stray) = (Bridle::default(), Bridle::default());
     loop {
         match Link::open(target).await {
             Ok(mut link) => {
-                info!(phase = "link", host = target.host, port = target.port, "serving");
+                info!(phase = "link", broker, "serving");
                 counts.connections.add(1);
                 sign.connected(now_s());
-                let Err(error) = relay(&mut link, inbox, outbox, counts, &mut wait_ms).await;
+                let wait_ms = &mut wait_ms;
+                let Err(error) = relay(&mut link, inbox, outbox, counts, wait_ms, &stray).await;
                 counts.disconnections.add(1);
                 sign.disconnected(&error.to_string(), now_s());
-                warn!(phase = "link", "lost the broker: {error}");
+                if let Some(unlogged) = away.may_log() {
+                    warn!(phase = "link", broker, unlogged, "lost the broker: {error}");
+                }
             }
             Err(error) => {
                 let why = format!("{error}; {}", advice(target));
                 sign.disconnected(&why, now_s());
-                warn!(phase = "link", host = target.host, port = target.port, "no broker: {why}")
+                if let Some(unlogged) = away.may_log() {
+                    warn!(phase = "link", broker, unlogged, "no broker: {why}");
+                }
             }
         }
         let random = getrandom::u64().unwrap_or(0);
@@ -247,6 +258,7 @@ async fn relay(
     outbox: &mut mpsc::Receiver<Outgoing>,
     counts: &Counts,
     wait_ms: &mut u64,
+    bridle: &Bridle,
 ) -> Result<std::convert::Infallible, LinkError> {
     loop {
         tokio::select! {
@@ -258,13 +270,15 @@ async fn relay(
                 counts.heard_bytes.add(message.len());
                 let Some(gateway) = sender(&topic) else {
                     counts.stray.add(1);
-                    warn!(phase = "link", topic, "not a gateway's topic");
+                    if let Some(unlogged) = bridle.may_log() {
+                        warn!(phase = "link", topic, unlogged, "not a gateway's topic");
+                    }
                     continue;
                 };
                 // Full: the message is dropped, and the gateway asks again.
                 if inbox.try_send((gateway, message)).is_err() {
                     counts.dropped.add(1);
-                    debug!(phase = "round", gateway = gateway.0, "inbox full");
+                    debug!(phase = "session", gateway = gateway.0, "inbox full");
                 }
             }
             Some((gateway, message)) = outbox.recv() => {

@@ -43,9 +43,15 @@ pub fn copy(
         file.sync_all().map_err(|error| failed(&part, &error))?;
         settle(&part, to, replace)
     });
-    if made.is_err() {
-        let _ = std::fs::remove_file(&part);
-        let _ = std::fs::remove_file(beside(&part, "-journal"));
+    match &made {
+        Ok(()) => {
+            let bytes = to.metadata().map_or(0, |found| found.len());
+            tracing::debug!(phase = "backup", file = %to.display(), bytes, "a copy is made");
+        }
+        Err(_) => {
+            let _ = std::fs::remove_file(&part);
+            let _ = std::fs::remove_file(beside(&part, "-journal"));
+        }
     }
     made
 }
@@ -108,7 +114,13 @@ pub fn keep_old(db: &Connection, path: &Path, found: i64, known: usize) -> Resul
         return Ok(());
     }
     copy(db, &old, mode_of(path), true, |_| Ok(()))?;
-    tracing::info!(phase = "migration", from = found, to = known, copy = %old.display(), "the old file is kept");
+    tracing::info!(
+        phase = "migration",
+        from = found,
+        to = known,
+        file = %old.display(),
+        "the old file is kept"
+    );
     Ok(())
 }
 

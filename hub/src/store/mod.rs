@@ -35,6 +35,7 @@ mod scope;
 pub mod settle;
 mod sql;
 pub mod status;
+mod telling;
 pub mod text;
 mod twins;
 mod typed;

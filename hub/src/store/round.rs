@@ -12,6 +12,7 @@ use wadi_protocol::wire::downlink;
 use wadi_protocol::wire::message::{Down, DownBody, Outcome, Prepare, Refused, Up, UpBody};
 
 use super::sql::{Bits, pack, unpack};
+use super::telling::{self, Told};
 use super::work::Work;
 use super::{Catalog, Store, StoreError, clash, commit, judge, page};
 
@@ -30,12 +31,12 @@ impl Store {
             _ => [0; LANES],
         };
         let continues = self.vouches(up, cursors)?;
-        self.write(|tx, catalog| {
+        let (answers, told) = self.write(|tx, catalog| {
             let Some(machine) = machine(tx, gateway)? else {
                 let body = DownBody::Refused(Refused::UnknownGateway);
-                return Ok(vec![Down { hub, known: up.hub, round: up.round, body }]);
+                return Ok((vec![Down { hub, known: up.hub, round: up.round, body }], None));
             };
-            let mut scene = Scene { db: tx, catalog, gateway: gateway.0, now_s };
+            let mut scene = Scene { db: tx, catalog, gateway: gateway.0, now_s, told: None };
             let (mut step, todo) = machine.hear(up, continues);
             scene.write(&step.writes)?;
             if let Some(todo) = todo {
@@ -49,8 +50,12 @@ impl Store {
             let answers: Vec<Down> =
                 step.committed().iter().map(|say| next.message(say, up, hub, &page)).collect();
             scene.note_refusal(&answers)?;
-            Ok(answers)
-        })
+            Ok((answers, scene.told))
+        })?;
+        if let Some(told) = told {
+            told.tell(up.round);
+        }
+        Ok(answers)
     }
 
     /// Whether this hub is the one that the gateway means. Only a head names cursors;
@@ -69,6 +74,8 @@ struct Scene<'a> {
     catalog: &'a Catalog,
     gateway: u32,
     now_s: u64,
+    /// For the log, once the transaction is durable.
+    told: Option<Told>,
 }
 
 type HubStep = Step<HubRound, Write, Say>;
@@ -136,6 +143,8 @@ impl Scene<'_> {
                  VALUES (?1, ?2, ?3, ?4)",
             )?
             .execute(params![self.gateway, pack(&verdicts), bytes, notices_to])?;
+        let (head, page_bytes, quarantined) = (head.clone(), bytes.len(), verdicts.len());
+        self.told = Some(Told::Prepared { head, page_bytes, quarantined });
         Ok(Ok(bytes))
     }
 
@@ -151,12 +160,14 @@ impl Scene<'_> {
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )?;
         let verdicts: Vec<(u32, String)> = unpack(&verdicts, "wadi_prepared.verdicts")?;
+        let page_bytes = page.len();
         let page = downlink::decode(&page)
             .map_err(|error| StoreError::Broken(format!("wadi_prepared.page: {error}")))?;
         let batch = judge::decode(head, &self.staged()?, self.catalog)
             .map_err(|error| StoreError::Broken(format!("wadi_stage: {error}")))?;
         page::passed(self.db, self.catalog, self.gateway, &page, notices_to)?;
         let mut work = Work::new(self.db, self.catalog, self.now_s)?;
+        let names = telling::names(&batch);
         let outcomes = commit::commit(&mut work, (self.gateway, round), batch, &verdicts)?;
         self.db
             .prepare_cached(
@@ -172,7 +183,15 @@ impl Scene<'_> {
             ])?;
         let schema = page.schema.as_ref().map_or(head.schema, |schema| schema.version);
         let more = page::has_more(self.db, self.catalog, self.gateway, page.to, schema)?;
-        Ok((commit::stretches(&outcomes), more))
+        let stretches = commit::stretches(&outcomes);
+        self.told = Some(Told::Committed(telling::Committed {
+            aside: telling::aside(self.catalog, names, &outcomes, &verdicts),
+            head: head.clone(),
+            page_bytes,
+            outcomes,
+            sequence: super::head(self.db)?,
+        }));
+        Ok((stretches, more))
     }
 
     /// Store the machine, and what the message tells of the gateway.

@@ -216,7 +216,8 @@ impl GatewayRound {
         }
     }
 
-    fn changeset(&self) -> Option<&Changeset> {
+    /// What the open round carries; none if none is open.
+    pub fn changeset(&self) -> Option<&Changeset> {
         match &self.phase {
             Phase::Idle => None,
             Phase::Preparing { changeset, .. }
