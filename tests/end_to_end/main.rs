@@ -13,6 +13,7 @@ mod handhelds;
 mod identity;
 mod ledger;
 mod links_down;
+mod logging;
 mod merging;
 mod nearby;
 mod newcomer;

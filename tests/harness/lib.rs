@@ -11,6 +11,7 @@ pub mod figures;
 pub mod gateway;
 pub mod handheld;
 pub mod hub;
+pub mod journal;
 pub mod line;
 pub mod model;
 pub mod mqtt;
