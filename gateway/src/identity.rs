@@ -89,7 +89,8 @@ impl Identity {
             );
             return Err(bad(advice));
         }
-        parse(&text).map(Some).map_err(bad)
+        let advice = "enrol again with a file of `wadi-hub gateway enrol`";
+        parse(&text).map(Some).map_err(|reason| bad(format!("{reason}; {advice}")))
     }
 }
 

@@ -144,7 +144,7 @@ fn certificate(seen: &Overview) -> Vec<Problem> {
         return Vec::new();
     };
     let remedy =
-        "on the hub run `wadi-hub gateway add` again for this site, and `wadi-gateway enrol` here";
+        "on the hub run `wadi-hub gateway enrol` for this site, and `wadi-gateway enrol` here";
     if certificate.ends_s <= seen.now_s {
         let when = words::day(certificate.ends_s);
         let text = format!("the certificate ended on {when}: the hub will not let this gateway in");

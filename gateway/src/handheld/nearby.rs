@@ -27,7 +27,7 @@ fn choose(site: Option<&str>, mut found: Vec<Found>) -> Result<Place, SyncError>
             "no gateway announced site {site} here within {seconds} s, nor any other; check that this device is on the gateway's Wi-Fi and that the gateway runs with [lan] announce = true, or name its address with --tcp HOST:PORT"
         ))),
         (None, _, Some(site)) => Err(SyncError::NoLink(format!(
-            "no gateway announced site {site} here within {seconds} s; there are: {listed}"
+            "no gateway announced site {site} here within {seconds} s; there are: {listed}; name one of these"
         ))),
         (Some(_), false, _) => Err(SyncError::Unclear(format!(
             "several gateways are here: {listed}; name the site: sync --lan SITE"

@@ -58,7 +58,19 @@ impl LinkError {
 
     /// The hub said no.
     pub fn refused(why: &Refused) -> LinkError {
-        LinkError::new(Phase::Hub, why.to_string(), "")
+        // What a person can do at once some of them say themselves.
+        let advice = match why {
+            Refused::UnknownGateway | Refused::Revoked | Refused::Replaced => "",
+            Refused::OtherParent
+            | Refused::OtherHub
+            | Refused::OtherContent
+            | Refused::Undecodable { .. }
+            | Refused::TooLarge { .. } => "records stay safe here: tell the hub's operators",
+            Refused::BelowFloor { .. } | Refused::NotPrepared => {
+                "nothing to do here: it is tried again by itself"
+            }
+        };
+        LinkError::new(Phase::Hub, why.to_string(), advice)
     }
 
     /// There is no enrolment.

@@ -56,7 +56,9 @@ pub enum Problem {
     #[error("damaged: {0}; copy the file aside and restore it or send it to support")]
     Damaged(String),
     /// The lock file beside it cannot be made.
-    #[error("its lock file cannot be opened: {0}")]
+    #[error(
+        "its lock file cannot be opened: {0}; check its folder, and the owner and mode of that"
+    )]
     Lock(std::io::Error),
     /// The copy that is made before the file is brought up to date.
     #[error(
@@ -139,6 +141,12 @@ fn explain(error: &rusqlite::Error) -> String {
         }
         Some(ErrorCode::DiskFull) => "the disk is full; make room".into(),
         Some(ErrorCode::ReadOnly) => "it cannot be written; check its owner and mode".into(),
+        Some(ErrorCode::CannotOpen) => {
+            "it cannot be opened; check that its folder is there, and owner and mode of both".into()
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            format!("damaged ({error}); copy the file aside and restore a backup")
+        }
         Some(ErrorCode::NotADatabase) => {
             "this is not an SQLite database; give another file in `database`".into()
         }
