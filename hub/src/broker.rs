@@ -22,9 +22,13 @@ const CLIENTS_MAX: usize = 2_000;
 /// Messages that wait for one slow client before the broker drops them; rounds ask again.
 const CLIENT_QUEUE_MESSAGES_MAX: usize = 1_000;
 
+/// What to do where an address cannot be had.
+pub const ELSEWHERE: &str =
+    "give another address in [embedded] listen, or end the program that has this one";
+
 /// The embedded broker could not start or ended.
 #[derive(Debug, thiserror::Error)]
-#[error("embedded broker on {listen}: {reason}")]
+#[error("embedded broker on {listen}: {reason}; {ELSEWHERE}")]
 pub struct BrokerError {
     listen: SocketAddr,
     reason: String,

@@ -132,14 +132,15 @@ pub fn of_site(site: &SiteSeen, now_s: u64) -> Vec<Problem> {
         say(
             "refused",
             format!("its gateway is refused ({times}): {}", site.refusal),
-            "see the hub's log; if the box was replaced, enrol it again with `wadi-hub gateway add`",
+            "see the hub's log; a box that lost its database needs a site name of its own: run \
+             `wadi-hub gateway add NAME`",
         );
     }
     if expected && site.until_s > 0 && site.until_s <= now_s {
         say(
             "certificate",
             format!("the certificate of its gateway ended on {}", words::day(site.until_s)),
-            "run `wadi-hub gateway add` for it again, and `wadi-gateway enrol` on the box",
+            "run `wadi-hub gateway enrol` for it, and `wadi-gateway enrol` on the box",
         );
     }
     match site.heard_age_s {

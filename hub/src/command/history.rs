@@ -17,9 +17,10 @@ pub fn history(
     let row: RowId = id(row)?;
     let history = store.history(table, row)?;
     if history.is_empty() {
-        return Err(
-            StoreError::Refused(format!("{table} {row}: the hub never heard of this row")).into()
-        );
+        return Err(StoreError::Refused(format!(
+            "{table} {row}: the hub never heard of this row: check the table and the id"
+        ))
+        .into());
     }
     line(
         out,

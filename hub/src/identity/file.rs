@@ -46,10 +46,11 @@ pub(super) fn read(path: &Path) -> Result<Option<Identity>, IdentityError> {
     }
     let mut text = String::new();
     let read = file.take(FILE_BYTES_MAX).read_to_string(&mut text);
-    read.map_err(|error| bad(error.to_string()))?;
-    let stored: Stored = toml::from_str(&text).map_err(|error| bad(error.message().to_owned()))?;
     let damaged =
         |what: &str| bad(format!("{what} is damaged: put the file of a backup in its place"));
+    read.map_err(|error| damaged(&format!("the file ({error})")))?;
+    let stored: Stored = toml::from_str(&text)
+        .map_err(|error| damaged(&format!("the file ({})", error.message())))?;
     let master = unhex(&stored.master).ok_or_else(|| damaged("master"))?;
     let authority =
         KeyPair::from_pem(&stored.authority_key).map_err(|_| damaged("authority_key"))?;

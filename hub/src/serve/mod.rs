@@ -20,7 +20,7 @@ use wadi_protocol::tag::hex;
 
 use self::desk::{Desk, now_s, work};
 use crate::bridle::Bridle;
-use crate::broker::{BrokerError, Embedded};
+use crate::broker::{BrokerError, ELSEWHERE, Embedded};
 use crate::config::{Broker, Config};
 use crate::door::Door;
 use crate::front::Front;
@@ -52,7 +52,7 @@ pub enum ServeError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// The TLS listener.
-    #[error("[embedded] listen {listen}: {error}")]
+    #[error("[embedded] listen {listen}: {error}; {ELSEWHERE}")]
     Listen {
         /// Where.
         listen: SocketAddr,

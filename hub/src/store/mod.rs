@@ -44,7 +44,7 @@ mod work;
 use std::fs::File;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use wadi_protocol::id::RunId;
 
 pub use self::catalog::Catalog;
@@ -63,7 +63,9 @@ pub enum StoreError {
     #[error("another wadi-hub is serving with it; stop that one first")]
     InUse,
     /// The lock file beside it.
-    #[error("its lock file cannot be opened: {0}")]
+    #[error(
+        "its lock file cannot be opened: {0}; check its folder, and the owner and mode of that"
+    )]
     Lock(std::io::Error),
     /// A copy of it.
     #[error(transparent)]
@@ -80,7 +82,7 @@ pub enum StoreError {
         found: usize,
     },
     /// Our own tables contradict themselves.
-    #[error("the database is damaged: {0}")]
+    #[error("the database is damaged: {0}; copy the file aside and restore a backup")]
     Broken(String),
     /// Somebody asked for what cannot be; the text says what to do.
     #[error("{0}")]
@@ -93,7 +95,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether starting again changes nothing until a person has acted.
     pub fn is_lasting(&self) -> bool {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, ReadOnly};
+        use ErrorCode::{DatabaseCorrupt, NotADatabase, ReadOnly};
         match self {
             StoreError::Foreign | StoreError::Newer { .. } | StoreError::Broken(_) => true,
             StoreError::Sqlite(error) => {
@@ -162,10 +164,20 @@ impl Store {
 
 fn explain(error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another program holds its write lock; end that transaction".into()
+        }
+        Some(ErrorCode::ReadOnly) => "it cannot be written; check its owner and mode".into(),
+        Some(ErrorCode::CannotOpen) => {
+            "it cannot be opened; check that its folder is there, and owner and mode of both".into()
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            format!("damaged ({error}); copy the file aside and restore a backup")
+        }
+        Some(ErrorCode::NotADatabase) => {
             "this is not an SQLite database; give another file in `database`".into()
         }
-        Some(rusqlite::ErrorCode::DiskFull) => "the disk is full; make room".into(),
+        Some(ErrorCode::DiskFull) => "the disk is full; make room".into(),
         _ => error.to_string(),
     }
 }

@@ -99,7 +99,7 @@ pub(super) fn open_case(
     match row {
         None => Err(StoreError::Refused(format!("no case {number}: see `wadi-hub review list`"))),
         Some((_, Some(Bits(closed_s)))) => Err(StoreError::Refused(format!(
-            "case {number} was closed at {}",
+            "case {number} was closed at {}: `wadi-hub review list` names those that are open",
             text::time(closed_s)
         ))),
         Some((found, None)) => case(db, catalog, found),

@@ -133,7 +133,7 @@ fn delta(
                 && super::work::load(db, sql::RowKey { table: *table, row: *row })?.is_none()
             {
                 return Err(StoreError::Refused(format!(
-                    "{row}: there is no such row to refer to"
+                    "{row}: there is no such row to refer to; give the id of one that is there"
                 )));
             }
             Ok(Delta::Set(value))
