@@ -27,7 +27,7 @@ impl Reception {
     /// A handheld says hello; the error says why it may not come in, and what to do.
     pub async fn enter(&self, key: PublicKey, device: DeviceId, label: &str) -> Result<(), String> {
         if label.is_empty() || label.chars().any(char::is_control) {
-            return Err("a handheld needs a name of letters that can be shown".into());
+            return Err("a handheld needs a name of letters that can be shown: begin a new file with --device".into());
         }
         if device != DeviceId::of_key(&key.0, label) {
             return Err(format!("device {device} is not that of {label:?} at the key {key}"));
@@ -40,9 +40,10 @@ impl Reception {
                 "{shown} was revoked on this gateway; if that was a mistake, on the gateway run: {}",
                 allow(label, Some(key.typed()))
             )),
-            Verdict::OtherName(name) => {
-                Err(format!("this gateway knows the key {key} as {name:?}, not as {label:?}"))
-            }
+            Verdict::OtherName(name) => Err(format!(
+                "this gateway knows the key {key} as {name:?}, not as {label:?}: use that name, \
+                     or another file with a key of its own (--db)"
+            )),
             Verdict::Unknown { ambiguous } => Err(format!(
                 "this gateway does not know {shown}: on the gateway run: {}",
                 allow(label, ambiguous.then(|| key.typed()))

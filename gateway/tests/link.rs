@@ -13,7 +13,7 @@ use tokio_serial::{SerialPort, SerialStream};
 use wadi_gateway::door::{SESSIONS_MAX, SESSIONS_PER_ADDRESS_MAX};
 use wadi_gateway::handheld::entry::enter;
 use wadi_gateway::handheld::record::parse;
-use wadi_gateway::handheld::store::{Opening, Origin, Store};
+use wadi_gateway::handheld::store::{Opening, Origin, SITES_MAX, Store};
 use wadi_gateway::handheld::sync::{Place, Sync, SyncError, Synced};
 use wadi_gateway::links::Links;
 use wadi_gateway::noise::answerer::{Answerer, Heard};
@@ -619,4 +619,23 @@ async fn another_gateway_of_the_same_site_gets_nothing_until_the_old_one_is_forg
     assert_eq!(other.count("SELECT count(*) FROM wadi_change"), 0);
     assert!(tab.store.write(NOW_S, |work| work.forget_site("north")).unwrap());
     assert_eq!(tab.sync(at_other).await.offered, 2);
+}
+
+#[tokio::test]
+async fn a_file_that_knows_too_many_sites_says_how_to_make_room() {
+    let village = Village::new();
+    let (place, _stop) = listen(&village).await;
+    let mut tab = Handheld::new("tab-1");
+    for site in 0..SITES_MAX {
+        tab.store.write(NOW_S, |work| work.pin(&site.to_string(), village.keys.public())).unwrap();
+    }
+    tab.put(&insert(1));
+    let (_, outcome) = tab.try_sync(place.clone()).await;
+    let said = outcome.unwrap_err().to_string();
+    let known = format!("site \"north\" is new, and this file knows {SITES_MAX} sites: ");
+    assert!(said.starts_with(&known), "{said}");
+    assert!(said.ends_with("make room with `wadi-handheld forget SITE`"), "{said}");
+    assert_eq!(village.count("SELECT count(*) FROM wadi_change"), 0);
+    assert!(tab.store.write(NOW_S, |work| work.forget_site("7")).unwrap());
+    assert_eq!(tab.sync(place).await.offered, 1);
 }

@@ -281,8 +281,13 @@ async fn nobody_comes_in_under_anothers_name() {
     assert!(said.ends_with(&format!("handheld allow --key {key} anna")), "{said}");
     assert_eq!(line.pull().await, AnswerBody::NoHello, "a refused hello opens nothing");
     village.set(&Handheld { name: "anna", keys: mallory.keys.clone() }, State::Allowed);
-    for (device, name) in [(mallory.device(), "mallory"), (own, "an\x1bna")] {
-        reason(line.ask(mallory.hello_as(device, name)).await);
+    for (device, name, part) in [
+        (mallory.device(), "mallory", "as \"anna\", not as \"mallory\": use that name, or another"),
+        (own, "an\x1bna", "needs a name of letters that can be shown: begin a new file"),
+        (own, "", "needs a name of letters that can be shown: begin a new file"),
+    ] {
+        let said = reason(line.ask(mallory.hello_as(device, name)).await);
+        assert!(said.contains(part), "{said}");
     }
     assert_eq!(village.taken(), 0);
 }

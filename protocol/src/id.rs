@@ -204,9 +204,7 @@ impl FromStr for RowId {
 
     /// The canonical form, 8-4-4-4-12 hexadecimal digits of either case.
     fn from_str(text: &str) -> Result<RowId, BadId> {
-        const BAD: BadId = BadId(
-            "a UUID such as 8dd32ccf-ea43-49e0-8514-58eeb8336913 (leave the id out to have one made)",
-        );
+        const BAD: BadId = BadId("a UUID such as 8dd32ccf-ea43-49e0-8514-58eeb8336913");
         let text = text.as_bytes();
         if text.len() != 36 {
             return Err(BAD);

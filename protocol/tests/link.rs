@@ -316,6 +316,7 @@ fn nobody_there_is_silence_after_the_named_tries() {
     let mut world = World::new(1, Faults { lose: 1, ..Faults::default() }, 1);
     let failure = world.session(1).expect_err("nobody hears");
     assert_eq!(failure, Failure::Silent { phase: Phase::Hello, tries: 8 });
+    assert_eq!(failure.to_string(), "the gateway did not answer in 8 tries");
     assert!(world.now_ms < 20_000);
 }
 
@@ -324,6 +325,7 @@ fn a_gateway_that_stays_busy_is_given_up_and_loses_nothing() {
     let mut world = World::new(1, Faults { busy: 1, ..Faults::default() }, 3);
     let failure = world.session(1).expect_err("always busy");
     assert_eq!(failure, Failure::Busy { reason: "locked".into() });
+    assert_eq!(failure.to_string(), "the gateway is busy: locked");
     assert_eq!(world.to_offer.len(), 3);
 }
 
@@ -337,6 +339,18 @@ fn an_answer_to_a_session_before_is_never_believed() {
     }
     world.session(1_000_000).expect("ends well");
     complete(&world, 2);
+}
+
+#[test]
+fn an_answer_to_another_question_is_a_breach_and_says_so() {
+    let opening =
+        Opening { device: DEVICE, label: "tab".into(), schema: 1, feed: FeedCursor::default() };
+    let mut collector = Collector::new(opening, Timing::lan(), 5);
+    let Turn::Send { bytes, .. } = collector.turn(0) else { panic!("hello first") };
+    let Reaction::Store(number, _) = Station::new().hear(&bytes) else { panic!("a hello") };
+    collector.hear(&station::bytes_of(Answer { number, body: AnswerBody::Taken }), 10);
+    let Turn::Failed(failure) = collector.turn(10) else { panic!("it is over") };
+    assert!(failure.to_string().starts_with("the gateway breaks the link's rules: "), "{failure}");
 }
 
 #[test]
@@ -356,6 +370,7 @@ fn a_gateway_restarted_amid_a_session_asks_for_a_new_hello() {
     let Turn::Send { bytes, .. } = collector.turn(1_000) else { panic!("the offer goes out") };
     world.gateway_hears(&sent(&bytes, false));
     world.wait(&mut collector, 2_000);
-    assert_eq!(collector.turn(2_000), Turn::Failed(Failure::Forgotten));
+    let Turn::Failed(failure) = collector.turn(2_000) else { panic!("it is over") };
+    assert_eq!(failure.to_string(), "the gateway was started anew in mid-session");
     assert!(world.taken.is_empty());
 }

@@ -2,7 +2,7 @@
 use super::page;
 use crate::control::Presence;
 use crate::disk::Disk;
-use crate::links::LinkStatus;
+use crate::links::{LinkKind, LinkStatus};
 use crate::live::{LinkState, Live, Trend};
 use crate::overview::{Facts, Overview};
 use crate::store::status::{Pending, Quarantined, Status};
@@ -310,6 +310,60 @@ fn situations_and_what_is_said_of_them() {
             assert!(said.contains(line), "{situation}: {line:?} is not in\n{said}");
         }
         assert!(!said.contains(" \n"), "{situation}: blanks at an end\n{said}");
+    }
+}
+
+/// Every problem says what to do, in words that can be done.
+#[test]
+fn each_problem_says_what_to_do() {
+    let enrol =
+        "on the hub run `wadi-hub gateway enrol` for this site, and `wadi-gateway enrol` here";
+    let remedies: &[(Change, &str)] = &[
+        (
+            |facts| facts.disk.free_bytes = Some(1),
+            "remove old logs and files, or use a larger card",
+        ),
+        (
+            |facts| facts.disk.wal_bytes = 1 << 40,
+            "keeps a transaction open on the database: end it",
+        ),
+        (|facts| facts.stored.pending_changes = 450_000, "to a place with a network, or see below"),
+        (|facts| facts.stored.captured = 9_000, "takes them in while it runs: start it"),
+        (
+            |facts| facts.stored.refused = Some("no".into()),
+            "tell the hub's operators; records stay",
+        ),
+        (|facts| facts.certificate_ends_s = Some(NOW_S - DAY_S), enrol),
+        (
+            |facts| facts.certificate_ends_s = Some(NOW_S + DAY_S),
+            "let it sync: that renews it; if it",
+        ),
+        (|facts| facts.now_s = 30, "set it: timedatectl set-time, or let it reach a time server"),
+        (
+            |facts| {
+                facts.stored.last_round_s = Some(NOW_S - 7 * DAY_S);
+                live(facts).link.last_error = None;
+            },
+            "check SIM, antenna and credit, then run `wadi-gateway sync`",
+        ),
+        (|facts| facts.stored.schema = 0, "run `wadi-gateway sync` where there is a network"),
+        (
+            |facts| {
+                let kind = LinkKind::Lan;
+                live(facts).local = vec![LinkStatus { kind, ..LinkStatus::default() }];
+            },
+            "check the address of [lan] listen in the configuration",
+        ),
+        (
+            |facts| (facts.stored.lock_waits, facts.stored.last_lock_wait_s) = (1, Some(NOW_S)),
+            "end its transactions sooner: handhelds hear \"busy\" meanwhile",
+        ),
+    ];
+    for (change, remedy) in remedies {
+        let mut facts = well();
+        change(&mut facts);
+        let problems = Overview::of(facts).problems;
+        assert!(problems.iter().any(|one| one.remedy.contains(remedy)), "{remedy}: {problems:?}");
     }
 }
 

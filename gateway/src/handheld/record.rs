@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wadi_protocol::change::Op;
-use wadi_protocol::id::RowId;
+use wadi_protocol::id::{BadId, RowId};
 use wadi_protocol::limits::{CHANGE_FIELDS_MAX, ENTRIES_MAX, GROUP_CHANGES_MAX, NAME_BYTES_MAX};
 use wadi_protocol::value::Value;
 
@@ -132,8 +132,9 @@ fn record(form: Form) -> Result<Record, String> {
     if let Some(device) = &form.device {
         name("device", device)?;
     }
-    let row =
-        form.id.map(|id| id.parse().map_err(|error| format!("id {id:?}: {error}"))).transpose()?;
+    let bad = |id: &str, error| format!("id {id:?}: {error}; an insert without an id has one made");
+    let parsed = |id: String| id.parse().map_err(|error: BadId| bad(&id, error));
+    let row = form.id.map(parsed).transpose()?;
     if row.is_none() && op != Op::Insert {
         return Err("\"id\" is missing: only an insert may leave it out".into());
     }

@@ -96,7 +96,7 @@ pub enum SyncError {
     /// The gateway cannot just now, or the link broke too often.
     #[error("not finished: {0}; what was taken stays taken, run `sync` again")]
     Later(String),
-    /// It is not clear which gateway is meant.
+    /// It is not clear which gateway is meant, or there is no room to remember it.
     #[error("{0}")]
     Unclear(String),
     /// The gateway will not talk with us.
@@ -392,7 +392,7 @@ impl<'a> Sync<'a> {
                 Ok(())
             }
             Pin::Other(known) => Err(SyncError::OtherKey { site: site.to_owned(), known, found }),
-            Pin::Full => Err(SyncError::Refused(format!(
+            Pin::Full => Err(SyncError::Unclear(format!(
                 "site {site:?} is new, and this file knows {SITES_MAX} sites: \
                  make room with `wadi-handheld forget SITE`"
             ))),

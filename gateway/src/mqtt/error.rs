@@ -186,3 +186,39 @@ impl LinkError {
         LinkError::new(phase, what, advice)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the hub says goes on with what a person here can do about it. That it says
+    /// these things for these reasons is tested at the hub.
+    #[test]
+    fn every_refusal_of_the_hub_ends_with_what_to_do() {
+        let reason = || "why".to_owned();
+        for (refused, advice) in [
+            (Refused::UnknownGateway, "run `wadi-hub gateway add` there"),
+            (Refused::Revoked, "`wadi-gateway enrol` here with the file that it writes"),
+            (Refused::Replaced, "`wadi-gateway enrol` here with the file that the hub wrote then"),
+            (Refused::OtherParent, "; records stay safe here: tell the hub's operators"),
+            (Refused::OtherHub, "; records stay safe here: tell the hub's operators"),
+            (Refused::OtherContent, "; records stay safe here: tell the hub's operators"),
+            (
+                Refused::Undecodable { reason: reason() },
+                "why; records stay safe here: tell the hub's operators",
+            ),
+            (
+                Refused::TooLarge { reason: reason() },
+                "why; records stay safe here: tell the hub's operators",
+            ),
+            (
+                Refused::BelowFloor { floor: 7 },
+                "from 7; nothing to do here: it is tried again by itself",
+            ),
+            (Refused::NotPrepared, "; nothing to do here: it is tried again by itself"),
+        ] {
+            let said = LinkError::refused(&refused).to_string();
+            assert!(said.ends_with(advice), "{said}");
+        }
+    }
+}

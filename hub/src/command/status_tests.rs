@@ -306,6 +306,54 @@ fn situations_and_what_is_said_of_them() {
     }
 }
 
+/// Every problem says what to do, in words that can be done.
+#[test]
+fn each_problem_says_what_to_do() {
+    let remedies: &[(Change, &str)] = &[
+        (|facts| facts.disk.free_bytes = Some(1), "make room, or move the database to a larger"),
+        (
+            |facts| facts.disk.wal_bytes = 1 << 40,
+            "keeps a transaction open on the database: end it",
+        ),
+        (|facts| facts.now_s = 5, "set it: gateways learn the time from here"),
+        (|facts| facts.status.backup = None, "run `wadi-hub backup`, best every night"),
+        (
+            |facts| (facts.status.reviews, facts.status.reviews_oldest_s) = (2, NOW_S - 9 * DAY_S),
+            "run `wadi-hub review list`, then `review settle`",
+        ),
+        (
+            |facts| {
+                facts.site(1).refusals = 1;
+                facts.site(1).refused_s = NOW_S;
+            },
+            "a box that lost its database needs a site name of its own: run `wadi-hub gateway add",
+        ),
+        (
+            |facts| facts.site(1).gateway.until_s = NOW_S - DAY_S,
+            "run `wadi-hub gateway enrol` for it, and `wadi-gateway enrol` on the box",
+        ),
+        (
+            |facts| facts.site(1).gateway.heard_s = 0,
+            "is the box installed, does its configuration name this hub's broker?",
+        ),
+        (|facts| facts.site(1).gateway.rounds = 0, "and `wadi-gateway status` on the box"),
+        (
+            |facts| facts.site(1).quarantined = Waiting { count: 1, oldest_s: NOW_S },
+            "run `wadi-hub quarantine list`: what did people mean to record?",
+        ),
+        (
+            |facts| facts.site(1).parked = Waiting { count: 2, oldest_s: NOW_S - 3 * DAY_S },
+            "the row is at another site that has not synced, or in quarantine",
+        ),
+    ];
+    for (change, remedy) in remedies {
+        let mut facts = well();
+        change(&mut facts);
+        let problems = facts.seen().problems;
+        assert!(problems.iter().any(|one| one.remedy.contains(remedy)), "{remedy}: {problems:?}");
+    }
+}
+
 /// Hundreds of sites in trouble: the page stays short, the list is whole and worst first.
 #[test]
 fn many_sites_in_trouble() {

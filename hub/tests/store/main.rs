@@ -8,5 +8,6 @@ mod greedy;
 mod hostile;
 mod model;
 mod order;
+mod refusals;
 mod scopes;
 mod world;

@@ -364,9 +364,9 @@ fn without_a_schema_records_are_taken_raw_and_shown_once_it_comes() {
     let changes = phone.changes();
     assert_eq!((changes[0].schema, &changes[0].table), (0, &TableRef::Name("place".into())));
     assert_eq!(changes[1].seen.above, [changes[0].dot]);
-    assert!(
-        phone.try_put(r#"{"op":"insert","table":"place","fields":{"stock":{"add":1}}}"#).is_err()
-    );
+    let add = r#"{"op":"insert","table":"place","fields":{"stock":{"add":1}}}"#;
+    let refused = phone.try_put(add).unwrap_err();
+    assert!(refused.contains("field stock: adding needs the schema: run `sync"), "{refused}");
     phone.learn(1);
     assert_eq!(phone.text("SELECT name || stock || height FROM place"), "pump225");
     phone.learn(2);
@@ -533,6 +533,28 @@ fn a_device_is_derived_from_the_key_and_a_copy_is_the_same_one() {
     let phone = phone.reopen("elsewhere");
     assert_eq!(phone.store.keys().public(), key);
     assert_ne!(Phone::new().store.keys().public(), key, "each file has its own");
+}
+
+#[test]
+fn what_cannot_be_added_is_told_with_its_field() {
+    let mut phone = Phone::new();
+    for (fields, part) in [
+        (r#"{"stack":{"add":1}}"#, "field stack: it is not in the schema, so nothing can be added"),
+        (r#"{"stock":{"add":1.5}}"#, "field stock: 1.5 cannot be added to it"),
+    ] {
+        let line = format!(r#"{{"op":"insert","table":"place","fields":{fields}}}"#);
+        let refused = phone.try_put(&line).unwrap_err();
+        assert!(refused.contains(part), "{refused}");
+    }
+    let least = format!(
+        r#"{{"op":"insert","table":"place","id":"{ROW}","fields":{{"stock":-9223372036854775808}}}}"#
+    );
+    phone.put(&least);
+    let line = format!(
+        r#"{{"op":"update","table":"place","id":"{ROW}","fields":{{"stock":9223372036854775807}}}}"#
+    );
+    let refused = phone.try_put(&line).unwrap_err();
+    assert!(refused.contains("field stock: the difference to what is shown is too"), "{refused}");
 }
 
 #[test]
