@@ -7,8 +7,9 @@ use wadi_harness::binaries;
 use wadi_harness::handheld::{Handheld, Link, UNAVAILABLE};
 use wadi_harness::ports;
 use wadi_harness::process::{Outcome, run};
+use wadi_harness::wait::{Look, until};
 
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Exit code: wrong usage.
@@ -159,6 +160,27 @@ fn an_operator_who_asks_for_what_is_not_there_is_told() {
     assert_eq!(neither.code, USAGE, "{neither:?}");
     assert!(world.hub.operator.list(&["review", "list"]).unwrap().is_empty());
     assert_eq!(world.hub.operator.list(&["gateway", "list"]).unwrap().len(), 1);
+    world.stop().unwrap();
+}
+
+/// The hub takes an enrolment back, and then gives another: the box says what to run.
+#[test]
+fn a_gateway_that_is_not_taken_any_more_says_what_to_run() {
+    let schema = "name = \"x\"\n[tables.visit.fields]\npatient = { type = \"text\" }\n";
+    let mut world = World::start(schema, 1, false, 62).unwrap();
+    let until_refused = |world: &World, words: &str| {
+        until(words, PATIENCE, || {
+            let outcome = world.gateways[0].command(&["sync"])?;
+            let told = outcome.code == Some(69) && outcome.stderr.contains(words);
+            Ok(Look::when(told, || format!("{outcome:?}")))
+        })
+        .unwrap();
+    };
+    world.gateways[0].command(&["sync"]).unwrap().ok().unwrap();
+    world.hub.operator.command(&["gateway", "revoke", "site-1"]).unwrap().ok().unwrap();
+    until_refused(&world, "not synced: the hub revoked this gateway: if that was a mistake, run");
+    world.hub.enrol_again("site-1").unwrap();
+    until_refused(&world, "not synced: this gateway was enrolled anew: run `wadi-gateway enrol`");
     world.stop().unwrap();
 }
 

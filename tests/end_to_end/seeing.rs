@@ -169,6 +169,10 @@ fn the_hub_names_a_site_whose_gateway_it_refuses() {
     until("the hub to name the refused site", PATIENCE, look).unwrap();
     let said = world.hub.operator.command(&["status"]).unwrap().ok().unwrap();
     assert!(said.contains("PROBLEM       site site-1: its gateway is refused"), "{said}");
+    assert!(said.contains("this gateway's history differs from the hub's"), "{said}");
+    let told = world.gateways[0].command(&["sync"]).unwrap();
+    assert!(told.stderr.contains("not synced: this gateway's history differs"), "{told:?}");
+    assert!(told.stderr.contains("tell the hub's operators"), "{told:?}");
     let status = until_status(&world.gateways[0], "to know that it is refused", |status| {
         codes(status).contains(&"refused")
     });

@@ -47,7 +47,10 @@ impl Worker {
                         self.send(link, answer, &mut waits).await?;
                         let failed = refused.as_ref().map(ToString::to_string);
                         if done || failed.is_some() {
-                            self.desk.met.send_replace(Met { request: waits.meets, failed });
+                            // What is refused is refused to everybody who asks now.
+                            let all = *self.desk.wanted.borrow();
+                            let request = if failed.is_some() { all } else { waits.meets };
+                            self.desk.met.send_replace(Met { request, failed });
                         }
                         match refused {
                             Some(refused) if until.is_some() => return Err(refused),
@@ -78,9 +81,7 @@ impl Worker {
                     waits.probed();
                     link.probe();
                 }
-                _ = self.desk.wanted.changed() => {
-                    waits.gather = Some(Instant::now());
-                }
+                _ = self.desk.wanted.changed() => waits.person_asks(),
                 _ = activity.changed() => waits.changes_came(),
                 () = at(waits.gather) => self.begin(link, &mut waits).await?,
                 () = sleep_until(waits.interval) => self.begin(link, &mut waits).await?,

@@ -81,6 +81,16 @@ impl Waits {
         self.gather.get_or_insert(at);
     }
 
+    /// A person wants a sync. What the hub refused calmly waits for its next attempt;
+    /// whoever asks is to hear at once what it says now.
+    pub fn person_asks(&mut self) {
+        let now = Instant::now();
+        self.gather = Some(now);
+        if self.refusals > 0 {
+            self.ask_again = self.ask_again.map(|_| now);
+        }
+    }
+
     /// Links or routes have changed: the connection may be dead.
     pub fn links_changed(&mut self) {
         self.probe.get_or_insert(Instant::now().max(self.probe_at));
