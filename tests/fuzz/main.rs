@@ -7,31 +7,47 @@
 //!
 //! A failure becomes a named test beside the code that failed.
 #![allow(missing_docs)]
+mod centre;
 mod decoders;
+mod folder;
+mod hostile;
 mod link;
 mod memory;
+#[path = "../../hub/tests/store/model.rs"]
+#[allow(dead_code, reason = "the hub's own tests use the rest")]
+mod model;
 mod rounds;
 #[path = "../../protocol/tests/sample/mod.rs"]
 mod sample;
 mod schema;
 mod script;
+#[path = "../../hub/tests/store/world.rs"]
+#[allow(dead_code, reason = "the hub's own tests use the rest")]
+mod world;
 
 use std::time::Duration;
 
 /// How long each target runs, unless the environment says otherwise.
 const SECONDS: u64 = 20;
+/// How long a failing input is made smaller.
+const SHRINK_TIME: Duration = Duration::from_secs(20);
 /// Bytes of one input at most.
 const INPUT_BYTES_MAX: usize = 4_096;
 
 /// Run a target on byte inputs until its time is over. A macro, so that each test is a
 /// target of its own to the engines.
 macro_rules! fuzz {
-    ($target:expr) => {
+    ($target:expr) => {{
+        let target = $target;
+        // Said outright: left to itself the engine makes inputs of 64 bytes at most.
+        let inputs = bolero::produce::<Vec<u8>>().with().len(0..=$crate::INPUT_BYTES_MAX);
         bolero::check!()
-            .with_max_len($crate::INPUT_BYTES_MAX)
+            .with_generator(inputs)
+            .with_max_len(2 * $crate::INPUT_BYTES_MAX)
+            .with_shrink_time($crate::SHRINK_TIME)
             .with_test_time($crate::time_each())
-            .for_each($target)
-    };
+            .for_each(|input: &Vec<u8>| target(input.as_slice()))
+    }};
 }
 use fuzz;
 

@@ -34,6 +34,11 @@ impl<'a> Script<'a> {
         }
     }
 
+    /// True once in so many times; never when the input is used up.
+    pub fn one_in(&mut self, times: u8) -> bool {
+        self.byte() % times == times - 1
+    }
+
     /// One of several.
     pub fn pick<'b, T>(&mut self, from: &'b [T]) -> &'b T {
         &from[self.below(from.len())]
@@ -44,6 +49,15 @@ impl<'a> Script<'a> {
         let mut bytes = self.pick(samples).clone();
         for _ in 0..self.byte() % 9 {
             self.spoil(&mut bytes, samples);
+        }
+        bytes
+    }
+
+    /// The bytes with one to four faults.
+    pub fn altered(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        for _ in 0..=self.byte() % 4 {
+            let before = [bytes.clone()];
+            self.spoil(&mut bytes, &before);
         }
         bytes
     }

@@ -4,7 +4,7 @@
 //! written in, never on other rows: totals, twins and missing parents are no
 //! reason to refuse. Only that another change has its dot is (see [`super::clash`]).
 //! A group shares the verdict of its first bad change.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wadi_protocol::change::Change;
 use wadi_protocol::id::{DeviceId, RunId};
@@ -17,7 +17,8 @@ use super::Catalog;
 use super::clash::Standing;
 use super::sql::packed_len;
 
-/// Decode a whole changeset and check that it is the one announced.
+/// Decode a whole changeset and check that it is the one announced, and whole: nobody could
+/// account for changes of runs that it does not name.
 pub(super) fn decode(head: &Prepare, bytes: &[u8], catalog: &Catalog) -> Result<Batch, Refused> {
     let undecodable = |reason: &str| Refused::Undecodable { reason: reason.into() };
     let batch = if bytes.is_empty() {
@@ -32,6 +33,12 @@ pub(super) fn decode(head: &Prepare, bytes: &[u8], catalog: &Catalog) -> Result<
         let reason =
             format!("{} changes, at most {CHANGESET_CHANGES_MAX} are allowed", batch.changes.len());
         return Err(Refused::TooLarge { reason });
+    }
+    let told: BTreeSet<(DeviceId, RunId)> =
+        batch.runs.iter().map(|info| (info.device, info.run)).collect();
+    let untold = |change: &&Change| !told.contains(&(change.dot.device, change.dot.run));
+    if let Some(change) = batch.changes.iter().find(untold) {
+        return Err(undecodable(&format!("it does not name the run of change {}", change.dot)));
     }
     if !batch.changes.is_empty() && catalog.newest().is_none() {
         return Err(undecodable("the hub has no schema yet: run `wadi-hub schema publish FILE`"));

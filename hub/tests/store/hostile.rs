@@ -252,6 +252,22 @@ fn runs_that_are_their_own_ancestors_bring_no_loop() {
 }
 
 #[test]
+fn changes_of_a_run_that_the_changeset_does_not_name_are_refused() {
+    let (mut world, mut anna, export) = attacked();
+    let mut evil = Device::new(9);
+    let change = evil.change(Op::Insert, (HOUSE, row(10)), &[(1, text("evil"))], 100);
+    world.sites[EVIL].enter(&evil, change);
+    world.sites[EVIL].runs.clear();
+    let batch = world.sites[EVIL].batch();
+    let head = world.sites[EVIL].prepare(&batch).remove(0);
+    let answers = hear(&mut world, &head);
+    let Some(Refused::Undecodable { reason }) = refused(&answers) else { panic!("{answers:?}") };
+    assert!(reason.contains("0000000000000009.0000000003f1.1"), "{reason}");
+    assert_eq!(world.export(), export);
+    goes_on(&mut world, &mut anna);
+}
+
+#[test]
 fn cycles_of_references_and_parents_that_never_come_are_parked() {
     let (mut world, mut anna, _) = attacked();
     let mut evil = Device::new(9);

@@ -73,6 +73,7 @@ pub struct Base {
 }
 
 /// A gateway.
+#[derive(Clone)]
 pub struct Site {
     pub number: GatewayId,
     pub run: RunId,

@@ -146,7 +146,8 @@ impl World {
         }
     }
 
-    fn check_site(&self, site: usize) {
+    /// The site's base is what the hub has for it.
+    pub fn check_site(&self, site: usize) {
         let schema = self.schema();
         let site = &self.sites[site];
         let hub = self.live();

@@ -1,0 +1,449 @@
+//! The hub's real store between honest and hostile gateways.
+//!
+//! Every input begins with the same small world, in which an honest gateway has
+//! committed rows. Two hostile ones, enrolled and on the wire, then say anything, while
+//! the honest ones and an operator go on. Whatever is said is answered or refused; the
+//! books balance; what is honest stays, unless a change named it or what it belongs to.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::LazyLock;
+
+use serde_json::Value as Json;
+use tempfile::TempDir;
+use wadi_hub::store::{Store, StoreError, settle::Decision};
+use wadi_protocol::change::Op;
+use wadi_protocol::id::{DeviceId, RowId, RunId};
+use wadi_protocol::wire::batch::{self, Batch, content_hash};
+use wadi_protocol::wire::downlink;
+use wadi_protocol::wire::message::{self, Down, DownBody, Outcome, Part, Refused, Up, UpBody};
+
+use crate::hostile::Cast;
+use crate::model::{Device, Key, NOW_S, Site, key_of};
+use crate::script::Script;
+use crate::world::{
+    ALARM, HOUSE, LOCAL, PERSON, PHOTO, REMARK, REPORT, SCHEMA, VISIT, World, refer, row, text,
+};
+use crate::{folder, fuzz};
+
+const HONEST: usize = 0;
+/// Only ever looks.
+const WATCHER: usize = 1;
+const HOSTILE: [usize; 2] = [2, 3];
+/// What one input may do, at most: each step is a transaction or several.
+const STEPS_MAX: usize = 40;
+/// Steps between looks at the whole ledger.
+const LOOK_STEPS: usize = 10;
+/// The honest device whose dots and runs nobody forges.
+const HENRY: u64 = 7_777;
+
+/// A later version of the schema: another field, another table.
+const NEXT_SCHEMA: &str = r#"
+[tables.house.fields.colour]
+type = "text"
+[tables.tool.fields]
+name = { type = "text", required = true }
+"#;
+
+/// The beginning of every input: the database's file, and the gateways as they were.
+struct Beginning {
+    folder: TempDir,
+    sites: Vec<Site>,
+    rows: Vec<Key>,
+    hub: RunId,
+    head: u64,
+}
+
+static BEGINNING: LazyLock<Beginning> = LazyLock::new(|| {
+    let folder = folder::new();
+    let mut hub = Store::open(&folder.path().join("hub.db")).unwrap();
+    hub.begin_run(NOW_S).unwrap();
+    hub.publish_schema(SCHEMA, NOW_S).unwrap();
+    let sites =
+        (0..4).map(|number| Site::new(crate::world::enrol(&mut hub, &format!("s-{number}"))));
+    let sites = sites.collect();
+    let mut world = World { folder, hub, sites };
+    world.settle();
+    populate(&mut world);
+    world.hub.publish_schema(&format!("{SCHEMA}{NEXT_SCHEMA}"), NOW_S).unwrap();
+    world.settle();
+    world.check();
+    let World { folder, hub, sites } = world;
+    let rows = sites[HONEST].rows.keys().copied().collect();
+    Beginning { folder, sites, rows, hub: hub.run(), head: hub.head().unwrap() }
+});
+
+/// Rows of each table, one of them deleted, one in review; half of them are given to hostile
+/// changes to name.
+fn populate(world: &mut World) {
+    let mut anna = Device::new(1);
+    for base in [0, 100] {
+        let row = |number: u64| row(base + number);
+        let here = [(1, text("north")), (2, text("good")), (4, text(&format!("tag {base}")))];
+        let to_house = [(1, refer(row(1))), (2, text("x"))];
+        let all: [(Key, &[_]); 9] = [
+            ((HOUSE, row(1)), &here),
+            ((HOUSE, row(2)), &here[..1]),
+            ((PERSON, row(3)), &to_house),
+            ((VISIT, row(4)), &[(1, refer(row(3))), (2, text("fever"))]),
+            ((PHOTO, row(5)), &to_house),
+            ((ALARM, row(6)), &[(1, text("fire")), (2, refer(row(1)))]),
+            ((LOCAL, row(7)), &[(1, text("well")), (2, refer(row(2)))]),
+            ((REPORT, row(8)), &[(1, text("all is well"))]),
+            ((REMARK, row(9)), &[(1, refer(row(7))), (2, text("deep"))]),
+        ];
+        for (key, fields) in all {
+            world.enter(HONEST, &mut anna, Op::Insert, key, fields, 100);
+        }
+        world.sync(HONEST);
+        let key = (HOUSE, row(2));
+        world.enter(HONEST, &mut anna, Op::Update, key, &[(2, text("better"))], 110);
+        let mut bert = Device::new(2);
+        bert.seq = base;
+        world.enter(HONEST, &mut bert, Op::Update, key, &[(2, text("worse"))], 111);
+        world.enter(HONEST, &mut anna, Op::Insert, (HOUSE, row(10)), &[], 112);
+        world.sync(HONEST);
+        world.enter(HONEST, &mut anna, Op::Delete, (HOUSE, row(10)), &[], 113);
+        world.settle();
+    }
+}
+
+/// One input's world.
+struct Play {
+    world: World,
+    cast: Cast,
+    /// What honest people see, of every row.
+    before: BTreeMap<String, Json>,
+    /// Rows that hostile changes named.
+    named: BTreeSet<RowId>,
+    /// Messages said, to say again.
+    said: Vec<(usize, Up)>,
+    /// Hostile gateways that have something else staged at the hub.
+    stuck: BTreeSet<usize>,
+    henry: Device,
+    /// Somebody forged Henry's numbers.
+    henry_forged: bool,
+}
+
+#[test]
+fn the_hubs_store_takes_any_gateway() {
+    fuzz!(|input: &[u8]| {
+        let mut script = Script(input);
+        let mut play = Play::begin();
+        for step in 1..=STEPS_MAX {
+            if script.is_over() {
+                break;
+            }
+            play.step(&mut script);
+            if step % LOOK_STEPS == 0 {
+                play.look();
+            }
+        }
+        play.end();
+    });
+}
+
+impl Play {
+    fn begin() -> Play {
+        let beginning = &*BEGINNING;
+        let folder = folder::new();
+        let path = folder.path().join("hub.db");
+        fs::copy(beginning.folder.path().join("hub.db"), &path).expect("there is room");
+        let hub = Store::open(&path).expect("the copy is a hub's database");
+        let world = World { folder, hub, sites: beginning.sites.clone() };
+        let device = |id, run, label: &str| (DeviceId(id), RunId(run), label.to_owned());
+        let cast = Cast {
+            runs: vec![
+                device(9, 1009, "evil"),
+                device(8, 1008, "evil too"),
+                device(9, 2, "evil"),
+                device(1, 1001, "device-1"),
+                device(2, 1002, "device-2"),
+            ],
+            // Beyond what the honest devices have used, mostly.
+            seqs: [(1, 1001), (2, 1002)]
+                .map(|(device, run)| ((DeviceId(device), RunId(run)), 200))
+                .into(),
+            rows: named_rows(&beginning.rows),
+            schema: world.schema(),
+            hubs: vec![beginning.hub, RunId::NONE, RunId(77)],
+            head: beginning.head,
+            now_s: NOW_S,
+        };
+        let before = shown(&world);
+        Play {
+            world,
+            cast,
+            before,
+            named: BTreeSet::new(),
+            said: Vec::new(),
+            stuck: BTreeSet::new(),
+            henry: Device::new(HENRY),
+            henry_forged: false,
+        }
+    }
+
+    fn step(&mut self, script: &mut Script<'_>) {
+        let who = *script.pick(&HOSTILE);
+        match script.byte() % 16 {
+            0 => self.stray(script, who),
+            1 => self.again(script),
+            2 => self.honest(script),
+            3 => self.world.sync(WATCHER),
+            4 => self.operator(script),
+            5 if script.one_in(4) => self.world.crash(),
+            _ => self.round(script, who),
+        }
+    }
+
+    /// A hostile gateway's round, in some order and with some faults.
+    fn round(&mut self, script: &mut Script<'_>, who: usize) {
+        if self.stuck.remove(&who) && !script.one_in(4) {
+            let abort = self.world.sites[who].up(UpBody::Abort);
+            self.hear(who, abort);
+        }
+        let batch = self.cast.batch(script);
+        let mut ups = self.world.sites[who].prepare(&batch);
+        if script.one_in(4) {
+            let bytes = script.altered(batch::encode(&batch));
+            let decoded = batch::decode(&bytes).unwrap_or_default();
+            ups = reprepared(&self.world.sites[who], &ups[0], &bytes, &decoded);
+            self.name(&decoded);
+        }
+        self.name(&batch);
+        for _ in 0..(script.byte() % 8).saturating_sub(5) {
+            fault(script, &mut ups, self.cast.head);
+        }
+        ups.push(self.world.sites[who].up(UpBody::Commit));
+        if script.one_in(8) {
+            let place = script.below(ups.len());
+            let body = if script.one_in(2) { UpBody::Commit } else { UpBody::Abort };
+            ups.insert(place, self.world.sites[who].up(body));
+        }
+        for up in ups {
+            self.hear(who, up);
+        }
+    }
+
+    /// A message out of nowhere.
+    fn stray(&mut self, script: &mut Script<'_>, who: usize) {
+        let body = match script.byte() % 5 {
+            0 => UpBody::Commit,
+            1 => UpBody::Abort,
+            2 => UpBody::Fetch {
+                missing: (0..script.byte() % 4)
+                    .map(|_| (script.number() as u16, script.number() as u16))
+                    .collect(),
+            },
+            3 => UpBody::Part(Part {
+                index: script.number() as u16,
+                bytes: vec![7; *script.pick(&[0, 1, 4_096, 4_097])],
+            }),
+            _ => self.world.sites[who].prepare(&Batch::default()).remove(0).body,
+        };
+        let mut up = self.world.sites[who].up(body);
+        match script.byte() % 4 {
+            0 => up.round = script.number(),
+            1 => up.hub = *script.pick(&self.cast.hubs),
+            _ => {}
+        }
+        self.hear(who, up);
+    }
+
+    /// Something that was said before, by whoever it was or another.
+    fn again(&mut self, script: &mut Script<'_>) {
+        if self.said.is_empty() {
+            return;
+        }
+        let (who, up) = script.pick(&self.said).clone();
+        let who = if script.one_in(8) { *script.pick(&HOSTILE) } else { who };
+        self.hear(who, up);
+    }
+
+    /// The honest gateway enters something and syncs: it lands whatever others do.
+    fn honest(&mut self, script: &mut Script<'_>) {
+        let key = (HOUSE, row(10_000 + self.henry.seq));
+        let fields = [(1, text("honest")), (3, wadi_protocol::change::Delta::Add(1))];
+        let fields = &fields[..usize::from(script.byte() % 3)];
+        let change = self.world.enter(HONEST, &mut self.henry, Op::Insert, key, fields, 200);
+        self.world.sync(HONEST);
+        let outcome = &self.world.sites[HONEST].outcomes[&change.dot];
+        assert!(
+            self.henry_forged || matches!(outcome, Outcome::Applied { .. }),
+            "an honest change became {outcome:?}"
+        );
+    }
+
+    /// An operator settles whatever is open, in some way.
+    fn operator(&mut self, script: &mut Script<'_>) {
+        let cases = self.world.hub.cases().expect("cases are listed");
+        if cases.is_empty() {
+            return;
+        }
+        let case = script.pick(&cases);
+        let decision = match script.byte() % 4 {
+            0 => Decision::Value("settled".into()),
+            byte => Decision::Pick(usize::from(byte)),
+        };
+        self.named.insert(case.key.row);
+        match self.world.hub.settle(case.number, &decision, NOW_S) {
+            Ok(_) | Err(StoreError::Refused(_)) => {}
+            Err(error) => panic!("settling {case:?} by {decision:?}: {error}"),
+        }
+    }
+
+    /// Say something; the answers are sound, and move the gateway on.
+    fn hear(&mut self, who: usize, up: Up) {
+        let number = self.world.sites[who].number;
+        let answers = self.world.hub.hear(number, &up, NOW_S).expect("answered or refused");
+        let site = &mut self.world.sites[who];
+        let mut page = None;
+        for down in answers {
+            let bytes = message::encode(&down);
+            assert_eq!(message::decode::<Down>(&bytes).as_ref(), Ok(&down));
+            site.hub = down.hub;
+            match down.body {
+                DownBody::Prepared(prepared) => page = Some(prepared.first),
+                DownBody::Part(part) => {
+                    page.get_or_insert_default().extend(part.bytes);
+                }
+                DownBody::Committed(committed) if down.round == site.round => {
+                    site.chain = committed.chain;
+                    site.round = site.round.saturating_add(1);
+                }
+                DownBody::Aborted { floor } | DownBody::Refused(Refused::BelowFloor { floor }) => {
+                    // Whoever names the end of time is wedged there: no more of that.
+                    if floor < u64::MAX >> 1 {
+                        site.round = floor;
+                    }
+                }
+                DownBody::Refused(_) => {
+                    self.stuck.insert(who);
+                }
+                _ => {}
+            }
+        }
+        if let (Some(page), UpBody::Prepare(_) | UpBody::Part(_)) = (page, &up.body) {
+            let page = downlink::decode(&page).expect("the hub's own pages are sound");
+            self.world.sites[who].cursors = page.to;
+        }
+        self.said.push((who, up));
+    }
+
+    fn name(&mut self, batch: &Batch) {
+        for change in &batch.changes {
+            self.henry_forged |= change.dot.device.0 == HENRY;
+            self.named.extend(key_of(change).map(|(_, row)| row));
+            self.named.insert(change.row);
+        }
+        self.henry_forged |= batch.runs.iter().any(|run| run.device.0 == HENRY);
+    }
+
+    /// The books balance, and what nobody named is as it was.
+    fn look(&mut self) {
+        let hub = &self.world.hub;
+        assert_eq!(hub.ledger().unwrap().wrong, Vec::<String>::new());
+        hub.status().unwrap();
+        hub.quarantined().unwrap();
+        hub.cases().unwrap();
+        let now = shown(&self.world);
+        for (id, line) in &self.before {
+            if !self.is_named(id) {
+                assert_eq!(now.get(id), Some(line), "nobody named it");
+            }
+        }
+    }
+
+    /// Whether a change named a row, or one that it belongs to or refers to.
+    fn is_named(&self, id: &str) -> bool {
+        let mut waiting = vec![id.to_owned()];
+        let mut looked = BTreeSet::new();
+        while let Some(id) = waiting.pop() {
+            if id.parse().is_ok_and(|row: RowId| self.named.contains(&row)) {
+                return true;
+            }
+            let fields = self.before.get(&id).and_then(Json::as_object).into_iter().flatten();
+            for value in fields.filter_map(|(_, value)| value.as_str()) {
+                if self.before.contains_key(value) && looked.insert(value.to_owned()) {
+                    waiting.push(value.to_owned());
+                }
+            }
+        }
+        false
+    }
+
+    /// Hostile gateways fall silent: everybody else comes to rest, with the same picture.
+    fn end(&mut self) {
+        self.honest(&mut Script(&[1]));
+        for _ in 0..3 {
+            for site in [HONEST, WATCHER] {
+                self.world.sites[site].settle(&mut self.world.hub);
+            }
+        }
+        self.look();
+        for site in [HONEST, WATCHER] {
+            self.world.check_site(site);
+        }
+    }
+}
+
+/// Half of the honest rows, each under its own table and some under another, and rows that
+/// are not there.
+fn named_rows(rows: &[Key]) -> Vec<Key> {
+    let mut named: Vec<Key> = rows.iter().copied().filter(|(_, id)| *id < row(100)).collect();
+    named.extend([(HOUSE, row(3)), (PERSON, row(1)), (9, row(30))]);
+    for number in 20..26 {
+        named.extend([HOUSE, PERSON, VISIT, PHOTO].map(|table| (table, row(number))));
+        named.extend([ALARM, LOCAL, REPORT, REMARK].map(|table| (table, row(number + 10))));
+    }
+    named
+}
+
+/// The live rows by id, as the hub exports them.
+fn shown(world: &World) -> BTreeMap<String, Json> {
+    let lines = world.export();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Json>(line).expect("JSON lines"));
+    let live = lines.filter(|line| line.get("fields").is_some());
+    live.filter_map(|line| Some((line["id"].as_str()?.to_owned(), line["fields"].clone())))
+        .collect()
+}
+
+/// The messages of a changeset that was spoiled on the way, as if it were meant so.
+fn reprepared(site: &Site, head: &Up, bytes: &[u8], decoded: &Batch) -> Vec<Up> {
+    let UpBody::Prepare(head) = &head.body else { unreachable!("a round begins with its head") };
+    let mut head = head.clone();
+    head.content = content_hash(decoded);
+    head.bytes = bytes.len() as u32;
+    head.parts = message::parts_of(bytes.len());
+    head.first = message::part(bytes, 0).to_vec();
+    let rest = (1..head.parts)
+        .map(|index| UpBody::Part(Part { index, bytes: message::part(bytes, index).to_vec() }));
+    std::iter::once(UpBody::Prepare(head.clone())).chain(rest).map(|body| site.up(body)).collect()
+}
+
+/// Lose, double, swap or alter one message of a changeset.
+fn fault(script: &mut Script<'_>, ups: &mut Vec<Up>, head: u64) {
+    if ups.is_empty() {
+        return;
+    }
+    let place = script.below(ups.len());
+    match script.byte() % 8 {
+        0 => drop(ups.remove(place)),
+        1 => ups.insert(place, ups[place].clone()),
+        2 => ups.rotate_left(place),
+        3 => ups[place].round = script.number(),
+        _ => match &mut ups[place].body {
+            UpBody::Prepare(prepare) => match script.byte() % 6 {
+                0 => prepare.cursors = [script.number() % (head + 2), script.number() % (head + 2)],
+                1 => prepare.cursors = [script.number(), script.number()],
+                2 => prepare.schema = script.number() as u32,
+                3 => prepare.bytes = script.number() as u32,
+                4 => prepare.parts = script.number() as u16,
+                _ => prepare.first = script.altered(std::mem::take(&mut prepare.first)),
+            },
+            UpBody::Part(part) => {
+                part.bytes = script.altered(std::mem::take(&mut part.bytes));
+            }
+            _ => {}
+        },
+    }
+}
