@@ -6,7 +6,8 @@
 //! back to it, and the changes laid over it like any others.
 use std::collections::BTreeMap;
 
-use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
 use wadi_protocol::change::{Change, Delta, FieldRef, Group, Op, TableRef};
 use wadi_protocol::id::{Dot, RowId};
 use wadi_protocol::limits::{CHANGESET_BYTES_MAX, GROUP_CHANGES_MAX};
@@ -15,7 +16,7 @@ use wadi_protocol::schema::{Field, Merge, Schema, Table};
 use wadi_protocol::value::Value;
 
 use super::error::Problem;
-use super::image::{Key, value_of, write_cells};
+use super::image::{Key, is_integer, value_of, write_cells};
 use super::intake::{Appended, append, lay};
 use super::literal::parse_list;
 use super::overlay::Meta;
@@ -74,20 +75,21 @@ pub(crate) fn drain(work: &mut Work<'_>) -> Result<(), Problem> {
 }
 
 fn read(work: &Work<'_>, schema: &Schema) -> Result<Vec<Captured>, Problem> {
-    type Line = (u16, String, Option<i64>, Option<String>, Option<String>);
+    type Line = (i64, Option<String>, Option<i64>, Option<String>, Option<String>);
     let lines: Vec<Line> =
         work.all("SELECT tbl, id, grp, old, new FROM wadi_capture ORDER BY n", (), |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            Ok((row.get(0)?, text(row, 1)?, row.get(2)?, text(row, 3)?, text(row, 4)?))
         })?;
     let mut captured = Vec::new();
-    for (number, id, group, old, new) in lines {
+    for (table, id, group, old, new) in lines {
         let whole = || {
-            let fields = schema.table(number)?.fields.len();
+            let number = u16::try_from(table).ok()?;
+            let held = schema.table(number)?;
             let cells = |text: &Option<String>| match text {
-                Some(text) => parse_list(text).ok().filter(|cells| cells.len() == fields).map(Some),
+                Some(text) => parse_list(text).ok().filter(|cells| is_row(held, cells)).map(Some),
                 None => Some(None),
             };
-            let row: RowId = id.parse().ok()?;
+            let row: RowId = id.as_ref()?.parse().ok()?;
             Some(Captured { key: (number, row), group, old: cells(&old)?, new: cells(&new)? })
         };
         match whole() {
@@ -95,7 +97,7 @@ fn read(work: &Work<'_>, schema: &Schema) -> Result<Vec<Captured>, Problem> {
             // Not from our triggers: somebody wrote into wadi_capture.
             None => tracing::error!(
                 phase = "capture",
-                table = table_name(Some(schema), &TableRef::Number(number)),
+                table,
                 row = id,
                 "wadi_capture holds a line that no trigger wrote: ignored"
             ),
@@ -117,6 +119,25 @@ fn tell(work: &Work<'_>, schema: &Schema, captured: &[Captured]) {
         let table = table_name(Some(schema), &TableRef::Number(number));
         tracing::debug!(phase = "capture", device = %work.ground.device, table, changes, "SQL writes");
     }
+}
+
+/// Whether cells are such as the columns of a table hold; triggers write no others.
+fn is_row(table: &Table, cells: &[Cell]) -> bool {
+    let held = |field: &Field, cell: &Cell| match cell {
+        Cell::Null => true,
+        Cell::Int(_) => is_integer(field),
+        Cell::Text(_) => !is_integer(field),
+    };
+    let mut pairs = table.fields.iter().zip(cells);
+    cells.len() == table.fields.len() && pairs.all(|(field, cell)| held(field, cell))
+}
+
+/// Text of any program: what of it is not UTF-8 is replaced, and then is no line of ours.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        _ => None,
+    })
 }
 
 /// Make the typed rows what they were before the first of the captured writes.

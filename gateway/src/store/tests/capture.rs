@@ -300,3 +300,20 @@ fn a_delete_names_what_went_with_it() {
     let closure: Vec<_> = delete.closure.iter().map(|row| (row.table, row.row)).collect();
     assert_eq!(closure, [(LOG, child)]);
 }
+
+#[test]
+fn lines_that_no_trigger_wrote_are_passed_over() {
+    let mut village = Village::new();
+    village
+        .program()
+        .execute_batch(&format!(
+            "INSERT INTO wadi_capture (tbl, id, op) VALUES (-3, '{ID}', 'D'), (65536, '{ID}', 'D');
+             INSERT INTO wadi_capture (tbl, id, op) VALUES (1, CAST(X'ff' AS TEXT), 'D');
+             INSERT INTO wadi_capture (tbl, id, op, new) VALUES (1, '{ID}', 'I', CAST(X'27ff' AS TEXT));
+             INSERT INTO wadi_capture (tbl, id, op, old) VALUES (1, '{ID}', 'D', 'NULL,''x'',NULL,NULL,NULL,NULL');
+             INSERT INTO place(name) VALUES ('a');"
+        ))
+        .unwrap();
+    assert_eq!(village.drain(), 1);
+    assert_eq!(village.text("SELECT count(*) || '' FROM wadi_capture"), "0");
+}
