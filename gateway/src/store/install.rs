@@ -45,6 +45,7 @@ pub(super) fn refresh(db: &Connection) -> Result<(), Problem> {
         return Ok(());
     };
     for table in &schema.tables {
+        make_way(db, table)?;
         columns(db, table)?;
         for field in &table.fields {
             if matches!(field.kind, Kind::Reference { .. }) {
@@ -65,6 +66,15 @@ pub(super) fn refresh(db: &Connection) -> Result<(), Problem> {
         if schema.table_named(&name).is_none() {
             replace(db, "VIEW", &name, &view(table, &name))?;
         }
+    }
+    Ok(())
+}
+
+/// A table may come to have the name that another's view had until now.
+fn make_way(db: &Connection, table: &Table) -> Result<(), Problem> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name = ?";
+    if db.prepare_cached(sql)?.exists((&table.name,))? {
+        db.execute_batch(&format!("DROP VIEW {}", ident(&table.name)))?;
     }
     Ok(())
 }

@@ -244,7 +244,7 @@ impl Appended {
 }
 
 /// Whether every change of a group stands alone; if not, why.
-fn judged(work: &Work<'_>, group: &[Change]) -> Result<(), String> {
+pub(super) fn judged(work: &Work<'_>, group: &[Change]) -> Result<(), String> {
     let schema = work.ground.schema.as_deref().ok_or("no schema has come from the hub yet")?;
     for change in group {
         judge(schema, change)?;

@@ -1,13 +1,14 @@
 //! What became of changes: custody, hub sequences, dots known by other routes.
 use std::collections::BTreeSet;
 
+use wadi_protocol::change::Change;
 use wadi_protocol::wire::downlink::{KnownRuns, Notice};
 use wadi_protocol::wire::message::Outcome;
 
 use super::error::Problem;
 use super::image::Key;
-use super::work::{Work, row_id};
-use super::{Custody, log};
+use super::work::{Work, decode, row_id};
+use super::{Custody, intake, log};
 
 /// A change of which something is told.
 struct Subject {
@@ -112,9 +113,10 @@ fn apply(
     };
     // Who brought it was settled by its round, not by what comes later.
     let brought = brought.filter(|_| by_round);
-    // The hub took what we could not lay: it is folded, so it counts as laid.
+    // The hub took what we could not lay: it is folded, so it counts as laid. What our
+    // schema has no place for cannot be folded: that waits for the schema that has.
     let laid = match (custody, subject.laid) {
-        (Custody::Committed, log::UNLAID) => log::LAID,
+        (Custody::Committed, log::UNLAID) if has_place(work, subject)? => log::LAID,
         (_, laid) => laid,
     };
     let reason = match custody {
@@ -129,6 +131,13 @@ fn apply(
     )?;
     count(work, subject.custody, custody);
     Ok(())
+}
+
+fn has_place(work: &Work<'_>, subject: &Subject) -> Result<bool, Problem> {
+    let body: Option<Vec<u8>> =
+        work.one("SELECT body FROM wadi_change WHERE id = ?", (subject.id,), |row| row.get(0))?;
+    let change: Change = decode("a change", &body.unwrap_or_default())?;
+    Ok(subject.key.is_some() && intake::judged(work, &[change]).is_ok())
 }
 
 fn count(work: &mut Work<'_>, before: Custody, after: Custody) {

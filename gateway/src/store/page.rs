@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use wadi_protocol::id::Hash;
 use wadi_protocol::limits::DRIFT_SECONDS_MAX;
 use wadi_protocol::round::gateway::{Check, PageHead};
-use wadi_protocol::schema::{LANES, Schema};
+use wadi_protocol::schema::{LANES, Schema, compat};
 use wadi_protocol::wire::downlink::{self, Page, RowState};
 use wadi_protocol::wire::message::Committed;
 
@@ -48,12 +48,18 @@ pub(super) fn check(work: &Work<'_>, head: &PageHead) -> Result<Check, Problem> 
 fn usable(ground: &Ground, page: &Page) -> Result<(), String> {
     let held = ground.schema.as_deref();
     let schema = match (&page.schema, held) {
-        (Some(new), Some(held)) if new.version < held.version => Some(held),
+        // One that is held already stays as it is, see `install`.
+        (Some(new), Some(held)) if new.version <= held.version => Some(held),
         (Some(new), _) => Some(new),
         (None, held) => held,
     };
     if let Some(Err(bad)) = page.schema.as_ref().map(Schema::check) {
         return Err(bad.to_string());
+    }
+    if let (Some(new), Some(held)) = (schema, held)
+        && let Some(problem) = compat::check(held, new).first()
+    {
+        return Err(format!("its schema cannot follow the one that is held: {problem}"));
     }
     if (0..LANES).any(|lane| page.to[lane] < ground.round.cursors[lane]) {
         return Err("its cursors go back".into());

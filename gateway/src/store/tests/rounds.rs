@@ -255,6 +255,79 @@ fn a_new_schema_brings_columns_and_what_waited_for_them() {
 }
 
 #[test]
+fn a_table_takes_the_name_of_a_view() {
+    let mut village = Village::new();
+    let mut next = schema();
+    next.version = 2;
+    next.tables.push(table(4, "place_view", vec![field(1, "n", Kind::Integer, Merge::LastWrite)]));
+    village.round(&Page { schema: Some(next), ..page(1, vec![]) }, vec![]);
+    village.program().execute_batch("INSERT INTO place_view (n) VALUES (7)").unwrap();
+    assert_eq!(village.drain(), 1);
+    village.crash();
+    assert_eq!(village.text("SELECT n || '' FROM place_view"), "7");
+}
+
+/// The hub knows the table, and its page with the schema is lost.
+#[test]
+fn what_is_committed_before_its_table_is_known_waits_for_the_schema() {
+    let mut village = Village::new();
+    let mut next = schema();
+    next.version = 2;
+    next.tables.push(table(4, "well", vec![field(1, "name", Kind::Text, Merge::LastWrite)]));
+    let deep = change(PHONE, 1, Op::Insert, (4, row(1)), vec![set(1, text("deep"))]);
+    village.take(vec![Change { schema: 2, ..deep }]);
+    let (_, mut committed) = village.prepare(&page(4, vec![]), applied(1, 5));
+    committed.paged = false;
+    assert!(village.hear(DownBody::Committed(committed)).idle);
+    assert_eq!(village.store().waiting(), 0);
+    village.round(&page(4, vec![]), vec![]);
+    village.round(&Page { schema: Some(next), ..page(6, vec![]) }, vec![]);
+    assert_eq!(village.text("SELECT name FROM well"), "deep");
+    assert_eq!(village.store().ledger().unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
+fn a_hub_that_applied_what_no_column_holds_stops_nothing() {
+    let mut village = Village::new();
+    let bad = change(PHONE, 1, Op::Insert, (PLACE, row(1)), vec![set(3, text("high"))]);
+    village.take(vec![bad, insert(2, "b")]);
+    village.round(&page(9, vec![]), applied(2, 5));
+    village.round(&page(10, vec![]), vec![]);
+    assert_eq!(village.store().waiting(), 0);
+    assert!(village.shown((PLACE, row(2))).is_some());
+}
+
+#[test]
+fn a_schema_that_cannot_follow_the_one_held_is_not_taken() {
+    let other_kind = |version| {
+        let mut next = schema();
+        next.version = version;
+        next.tables[0].fields[5].kind = Kind::Text;
+        next
+    };
+    for version in [1, 2] {
+        let mut village = Village::new();
+        let mut place = told((PLACE, row(1)), 4, RowState::Live, vec![(6, text("wide"))]);
+        place.whole = true;
+        let news = Page { schema: Some(other_kind(version)), ..page(4, vec![place]) };
+        let bytes = downlink::encode(&news);
+        let head = changeset(&village.begin()).0;
+        let told = page_head(&bytes);
+        let prepared = Prepared {
+            content: head.content,
+            page: told.hash,
+            bytes: told.bytes,
+            parts: told.parts,
+            first: bytes,
+        };
+        let said = village.hear(DownBody::Prepared(prepared)).messages;
+        let said: Vec<Up> = said.iter().map(|bytes| message::decode(bytes).unwrap()).collect();
+        assert!(matches!(said.as_slice(), [Up { body: UpBody::Abort, .. }]), "{said:?}");
+        assert_eq!(village.store().schema().as_deref(), Some(&schema()));
+    }
+}
+
+#[test]
 fn urgent_changes_go_first_with_what_they_need() {
     let mut village = Village::bare();
     let mut urgent = schema();
