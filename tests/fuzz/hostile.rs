@@ -97,6 +97,13 @@ impl Cast {
         Dot { device, run, seq }
     }
 
+    /// A dot of somebody, used or not.
+    pub fn any_dot(&self, script: &mut Script<'_>) -> Dot {
+        let (device, run, _) = *script.pick(&self.runs);
+        let seq = if script.one_in(8) { script.number() } else { u64::from(script.byte() % 32) };
+        Dot { device, run, seq }
+    }
+
     /// One change, alone.
     pub fn change(&mut self, script: &mut Script<'_>) -> Change {
         let dot = self.dot(script);
@@ -178,7 +185,8 @@ impl Cast {
         (name, delta)
     }
 
-    fn fitting(&self, script: &mut Script<'_>, field: &Field) -> Delta {
+    /// What may happen to a field.
+    pub fn fitting(&self, script: &mut Script<'_>, field: &Field) -> Delta {
         let number = |script: &mut Script<'_>| match script.byte() % 4 {
             1 => script.number() as i64,
             _ => i64::from(script.byte()) - 100,

@@ -16,11 +16,13 @@ mod memory;
 #[path = "../../hub/tests/store/model.rs"]
 #[allow(dead_code, reason = "the hub's own tests use the rest")]
 mod model;
+mod paper;
 mod rounds;
 #[path = "../../protocol/tests/sample/mod.rs"]
 mod sample;
 mod schema;
 mod script;
+mod village;
 #[path = "../../hub/tests/store/world.rs"]
 #[allow(dead_code, reason = "the hub's own tests use the rest")]
 mod world;
@@ -30,7 +32,7 @@ use std::time::Duration;
 /// How long each target runs, unless the environment says otherwise.
 const SECONDS: u64 = 20;
 /// How long a failing input is made smaller.
-const SHRINK_TIME: Duration = Duration::from_secs(20);
+const SHRINK_TIME: Duration = Duration::from_secs(5);
 /// Bytes of one input at most.
 const INPUT_BYTES_MAX: usize = 4_096;
 
