@@ -22,6 +22,7 @@ mod rounds;
 mod sample;
 mod schema;
 mod script;
+mod session;
 mod village;
 #[path = "../../hub/tests/store/world.rs"]
 #[allow(dead_code, reason = "the hub's own tests use the rest")]
