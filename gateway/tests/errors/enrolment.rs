@@ -28,7 +28,10 @@ fn a_file_that_is_no_enrolment_names_what_is_wrong_with_it() {
     let good = file("north", 1);
     let unchanged = "use the file that `wadi-hub gateway add` wrote, unchanged";
     for (text, parts) in [
-        (good.replace("\"north\"", "\"\""), &["site: a name of 1 to 63 bytes is needed"][..]),
+        (
+            good.replace("\"north\"", "\"\""),
+            &["site: a name of 1 to 63 bytes of text is needed"][..],
+        ),
         (good.replace("gateway = 1", "gateway = 0"), &["counted from 1"]),
         (good.replace("127.0.0.1:1", "nowhere"), &["address: host:port is needed"]),
         (good.replace("5e5e", "5e"), &["tag_key is damaged"]),

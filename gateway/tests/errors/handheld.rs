@@ -62,7 +62,10 @@ fn a_record_that_cannot_be_taken_says_why() {
         (r#"{"op":"insert","table":""}"#, "a table has a name of 1 to 63 bytes, not 0"),
         (r#"{"op":"insert","table":"t","id":"7"}"#, "id \"7\": not a UUID"),
         (r#"{"op":"delete","table":"t"}"#, "\"id\" is missing: only an insert may leave it out"),
-        (r#"{"op":"insert","table":"t","ts":-1}"#, "ts: milliseconds since 1970, not negative"),
+        (
+            r#"{"op":"insert","table":"t","ts":-1}"#,
+            "ts -1: a whole number of milliseconds since 1970 is needed",
+        ),
         (&update("\"a\":1").replace("update", "delete"), "a delete has no fields"),
         (&update(""), "an update without fields changes nothing"),
         (&update(many.trim_end_matches(',')), "600 fields, at most "),
@@ -88,7 +91,8 @@ fn a_record_that_cannot_be_taken_says_why() {
 fn an_import_names_lines_and_files() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("in.jsonl");
-    handheld(folder.path(), &["import", "nowhere"]).told(FAILED, &["nowhere: No such file"]);
+    handheld(folder.path(), &["import", "nowhere"])
+        .told(FAILED, &["nowhere: no such file or directory"]);
     std::fs::write(&file, "").unwrap();
     handheld(folder.path(), &["import", "in.jsonl", "--rejects", "in.jsonl"])
         .told(FAILED, &["--rejects names the file to import itself: name another"]);
@@ -116,7 +120,7 @@ fn what_is_not_there_is_told_with_what_is() {
         .told(FAILED, &["no key of site \"north\" is known here; known: none"]);
     handheld(folder.path(), &["delete", "visit", "7"]).told(FAILED, &["id \"7\": not a UUID"]);
     handheld(folder.path(), &["--device", "", "put", GOOD])
-        .told(USAGE, &["--device", "a name of 1 to 63 bytes is needed, not 0"]);
+        .told(USAGE, &["--device", "a name of 1 to 63 bytes of text is needed"]);
     handheld(folder.path(), &["sync"]).told(USAGE, &["--serial", "--tcp", "--lan"]);
 }
 

@@ -122,5 +122,5 @@ fn who_is_meant_must_be_clear_to_let_a_handheld_in() {
     say(&["revoke", "anna"]).told(FAILED, &[several, "3f2a 91c0", "77e1 0b5d"]);
     say(&["allow", "anna", "--key", "3f2a"])
         .told(USAGE, &["--key", "not a key: type the 16 digits that `wadi-handheld key` shows"]);
-    say(&["allow", &"n".repeat(64)]).told(USAGE, &["a name has 1 to 63 bytes, not 64"]);
+    say(&["allow", &"n".repeat(64)]).told(USAGE, &["a name of 1 to 63 bytes of text is needed"]);
 }

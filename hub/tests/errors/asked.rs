@@ -34,7 +34,7 @@ fn enrolling_says_which_name_or_file_is_in_the_way() {
 fn a_schema_that_cannot_be_published_names_its_file_and_line() {
     let folder = folder("");
     hub(folder.path(), &["schema", "publish", "nowhere.toml"])
-        .told(FAILED, &["nowhere.toml: No such file"]);
+        .told(FAILED, &["nowhere.toml: no such file or directory"]);
     let file = folder.path().join("schema.toml");
     std::fs::write(&file, "name = \"x\"\ntables = 7\n").unwrap();
     let publish = || hub(folder.path(), &["schema", "publish", "schema.toml"]);
