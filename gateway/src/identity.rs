@@ -19,6 +19,7 @@ use wadi_protocol::limits::{NAME_BYTES_MAX, is_name};
 use wadi_protocol::tag::{TagKey, unhex};
 
 use crate::secret;
+use crate::store::status::Term;
 
 /// A file of more bytes is not an enrolment.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -75,6 +76,11 @@ struct Stored {
 }
 
 impl Identity {
+    /// How long its own certificate counts.
+    pub fn term(&self) -> Term {
+        Term { enrolment: self.enrolment, until_s: self.until_s }
+    }
+
     /// Read an installed enrolment; none where there is none.
     pub fn read(path: &Path) -> Result<Option<Identity>, IdentityError> {
         let bad =

@@ -22,6 +22,7 @@ use wadi_gateway::live::Observer;
 use wadi_gateway::mqtt::LinkError;
 use wadi_gateway::reception::Reception;
 use wadi_gateway::route::Route;
+use wadi_gateway::store::status::Term;
 use wadi_gateway::store::thread::{self, Failure, Handle};
 use wadi_gateway::store::{Opening, Problem, Store, StoreError};
 use wadi_gateway::sync::Worker;
@@ -101,8 +102,8 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
         Command::Config { .. } => out.write_all(config.effective().as_bytes())?,
         Command::Status { json, check } => {
             let presence = runtime.block_on(control::look(&config.database));
-            let ends_s = identity.map(|identity| identity.until_s);
-            let seen = overview::see(&config.database, presence, now_s(), ends_s)?;
+            let enrolled = identity.as_ref().map(Identity::term);
+            let seen = overview::see(&config.database, presence, now_s(), enrolled)?;
             let well = command::status(&seen, json, &mut out)?;
             return Ok(if well || !check { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -160,8 +161,8 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     if let Some(address) = config.metrics.listen {
         let listener = http::listen(address).await?;
         let (database, observer) = (config.database.clone(), Arc::clone(&observer));
-        let ends_s = identity.as_ref().map(|identity| identity.until_s);
-        let gather = move || figures(database.clone(), Arc::clone(&observer), ends_s);
+        let term = identity.as_ref().map(Identity::term);
+        let gather = move || figures(database.clone(), Arc::clone(&observer), term);
         endless.spawn(http::serve(listener, gather));
     }
     let (database, seen) = (config.database.clone(), Arc::clone(&observer));
@@ -201,12 +202,11 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
 async fn figures(
     database: PathBuf,
     observer: Arc<Observer>,
-    certificate_ends_s: Option<u64>,
+    enrolled: Option<Term>,
 ) -> Result<String, String> {
     let presence = Presence::Running(Box::new(observer.look().await));
-    let read = tokio::task::spawn_blocking(move || {
-        overview::see(&database, presence, now_s(), certificate_ends_s)
-    });
+    let read =
+        tokio::task::spawn_blocking(move || overview::see(&database, presence, now_s(), enrolled));
     let seen = read.await.map_err(|error| error.to_string())?;
     seen.map(|seen| metrics::text(&seen)).map_err(|error| error.to_string())
 }

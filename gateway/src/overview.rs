@@ -15,7 +15,7 @@ use crate::disk::Disk;
 use crate::live::Live;
 use crate::problems::{self, Problem};
 use crate::store::StoreError;
-use crate::store::status::{self, Status};
+use crate::store::status::{self, Status, Term};
 
 /// One picture of a gateway.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -81,13 +81,17 @@ pub struct Facts {
 }
 
 /// Look at a gateway: its file and the room around it, beside what it said itself.
+/// `enrolled` is of its identity; what the hub renewed since counts instead.
 pub fn see(
     database: &Path,
     presence: Presence,
     now_s: u64,
-    certificate_ends_s: Option<u64>,
+    enrolled: Option<Term>,
 ) -> Result<Overview, StoreError> {
     let stored = status::read(database)?;
+    let counts =
+        |own: Term| stored.renewed.filter(|term| term.enrolment == own.enrolment).unwrap_or(own);
+    let certificate_ends_s = enrolled.map(|own| counts(own).until_s);
     let disk = Disk::around(database);
     Ok(Overview::of(Facts { stored, presence, disk, now_s, certificate_ends_s }))
 }

@@ -11,7 +11,7 @@ use wadi_protocol::limits::{BATCH_MEMORY_BYTES_MAX, CHANGE_BYTES_HARD_MAX, CHANG
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::{self, Batch, BatchError};
-use wadi_protocol::wire::downlink::{self, KnownRuns, Notice, Page, PageRow, RowState};
+use wadi_protocol::wire::downlink::{self, KnownRuns, Notice, Page, PageRow, Renewal, RowState};
 use wadi_protocol::wire::message::{self, Committed, Down, DownBody, Outcome, Part, Up, UpBody};
 
 // Few different ids and texts, so that dictionaries and repetitions are met;
@@ -181,7 +181,9 @@ fn page() -> impl Strategy<Value = Page> {
     let schema = any::<bool>().prop_map(|there| there.then(sample::schema));
     let to = [any::<u64>(), any::<u64>()];
     let verdicts = vec((any::<u32>(), text()), 0..3);
-    let certificate = option::of(vec(any::<u8>(), 0..5));
+    let renewal = (any::<u32>(), number(), vec(any::<u8>(), 0..5));
+    let renewal = renewal.prop_map(|(enrolment, until_s, der)| Renewal { enrolment, until_s, der });
+    let certificate = option::of(renewal);
     let last = (number(), certificate);
     (schema, verdicts, vec(notice, 0..3), to, vec(row, 0..4), vec(known, 0..3), last).prop_map(
         |(schema, verdicts, notices, to, rows, known, (clock_s, certificate))| Page {

@@ -187,6 +187,8 @@ fn a_certificate_is_renewed_over_the_sync() {
         .query_row("SELECT certificate FROM wadi_store", (), |row| row.get(0))
         .unwrap();
     assert!(held.len() > 100, "a certificate");
+    let seen = north.json(&["status"]).unwrap();
+    assert_eq!(seen["certificate"]["ends_s"], until_s(&hub), "what counts is what status tells");
     // It is the one in use from the next connection on.
     north.stop().unwrap();
     north.start().unwrap();

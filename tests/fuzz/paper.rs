@@ -6,7 +6,7 @@ use wadi_protocol::round::hub::page_head;
 use wadi_protocol::schema::{Kind, OnDelete, Schema};
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch;
-use wadi_protocol::wire::downlink::{self, KnownRuns, Notice, Page, PageRow, RowState};
+use wadi_protocol::wire::downlink::{self, KnownRuns, Notice, Page, PageRow, Renewal, RowState};
 use wadi_protocol::wire::message::{
     Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Up, UpBody, chain, part,
 };
@@ -187,7 +187,11 @@ fn page(script: &mut Script<'_>, cast: &Cast, cursors: [u64; 2]) -> Page {
         rows: (0..script.below(ROWS_MAX)).map(|_| page_row(script, cast)).collect(),
         known: (0..script.byte() % 3).map(|_| known(script, cast)).collect(),
         clock_s: if script.one_in(8) { script.number() } else { cast.now_s },
-        certificate: script.one_in(16).then(|| vec![0x30; script.below(5_000)]),
+        certificate: script.one_in(16).then(|| Renewal {
+            enrolment: 1,
+            until_s: script.number(),
+            der: vec![0x30; script.below(5_000)],
+        }),
     }
 }
 

@@ -37,8 +37,12 @@ pub struct Opening {
 /// In the file's header: a gateway's database.
 const APPLICATION_ID: i64 = 0x5741_4447;
 /// Layouts, oldest first; `user_version` counts those that are in.
-pub(super) const MIGRATIONS: [&str; 3] =
-    [include_str!("tables.sql"), include_str!("certificate.sql"), include_str!("handhelds.sql")];
+pub(super) const MIGRATIONS: [&str; 4] = [
+    include_str!("tables.sql"),
+    include_str!("certificate.sql"),
+    include_str!("handhelds.sql"),
+    include_str!("renewal.sql"),
+];
 
 impl Store {
     /// Open for a running gateway, creating the file if it is not there. Draws a new run.

@@ -7,7 +7,7 @@ use wadi_protocol::id::Hash;
 use wadi_protocol::limits::DRIFT_SECONDS_MAX;
 use wadi_protocol::round::gateway::{Check, PageHead};
 use wadi_protocol::schema::{LANES, Schema, compat};
-use wadi_protocol::wire::downlink::{self, Page, RowState};
+use wadi_protocol::wire::downlink::{self, Page, Renewal, RowState};
 use wadi_protocol::wire::message::Committed;
 
 use super::error::Problem;
@@ -79,7 +79,7 @@ fn usable(ground: &Ground, page: &Page) -> Result<(), String> {
             return Err(format!("{}: gone at no version", name()));
         }
     }
-    if page.certificate.as_ref().is_some_and(|bytes| bytes.len() > CERTIFICATE_BYTES_MAX) {
+    if page.certificate.as_ref().is_some_and(|renewal| renewal.der.len() > CERTIFICATE_BYTES_MAX) {
         return Err(format!("a certificate of more than {CERTIFICATE_BYTES_MAX} bytes"));
     }
     let spans = page.known.iter().flat_map(|runs| &runs.spans);
@@ -114,8 +114,11 @@ pub(super) fn finish(
         // Nothing moves but custody.
         Page { to: work.ground.round.cursors, ..Page::default() }
     };
-    if let Some(certificate) = &page.certificate {
-        work.run("UPDATE wadi_store SET certificate = ?", (certificate,))?;
+    if let Some(Renewal { enrolment, until_s, der }) = &page.certificate {
+        work.run(
+            "UPDATE wadi_store SET certificate = ?, certificate_of = ?, certificate_until_s = ?",
+            (der, enrolment, until_s.cast_signed()),
+        )?;
     }
     if let Some(schema) = &page.schema
         && install::install(work, schema)?

@@ -16,6 +16,15 @@ use super::round::phase_name;
 use super::work::decode;
 use super::{Custody, Store, install};
 
+/// How long a certificate counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Term {
+    /// The enrolment that it belongs to.
+    pub enrolment: u32,
+    /// When it ends, seconds since 1970.
+    pub until_s: u64,
+}
+
 /// The facts.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Status {
@@ -27,6 +36,9 @@ pub struct Status {
     pub device: String,
     /// Its run, in hexadecimal digits.
     pub run: String,
+    /// The certificate that the hub renewed, if it did.
+    #[serde(skip)]
+    pub renewed: Option<Term>,
     /// The schema version held; 0 = none.
     pub schema: u32,
     /// Changes that only this gateway has, by table.
@@ -200,10 +212,12 @@ fn pending(db: &Connection, schema: Option<&Schema>) -> Result<Vec<Pending>, Pro
 }
 
 fn of_store(db: &Connection) -> Result<Status, Problem> {
-    let sql = "SELECT site, gateway, device, run, feed_seq, rounds, last_round_s, lock_waits, last_lock_wait_s, clock FROM wadi_store";
+    let sql = "SELECT site, gateway, device, run, feed_seq, rounds, last_round_s, lock_waits, last_lock_wait_s, clock,
+        certificate_of, certificate_until_s FROM wadi_store";
     let time = |value: Option<i64>| value.map(|seconds| seconds as u64);
     let (mut status, clock) = db.query_row(sql, (), |row| {
         let clock: Vec<u8> = row.get(9)?;
+        let renewed: (Option<u32>, Option<i64>) = (row.get(10)?, row.get(11)?);
         let status = Status {
             site: row.get(0)?,
             gateway: row.get(1)?,
@@ -214,6 +228,10 @@ fn of_store(db: &Connection) -> Result<Status, Problem> {
             last_round_s: time(row.get(6)?),
             lock_waits: row.get::<_, i64>(7)? as u64,
             last_lock_wait_s: time(row.get(8)?),
+            renewed: renewed
+                .0
+                .zip(renewed.1)
+                .map(|(enrolment, until_s)| Term { enrolment, until_s: until_s.cast_unsigned() }),
             ..Status::default()
         };
         Ok((status, clock))

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::id::GatewayId;
 use wadi_protocol::limits::{NAME_BYTES_MAX, is_name};
 use wadi_protocol::round::hub::HubRound;
+use wadi_protocol::wire::downlink::Renewal;
 
 use super::sql::{Bits, number_at, pack};
 use super::{Store, StoreError};
@@ -147,9 +148,15 @@ impl Store {
 }
 
 /// The certificate that a gateway's next page brings, if any.
-pub(super) fn renewal(db: &Connection, gateway: u32) -> Result<Option<Vec<u8>>, StoreError> {
-    let mut query = db.prepare_cached("SELECT renewal FROM wadi_gateway WHERE number = ?1")?;
-    Ok(query.query_row([gateway], |row| row.get(0)).optional()?.flatten())
+pub(super) fn renewal(db: &Connection, gateway: u32) -> Result<Option<Renewal>, StoreError> {
+    let mut query = db.prepare_cached(
+        "SELECT enrolment, renewal_until_s, renewal FROM wadi_gateway
+         WHERE number = ?1 AND renewal IS NOT NULL",
+    )?;
+    let renewal = query.query_row([gateway], |row| {
+        Ok(Renewal { enrolment: row.get(0)?, until_s: number_at(row, 1)?, der: row.get(2)? })
+    });
+    Ok(renewal.optional()?)
 }
 
 /// A page was committed: the gateway has this certificate.

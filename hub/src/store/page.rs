@@ -118,7 +118,7 @@ pub(super) fn passed(
 ) -> Result<(), StoreError> {
     notice::told(db, gateway, notices_to)?;
     if let Some(certificate) = &page.certificate {
-        enrolment::renewed(db, gateway, certificate)?;
+        enrolment::renewed(db, gateway, &certificate.der)?;
     }
     for row in &page.rows {
         let key = RowKey { table: row.table, row: row.row };

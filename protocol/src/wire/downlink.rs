@@ -38,8 +38,19 @@ pub struct Page {
     pub known: Vec<KnownRuns>,
     /// The hub's clock, seconds since 1970.
     pub clock_s: u64,
-    /// A later certificate of the gateway, in DER, while it has not got it.
-    pub certificate: Option<Vec<u8>>,
+    /// A later certificate of the gateway, while it has not got it.
+    pub certificate: Option<Renewal>,
+}
+
+/// A renewed certificate.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Renewal {
+    /// The enrolment that it belongs to.
+    pub enrolment: u32,
+    /// When it ends, seconds since 1970.
+    pub until_s: u64,
+    /// Itself, in DER.
+    pub der: Vec<u8>,
 }
 
 /// News of a change whose outcome came later than its round.

@@ -10,7 +10,7 @@ use wadi_protocol::schema::{
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::Batch;
-use wadi_protocol::wire::downlink::{KnownRuns, Notice, Page, PageRow, RowState};
+use wadi_protocol::wire::downlink::{KnownRuns, Notice, Page, PageRow, Renewal, RowState};
 use wadi_protocol::wire::message::{
     Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Up, UpBody,
 };
@@ -247,7 +247,7 @@ pub fn page() -> Page {
         ],
         known: vec![KnownRuns { device: TABLET, run: TABLET_RUN, spans: vec![(1, 6), (8, 9)] }],
         clock_s: 1_766_700_000,
-        certificate: Some(vec![0x30, 0x82]),
+        certificate: Some(Renewal { enrolment: 1, until_s: 1_924_467_000, der: vec![0x30, 0x82] }),
     }
 }
 
