@@ -91,7 +91,7 @@ impl Asker<'_> {
             fields,
             whole,
             review: state.waiting(),
-            followed: self.followed(table, key)?,
+            followed: self.followed(table, key, state)?,
         })
     }
 
@@ -129,9 +129,18 @@ impl Asker<'_> {
     }
 
     /// Changes that are not applied here and that applied changes of the row follow.
-    fn followed(&self, table: &Table, key: RowKey) -> Result<Vec<(Dot, Vec<u16>)>, StoreError> {
-        let applied = changes::applied(self.db, key)?;
+    fn followed(
+        &self,
+        table: &Table,
+        key: RowKey,
+        state: &State,
+    ) -> Result<Vec<(Dot, Vec<u16>)>, StoreError> {
         let parked = changes::parked_of(self.db, key)?;
+        // The changes of a chain name none that they had seen.
+        if parked.is_empty() && state.chain.is_some() {
+            return Ok(Vec::new());
+        }
+        let applied = changes::applied(self.db, key)?;
         let mut lines = Lines::new();
         for device in
             parked.iter().map(|entered| entered.change.dot.device).collect::<BTreeSet<_>>()
