@@ -7,7 +7,9 @@ use proptest::option;
 use proptest::prelude::*;
 use wadi_protocol::change::{Change, Delta, FieldRef, Group, Op, Seen, SeenRow, TableRef};
 use wadi_protocol::id::{DeviceId, Dot, Hash, RowId, RowVersion, RunId, RunInfo};
-use wadi_protocol::limits::{BATCH_MEMORY_BYTES_MAX, CHANGE_BYTES_HARD_MAX, CHANGESET_BYTES_MAX};
+use wadi_protocol::limits::{
+    BATCH_MEMORY_BYTES_MAX, CHANGE_BYTES_HARD_MAX, CHANGESET_BYTES_MAX, MESSAGE_BYTES_MAX,
+};
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::{self, Batch, BatchError};
@@ -349,4 +351,23 @@ fn the_largest_group_decodes() {
     let plain = postcard::to_allocvec(&group.changes[0]).unwrap();
     assert!((CHANGE_BYTES_HARD_MAX * 9 / 10..CHANGE_BYTES_HARD_MAX).contains(&plain.len()));
     assert!(batch::decode(&batch::encode(&group)) == Ok(group));
+}
+
+/// What cannot be read is named in the log of whoever got it, with the limit or version.
+#[test]
+fn what_cannot_be_read_says_why() {
+    let read = |bytes: &[u8]| message::decode::<Up>(bytes).unwrap_err().to_string();
+    let large = vec![0; MESSAGE_BYTES_MAX + 1];
+    assert_eq!(
+        read(&large),
+        format!("message of {} bytes, at most {MESSAGE_BYTES_MAX} are allowed", large.len())
+    );
+    assert_eq!(read(&[9, 0]), "message version 9, this side speaks 1");
+    assert_eq!(read(&[]), "message does not decode");
+    assert_eq!(read(&[1, 0xff]), "message does not decode");
+    let read = |bytes: &[u8]| batch::decode(bytes).unwrap_err().to_string();
+    assert_eq!(read(&[2, 0]), "batch version 2, this side speaks 1");
+    let large = vec![0; CHANGESET_BYTES_MAX + 1];
+    assert!(read(&large).ends_with(&format!("at most {CHANGESET_BYTES_MAX} are allowed")));
+    assert!(read(&[1, 0xff]).starts_with("batch does not decode: "));
 }

@@ -43,6 +43,23 @@ fn a_file_that_cannot_be_used_is_named_with_what_to_do() {
 }
 
 #[test]
+fn a_file_that_keeps_too_much_says_how_to_make_room() {
+    let folder = tempfile::tempdir().unwrap();
+    handheld(folder.path(), &["put", GOOD]).told(0, &[]);
+    // As many as it may keep; what is in them does not matter here.
+    let db = Connection::open(folder.path().join("my.db")).unwrap();
+    db.execute_batch(
+        "DROP INDEX wadi_change_custody; DROP INDEX wadi_change_laid; DROP INDEX wadi_change_row;
+         WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 500000)
+         INSERT INTO wadi_change (device, run, seq, tbl, row, group_last, size_bytes, body)
+         SELECT 1, 1, i, '', x'', i, 0, x'' FROM n",
+    )
+    .unwrap();
+    let full = "my.db: the file keeps 500000 changes that are not durable yet: run `sync` first";
+    handheld(folder.path(), &["put", GOOD]).told(FAILED, &[full]);
+}
+
+#[test]
 fn a_record_that_cannot_be_taken_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let id = "8dd32ccf-ea43-49e0-8514-58eeb8336913";

@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{FAILED, UNAVAILABLE, USAGE, command, folder, gateway};
+use crate::{FAILED, Said, UNAVAILABLE, USAGE, command, folder, gateway};
 
 fn start(folder: &std::path::Path) -> Child {
     let mut command = command("wadi-gateway", folder, &["--config", "gateway.toml", "run"]);
@@ -123,4 +123,21 @@ fn who_is_meant_must_be_clear_to_let_a_handheld_in() {
     say(&["allow", "anna", "--key", "3f2a"])
         .told(USAGE, &["--key", "not a key: type the 16 digits that `wadi-handheld key` shows"]);
     say(&["allow", &"n".repeat(64)]).told(USAGE, &["a name of 1 to 63 bytes of text is needed"]);
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let folder = folder("");
+    let mut child = start(folder.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for words in [&["status"][..], &["ledger"], &["handheld", "list"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let words = [&["--config", "gateway.toml"], words].concat();
+        let mut command = command("wadi-gateway", folder.path(), &words);
+        let output = command.stdout(full).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let said = Said { code: output.status.code(), errors, words: format!("{words:?}") };
+        said.told(FAILED, &["No space left on device"]);
+    }
 }

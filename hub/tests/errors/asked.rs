@@ -1,7 +1,7 @@
 //! An operator asks for what cannot be: by sites, schemas, rows, cases, changes.
 use rusqlite::Connection;
 
-use crate::{FAILED, USAGE, folder, hub};
+use crate::{FAILED, Said, USAGE, command, folder, hub};
 
 const SCHEMA: &str = "name = \"x\"\n[tables.visit.fields]\npatient = { type = \"text\" }\n";
 const ROW: &str = "8dd32ccf-ea43-49e0-8514-58eeb8336913";
@@ -26,6 +26,10 @@ fn enrolling_says_which_name_or_file_is_in_the_way() {
     ] {
         hub(folder.path(), &[&["gateway"], words].concat()).told(FAILED, parts);
     }
+    let db = Connection::open(folder.path().join("hub.db")).unwrap();
+    db.execute_batch("UPDATE wadi_gateway SET enrolment = 1000").unwrap();
+    hub(folder.path(), &["gateway", "enrol", "north"])
+        .told(FAILED, &["site \"north\" was enrolled 1000 times: use another site name"]);
     let out = &["broker-config", "mosquitto", "--out", "hub.toml"];
     hub(folder.path(), out).told(FAILED, &["hub.toml: "]);
 }
@@ -75,5 +79,18 @@ fn what_is_not_there_is_told_with_what_is() {
         (&["quarantine", "show", "1.2.3"], FAILED, "is not in quarantine: see `wadi-hub quar"),
     ] {
         hub(folder.path(), words).told(code, &[part]);
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let folder = folder("");
+    hub(folder.path(), &["gateway", "add", "north"]).told(0, &[]);
+    for words in [&["status"][..], &["gateway", "list"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command(folder.path(), words).stdout(full).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let said = Said { code: output.status.code(), errors, words: format!("{words:?}") };
+        said.told(FAILED, &["writing the answer: No space left on device"]);
     }
 }

@@ -1,7 +1,9 @@
 //! Addresses that cannot be had.
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::process::Stdio;
 
-use crate::{FAILED, folder, hub};
+use crate::{FAILED, command, folder, hub};
 
 #[test]
 fn an_address_that_is_taken_is_named_with_its_key() {
@@ -27,5 +29,22 @@ fn an_address_that_is_taken_is_named_with_its_key() {
     ] {
         let folder = folder(&text);
         hub(folder.path(), &["serve"]).told(FAILED, &[&what, "in use", advice]);
+    }
+}
+
+/// It goes on trying, so the log says what to check.
+#[test]
+fn a_broker_that_is_not_there_is_named_with_what_to_check() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let broker = format!("[broker]\nhost = \"127.0.0.1\"\nport = {}\n", free.port());
+    let folder = folder(&broker);
+    let mut child = command(folder.path(), &["serve"]).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let told = lines.map_while(Result::ok).find(|line| line.contains("no broker: "));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let told = told.expect("it says that there is none");
+    for part in ["WARN", "refused", "check that it runs, and [broker]", &free.to_string()] {
+        assert!(told.contains(part), "no {part:?} in: {told}");
     }
 }

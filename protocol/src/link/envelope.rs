@@ -155,6 +155,7 @@ pub fn refusal_of_version_1(body: &[u8], reason: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
     use alloc::vec;
 
     use proptest::prelude::*;
@@ -177,6 +178,8 @@ mod tests {
     #[test]
     fn another_version_is_named_and_the_old_one_hears_a_refusal() {
         assert_eq!(decode(&[1, 7, 0]), Err(LinkError::Version(1)));
+        let said = decode(&[1, 7, 0]).unwrap_err().to_string();
+        assert_eq!(said, "link version 1, this side speaks 2: update the older of the two");
         assert_eq!(decode(&[]), Err(LinkError::Malformed));
         assert_eq!(decode(&[2]), Err(LinkError::Malformed));
         // A hello of version 1: number 300, then the question.

@@ -178,6 +178,11 @@ fn a_transaction_of_too_many_changes_is_refused_whole() {
              INSERT INTO place(stock) SELECT i FROM n"
         ))
     };
+    program.execute_batch("BEGIN; INSERT INTO wadi_group(name) VALUES ('visit')").unwrap();
+    let said = many(257).unwrap_err().to_string();
+    let group = "wadi: a group holds at most 256 changes; close it with DELETE FROM wadi_group";
+    assert!(said.starts_with(group), "{said}");
+    program.execute_batch("ROLLBACK").unwrap();
     let said = many(CAPTURED_CHANGES_MAX + 1).unwrap_err().to_string();
     assert!(said.starts_with("wadi: 10000 changes already wait for the gateway"), "{said}");
     assert_eq!(village.text("SELECT '' || count(*) FROM place"), "0");
