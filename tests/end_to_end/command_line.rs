@@ -158,6 +158,12 @@ fn an_operator_who_asks_for_what_is_not_there_is_told() {
     }
     let neither = world.hub.operator.command(&["review", "settle", "7"]).unwrap();
     assert_eq!(neither.code, USAGE, "{neither:?}");
+    world.until_schema().unwrap();
+    let anna = world.handheld("anna");
+    anna.put(&json!({"op": "insert", "table": "visit", "fields": {"patient": "p"}})).unwrap();
+    anna.sync_well(&world.lan(0), PATIENCE).unwrap();
+    let listed = anna.command(&["list", "vist"], "").unwrap();
+    assert!(listed.stderr.contains("there is no table vist; there are: visit"), "{listed:?}");
     assert!(world.hub.operator.list(&["review", "list"]).unwrap().is_empty());
     assert_eq!(world.hub.operator.list(&["gateway", "list"]).unwrap().len(), 1);
     world.stop().unwrap();

@@ -230,10 +230,8 @@ impl<'a> Sync<'a> {
                 Ended::Done => return Ok(()),
                 Ended::Cut(_) if patience => {}
                 Ended::Cut(error) if linked => {
-                    return Err(SyncError::Later(format!(
-                        "the link is cut again and again ({})",
-                        plain(&error)
-                    )));
+                    let why = format!("the link is cut again and again ({})", plain(&error));
+                    return Err(SyncError::Later(self.advice(&why)));
                 }
                 Ended::Cut(error) => {
                     return Err(SyncError::NoLink(self.advice(&plain(&error))));

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use rusqlite::Connection;
 
-use crate::{FAILED, UNAVAILABLE, USAGE, handheld};
+use crate::{FAILED, LATER, UNAVAILABLE, USAGE, handheld};
 
 const GOOD: &str = r#"{"op":"insert","table":"visit","fields":{"patient":"p"}}"#;
 
@@ -152,4 +152,17 @@ fn nobody_to_talk_to_is_told_with_what_to_check() {
     );
     handheld(folder.path(), &["sync", "--serial", "/dev/nowhere"])
         .told(UNAVAILABLE, &["/dev/nowhere: ", "check the cable, the path, the 115200 baud"]);
+}
+
+#[test]
+fn a_link_that_is_cut_again_and_again_is_told_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    handheld(folder.path(), &["put", GOOD]).told(0, &[]);
+    let cut = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = cut.local_addr().unwrap().to_string();
+    // Whoever comes is hung up on.
+    std::thread::spawn(move || cut.incoming().for_each(drop));
+    let again = "what was taken stays taken, run `sync` again";
+    handheld(folder.path(), &["sync", "--tcp", &address])
+        .told(LATER, &["not finished: ", &address, "the link is cut again and again (", again]);
 }

@@ -121,7 +121,8 @@ fn twins_are_kept_and_marked() {
             (&[4][..], &[4][..])
         );
     }
-    assert!(world.hub.settle(cases[0].number, &Decision::Pick(1), NOW_S).is_err());
+    let refused = world.hub.settle(cases[0].number, &Decision::Pick(7), NOW_S).unwrap_err();
+    assert!(refused.to_string().contains("nothing to pick from: use --value"), "{refused}");
     world.hub.settle(cases[0].number, &Decision::Value("A2".into()), NOW_S).unwrap();
     world.settle();
     assert_eq!(world.hub.cases().unwrap(), []);
