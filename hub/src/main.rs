@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use wadi_hub::command;
 use wadi_hub::config::{self, Config, ConfigError};
 use wadi_hub::identity::Identity;
@@ -172,18 +173,22 @@ fn enrol(
 }
 
 fn start(config: &Config) -> Result<ExitCode> {
-    let mut store = Store::open_to_serve(&config.database)
-        .with_context(|| config.database.display().to_string())?;
-    let now_s = now_s()?;
-    store.begin_run(now_s)?;
-    let identity = Identity::open(&config.identity, now_s)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("the async runtime")?;
+    // Heard from the first moment: a stop that comes early is still a clean one.
+    let mut term = {
+        let _guard = runtime.enter();
+        signal(SignalKind::terminate())?
+    };
+    let mut store = Store::open_to_serve(&config.database)
+        .with_context(|| config.database.display().to_string())?;
+    let now_s = now_s()?;
+    store.begin_run(now_s)?;
+    let identity = Identity::open(&config.identity, now_s)?;
     let ended = runtime.block_on(async {
-        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let stop = async {
             tokio::select! {
                 _ = term.recv() => {}
