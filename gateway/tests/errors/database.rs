@@ -52,13 +52,14 @@ fn what_is_no_database_of_this_gateway_is_told_apart() {
     std::fs::remove_file(&file).unwrap();
 
     let db = made(folder.path());
+    let layout: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     let allow = &["handheld", "allow", "anna"];
     db.pragma_update(None, "user_version", 1).unwrap();
     gateway(folder.path(), allow)
         .told(FAILED, &["gateway.db: ", "older wadi-gateway; start `wadi-gateway run` once"]);
     db.pragma_update(None, "user_version", 99).unwrap();
     status(CONFIG, &["newer wadi-gateway (layout 99, this one knows ", "install that version"]);
-    db.pragma_update(None, "user_version", 3).unwrap();
+    db.pragma_update(None, "user_version", layout).unwrap();
     let text = "site = \"south\"\ngateway = 2\n";
     std::fs::write(folder.path().join("gateway.toml"), text).unwrap();
     let other = gateway(folder.path(), &["run"]);
