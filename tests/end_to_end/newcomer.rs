@@ -370,6 +370,10 @@ fn both_ends_are_lost_and_restored(place: &Place, hub: Process, gateway: Process
     let refused = |status: &Value| problems(status) == ["refused"];
     let seen = place.until("the hub to tell of it", || place.hub_status(), refused);
     assert_eq!(seen["problems"][0]["site"], "north", "{seen}");
+    // Who asks hears it at once, and does not wait for the gateway's own next attempt.
+    let asked = village.types("wadi-gateway --config gateway.toml sync");
+    assert_eq!(asked.code, Some(69), "{asked:?}");
+    assert!(asked.stderr.contains("history differs from the hub's"), "{asked:?}");
     // Until somebody decides: the village works on, and all is there and accounted for.
     // What the restored gateway lacks the handheld has kept, and offers again.
     village.well(&format!("wadi-handheld --db my.db put '{RECORD}'"));
