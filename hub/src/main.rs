@@ -75,6 +75,11 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
                 .with_context(|| config.database.display().to_string())?;
             return Ok(ExitCode::SUCCESS);
         }
+        // Looking makes no database.
+        Command::Schema(SchemaCommand::Check { file }) if !config.database.exists() => {
+            command::schema_check(None, file, &mut out)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         _ => {}
     }
     // A mistyped path must not look like a hub that knows nothing.
@@ -109,7 +114,9 @@ fn ask(
         Command::Backup { file, force } => {
             command::backup(store, config, &file, force, now_s, out)?
         }
-        Command::Schema(SchemaCommand::Check { file }) => command::schema_check(store, &file, out)?,
+        Command::Schema(SchemaCommand::Check { file }) => {
+            command::schema_check(Some(store), &file, out)?
+        }
         Command::Schema(SchemaCommand::Publish { file }) => {
             command::schema_publish(store, &file, now_s, out)?
         }

@@ -142,6 +142,7 @@ impl Place {
         std::fs::copy(schema, centre.folder.join("field-survey.toml")).unwrap();
         centre.well("wadi-hub config --template > hub.toml");
         centre.well("wadi-hub --config hub.toml schema check field-survey.toml");
+        assert!(!centre.folder.join("hub.db").exists(), "looking makes nothing");
         centre.well("wadi-hub --config hub.toml schema publish field-survey.toml");
         // Whoever does this first is told what is missing.
         let early = centre.well("wadi-hub --config hub.toml broker-config mosquitto --out broker");

@@ -7,9 +7,18 @@ use crate::store::schema::Change;
 use crate::store::{Store, StoreError};
 use crate::words::plain;
 
-/// Say whether a file could be published.
-pub fn schema_check(store: &Store, file: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-    let change = store.check_schema(&read(file)?).map_err(|error| about(file, error))?;
+/// Say whether a file could be published; without a store, as the first one.
+pub fn schema_check(
+    store: Option<&Store>,
+    file: &Path,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let text = read(file)?;
+    let checked = match store {
+        Some(store) => store.check_schema(&text),
+        None => Store::check_first_schema(&text),
+    };
+    let change = checked.map_err(|error| about(file, error))?;
     let says = match change {
         Change::Same(version) => format!("published as version {version}"),
         Change::Next(version) => format!("good, would be version {version}"),

@@ -22,6 +22,12 @@ impl Store {
         self.read(|_, catalog| Ok(change(catalog, &numbered(catalog, text)?)))
     }
 
+    /// The same where nothing was ever published.
+    pub fn check_first_schema(text: &str) -> Result<Change, StoreError> {
+        let catalog = Catalog::default();
+        Ok(change(&catalog, &numbered(&catalog, text)?))
+    }
+
     /// Publish a schema file; the published version, and whether it is new.
     pub fn publish_schema(&mut self, text: &str, now_s: u64) -> Result<Change, StoreError> {
         self.write(|tx, catalog| {
