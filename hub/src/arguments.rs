@@ -122,7 +122,7 @@ pub enum GatewayCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Enrol the gateway of a site anew (a new box, a lost key); the former enrolment ends.
+    /// Enrol the gateway of a site anew (a lost or stolen key); the former enrolment ends.
     Enrol {
         /// The site's name.
         site: String,

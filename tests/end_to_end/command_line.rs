@@ -85,6 +85,46 @@ fn every_command_explains_itself() {
     }
 }
 
+/// The commands that a text names between backticks, with the words before the first
+/// that is a value or an option.
+fn named(text: &str) -> Vec<Vec<String>> {
+    let is_word = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    let quoted = text.split('`').skip(1).step_by(2);
+    let commands = quoted.filter(|part| part.starts_with("wadi-"));
+    let words = commands.map(|part| {
+        let words = part.split_whitespace().take_while(is_word);
+        words.take_while(|word| !word.starts_with("--")).map(Into::into).collect()
+    });
+    words.filter(|words: &Vec<String>| words.len() > 1).collect()
+}
+
+/// What people are told to type can be typed.
+#[test]
+fn commands_that_messages_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut waiting =
+        vec![root.join("gateway/src"), root.join("hub/src"), root.join("protocol/src")];
+    let mut found = std::collections::BTreeSet::new();
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            let text = std::fs::read_to_string(path).unwrap();
+            // Line by line: an odd backtick turns only its own around.
+            text.lines().for_each(|line| found.extend(named(line)));
+        }
+    }
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    readme.lines().for_each(|line| found.extend(named(line)));
+    assert!(found.len() > 20, "{found:?}");
+    for words in found {
+        let (program, words) = words.split_first().unwrap();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let help = call(program, &[&words[..], &["--help"]].concat());
+        assert_eq!(help.code, Some(0), "`{program} {}` is named: {help:?}", words.join(" "));
+    }
+}
+
 #[test]
 fn a_bad_configuration_names_file_and_key() {
     let folder = tempfile::tempdir().unwrap();
