@@ -4,88 +4,20 @@
 //! What is typed stands in README, word for word but for addresses and folders:
 //! where README is wrong or leaves a step out, this fails.
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use wadi_harness::process::{Outcome, Process, run};
+use wadi_harness::desk::Desk;
+use wadi_harness::process::{Process, run};
 use wadi_harness::relay::Relay;
 use wadi_harness::tables::count;
 use wadi_harness::wait::{Look, until};
-use wadi_harness::{binaries, broker, ports, records};
+use wadi_harness::{broker, ports, records};
 
 use crate::world::PATIENCE;
 
 const RECORD: &str =
     r#"{"op":"insert","table":"nest","fields":{"island":"Dream","body_mass":3750}}"#;
-
-/// Where somebody sits and types.
-struct Desk {
-    folder: PathBuf,
-    /// README, with the addresses and folders of this test.
-    readme: String,
-}
-
-impl Desk {
-    fn new(folder: &Path, name: &str, places: &[(&str, &str)]) -> Desk {
-        let folder = folder.join(name);
-        std::fs::create_dir(&folder).unwrap();
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-        let readme = std::fs::read_to_string(file).unwrap();
-        let readme = places.iter().fold(readme, |text, (of_readme, ours)| {
-            assert!(text.contains(of_readme), "README does not name {of_readme}");
-            text.replace(of_readme, ours)
-        });
-        Desk { folder, readme }
-    }
-
-    fn compose(&self, line: &str) -> Command {
-        let told = line.trim_end_matches(" --json");
-        assert!(self.readme.contains(told), "README does not say to type `{told}`");
-        let parts = line.split('\'').enumerate().flat_map(|(at, part)| match at % 2 {
-            0 => part.split_whitespace().collect(),
-            _ => vec![part],
-        });
-        let words: Vec<&str> = parts.collect();
-        let mut command = binaries::command(words[0]).unwrap();
-        command.args(&words[1..]).current_dir(&self.folder);
-        command
-    }
-
-    /// Type a line of README; it may end in `> FILE`.
-    fn types(&self, line: &str) -> Outcome {
-        let (line, file) = line.split_once(" > ").map_or((line, None), |(a, b)| (a, Some(b)));
-        let outcome = run(&mut self.compose(line), "", PATIENCE).unwrap();
-        if let Some(file) = file {
-            std::fs::write(self.folder.join(file), &outcome.stdout).unwrap();
-        }
-        outcome
-    }
-
-    fn well(&self, line: &str) -> String {
-        self.types(line).ok().unwrap()
-    }
-
-    fn json(&self, line: &str) -> Value {
-        serde_json::from_str(&self.well(&format!("{line} --json"))).unwrap()
-    }
-
-    /// Start what goes on until it is stopped.
-    fn starts(&self, line: &str) -> Process {
-        Process::start(line, &mut self.compose(line), &self.folder.join("log")).unwrap()
-    }
-
-    /// Edit a file made from a template, as a person does: each key there once.
-    fn edits(&self, file: &str, lines: &[(&str, String)]) {
-        let path = self.folder.join(file);
-        let text = std::fs::read_to_string(&path).unwrap();
-        let edited = lines.iter().fold(text, |text, (before, after)| {
-            assert!(text.contains(before), "{before} is not in {text}");
-            text.replacen(before, after, 1)
-        });
-        std::fs::write(path, edited).unwrap();
-    }
-}
 
 /// The broker, as `broker-config` says to start it.
 fn mosquitto(centre: &Desk, port: u16) -> Process {
@@ -99,7 +31,7 @@ fn mosquitto(centre: &Desk, port: u16) -> Process {
     let (_, words) = line("and run: ").split_once(' ').unwrap();
     let mut command = Command::new(broker::program().expect("mosquitto: see tests/run"));
     command.args(words.split_whitespace());
-    let log = centre.folder.join("mosquitto.log");
+    let log = centre.folder().join("mosquitto.log");
     let mut process = Process::start("mosquitto", &mut command, &log).unwrap();
     broker::listening(port, "mosquitto", || process.check()).unwrap();
     process
@@ -139,10 +71,10 @@ impl Place {
     fn begin_centre(&self) {
         let centre = &self.centre;
         let schema = records::sample_folder().join("schema.toml");
-        std::fs::copy(schema, centre.folder.join("field-survey.toml")).unwrap();
+        std::fs::copy(schema, centre.folder().join("field-survey.toml")).unwrap();
         centre.well("wadi-hub config --template > hub.toml");
         centre.well("wadi-hub --config hub.toml schema check field-survey.toml");
-        assert!(!centre.folder.join("hub.db").exists(), "looking makes nothing");
+        assert!(!centre.folder().join("hub.db").exists(), "looking makes nothing");
         centre.well("wadi-hub --config hub.toml schema publish field-survey.toml");
         // Whoever does this first is told what is missing.
         let early = centre.well("wadi-hub --config hub.toml broker-config mosquitto --out broker");
@@ -173,7 +105,7 @@ impl Place {
         for said in ["gateway.toml", "wadi-gateway enrol FILE", "wadi-hub gateway add"] {
             assert!(missing.stderr.contains(said), "{said}: {missing:?}");
         }
-        std::fs::rename(self.centre.folder.join(file), self.village.folder.join(file)).unwrap();
+        std::fs::rename(self.centre.folder().join(file), self.village.folder().join(file)).unwrap();
         self.village.well("wadi-gateway --config gateway.toml enrol gateway-1.enrolment.toml");
         self.village.edits(
             "gateway.toml",
@@ -259,7 +191,7 @@ fn a_new_user_follows_the_readme_to_a_restored_village() {
     let gateway = place.run_gateway();
 
     let records: String = format!("{RECORD}\n").repeat(3);
-    std::fs::write(place.village.folder.join("records.jsonl"), records).unwrap();
+    std::fs::write(place.village.folder().join("records.jsonl"), records).unwrap();
     place.village.well("wadi-handheld --db my.db --device anna import records.jsonl");
     let refused = place.village.types(&place.to_gateway());
     assert_eq!(refused.code, Some(1), "{refused:?}");
@@ -350,7 +282,7 @@ fn both_ends_are_lost_and_restored(place: &Place, hub: Process, gateway: Process
     hub.kill();
     for (desk, name) in [(centre, "hub.db"), (village, "gateway.db")] {
         for ending in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(desk.folder.join(format!("{name}{ending}")));
+            let _ = std::fs::remove_file(desk.folder().join(format!("{name}{ending}")));
         }
     }
     let lost = village.types("wadi-gateway --config gateway.toml status");

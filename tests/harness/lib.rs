@@ -7,6 +7,7 @@
 
 pub mod binaries;
 pub mod broker;
+pub mod desk;
 pub mod figures;
 pub mod gateway;
 pub mod handheld;
