@@ -20,6 +20,7 @@ use wadi_protocol::tag::{TagKey, unhex};
 
 use crate::secret;
 use crate::store::status::Term;
+use crate::words::plain;
 
 /// A file of more bytes is not an enrolment.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -121,7 +122,12 @@ pub fn install(file: &Path, place: &Path) -> Result<Identity, IdentityError> {
     let put = |error: io::Error| IdentityError {
         what: "identity",
         file: place.display().to_string(),
-        reason: error.to_string(),
+        reason: match (error.kind(), place.parent()) {
+            (io::ErrorKind::NotFound, Some(folder)) => {
+                format!("there is no such folder; make it: mkdir -p {}", folder.display())
+            }
+            _ => plain(&error),
+        },
     };
     secret::replace(place, &text).map_err(put)?;
     Ok(identity)

@@ -323,13 +323,16 @@ fn enrolling_in_an_empty_folder_is_enough() {
     let path = folder.path();
     let enrolment = wadi_harness::hub::enrolment(path, "north").unwrap();
     let home = path.join("home");
-    std::fs::create_dir(&home).unwrap();
     let config = home.join("gateway.toml");
     let call = |words: &[&str]| {
         let mut command = binaries::command("wadi-gateway").unwrap();
         command.arg("--config").arg(&config).args(words);
         wadi_harness::process::run(&mut command, "", PATIENCE).unwrap()
     };
+    let early = call(&["enrol", enrolment.to_str().unwrap()]);
+    let advice = format!("make it: mkdir -p {}", home.display());
+    assert!(early.stderr.contains(&advice), "{early:?}");
+    std::fs::create_dir(&home).unwrap();
     call(&["enrol", enrolment.to_str().unwrap()]).ok().unwrap();
     let effective = call(&["config"]).ok().unwrap();
     for key in ["site", "gateway", "broker.host", "broker.port"] {
