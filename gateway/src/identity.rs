@@ -18,6 +18,7 @@ use wadi_protocol::id::GatewayId;
 use wadi_protocol::limits::{NAME_BYTES_MAX, is_name};
 use wadi_protocol::tag::{TagKey, unhex};
 
+use crate::layers::without_snippet;
 use crate::secret;
 use crate::store::status::Term;
 use crate::words::plain;
@@ -171,7 +172,7 @@ fn parse(text: &str) -> Result<Identity, String> {
         .add_source(config::File::from_str(text, config::FileFormat::Toml))
         .build()
         .and_then(config::Config::try_deserialize)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| without_snippet(&error.to_string()))?;
     if !is_name(&stored.site) {
         return Err(format!("site: a name of 1 to {NAME_BYTES_MAX} bytes of text is needed"));
     }
@@ -201,4 +202,15 @@ fn address(text: &str) -> Option<(String, u16)> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let port = port.parse().ok().filter(|&port| port != 0)?;
     (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_not_shown() {
+        let said = parse("site = \"north\"\ntag_key = \"2f1703f6066f5356\n").unwrap_err();
+        assert!(said.contains("line 2") && !said.contains("2f17"), "{said}");
+    }
 }

@@ -301,7 +301,7 @@ fn is_secret(key: &str) -> bool {
 }
 
 /// The parser shows the line that it cannot read; that line may hold a secret.
-fn without_snippet(message: &str) -> String {
+pub fn without_snippet(message: &str) -> String {
     let lines = message.lines().filter(|line| !line.contains('|'));
     lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(": ")
 }
