@@ -129,7 +129,7 @@ pub async fn find(wanted: Option<&str>) -> Result<Vec<Found>, MdnsError> {
 }
 
 /// What a stranger announces, if it can be used and shown.
-fn understood(service: &ResolvedService) -> Option<Found> {
+pub fn understood(service: &ResolvedService) -> Option<Found> {
     let site = service.get_property_val_str("site")?;
     if !is_name(site) {
         return None;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 mod connect;
 mod error;
-mod packet;
+pub mod packet;
 mod reason;
 
 use connect::{Stream, Wire};

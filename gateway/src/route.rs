@@ -158,11 +158,11 @@ const RTN_UNICAST: u8 = 1;
 
 /// Which interfaces run; the kernel tells of many things that change nothing.
 #[derive(Default)]
-struct Interfaces(BTreeMap<u32, bool>);
+pub struct Interfaces(BTreeMap<u32, bool>);
 
 impl Interfaces {
     /// Read a datagram; total: what makes no sense is passed over.
-    fn read(&mut self, datagram: &[u8], change: &mut Change) {
+    pub fn read(&mut self, datagram: &[u8], change: &mut Change) {
         let mut rest = datagram;
         while rest.len() >= HEADER_BYTES {
             let len = u32_at(rest, 0).unwrap_or(0) as usize;

@@ -23,7 +23,7 @@ use crate::script::Script;
 use crate::world::{
     ALARM, HOUSE, LOCAL, PERSON, PHOTO, REMARK, REPORT, SCHEMA, VISIT, World, refer, row, text,
 };
-use crate::{folder, fuzz};
+use crate::{folder, fuzz, memory};
 
 const HONEST: usize = 0;
 /// Only ever looks.
@@ -294,7 +294,9 @@ impl Play {
     /// Say something; the answers are sound, and move the gateway on.
     fn hear(&mut self, who: usize, up: Up) {
         let number = self.world.sites[who].number;
-        let answers = self.world.hub.hear(number, &up, NOW_S).expect("answered or refused");
+        let (hub, mut answers) = (&mut self.world.hub, None);
+        memory::stores(|| answers = Some(hub.hear(number, &up, NOW_S)));
+        let answers = answers.expect("heard").expect("answered or refused");
         let site = &mut self.world.sites[who];
         let mut page = None;
         for down in answers {

@@ -8,7 +8,9 @@
 //! A failure becomes a named test beside the code that failed.
 #![allow(missing_docs)]
 mod centre;
+mod corpus;
 mod decoders;
+mod files;
 mod folder;
 mod hostile;
 mod link;
@@ -23,6 +25,7 @@ mod sample;
 mod schema;
 mod script;
 mod session;
+mod strangers;
 mod village;
 #[path = "../../hub/tests/store/world.rs"]
 #[allow(dead_code, reason = "the hub's own tests use the rest")]

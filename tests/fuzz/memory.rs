@@ -1,9 +1,11 @@
 //! What decoding may take: measured on this thread, against the named limits.
 use allocation_counter::measure;
+use wadi_gateway::mqtt::packet::PACKET_BYTES_MAX;
 use wadi_protocol::id::{DeviceId, Dot, RowId, RunId};
 use wadi_protocol::limits::{
     BATCH_MEMORY_BYTES_MAX, CHANGESET_BYTES_MAX, DOWNLINK_BYTES_MAX, DOWNLINK_MEMORY_BYTES_MAX,
-    LINK_MEMORY_BYTES_MAX, MESSAGE_MEMORY_BYTES_MAX, SCHEMA_BYTES_MAX, SCHEMA_MEMORY_BYTES_MAX,
+    FRAME_BYTES_MAX, LINK_MEMORY_BYTES_MAX, MESSAGE_MEMORY_BYTES_MAX, SCHEMA_BYTES_MAX,
+    SCHEMA_MEMORY_BYTES_MAX,
 };
 use wadi_protocol::link::message::{self as link, Answer, Ask};
 use wadi_protocol::schema::Schema;
@@ -60,6 +62,26 @@ pub fn schemas(bytes: &[u8]) {
 pub fn batches(bytes: &[u8]) {
     let work = || drop(batch::decode(bytes));
     assert_within("batch", work, BATCH_MEMORY_BYTES_MAX, bytes.len());
+}
+
+/// Packets of a broker out of so many bytes.
+pub fn packets(bytes: usize, work: impl FnOnce()) {
+    assert_within("packets", work, PACKET_BYTES_MAX + bytes, bytes);
+}
+
+/// The records of a line of so many bytes: a list entry of two bytes becomes a text.
+pub fn records(bytes: usize, work: impl FnOnce()) {
+    assert_within("records", work, size_of::<String>() * bytes, bytes);
+}
+
+/// A body of so many bytes at either end of the seal.
+pub fn seals(bytes: usize, work: impl FnOnce()) {
+    assert_within("seals", work, FRAME_BYTES_MAX, bytes);
+}
+
+/// One input of a store: it may hold a batch and a page, each decoded.
+pub fn stores(work: impl FnOnce()) {
+    assert_within("store", work, BATCH_MEMORY_BYTES_MAX + DOWNLINK_MEMORY_BYTES_MAX, 0);
 }
 
 /// A number as postcard writes it, and then as many bytes of what an empty element is.

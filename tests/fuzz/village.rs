@@ -25,7 +25,7 @@ use crate::model::NOW_S;
 use crate::paper::Paper;
 use crate::script::Script;
 use crate::world::{SCHEMA, row};
-use crate::{folder, fuzz};
+use crate::{folder, fuzz, memory};
 
 /// What one input may do, at most.
 const STEPS_MAX: usize = 40;
@@ -186,7 +186,9 @@ impl Play {
             }
             batches.push(batch);
         }
-        let answers = self.store().intake(&batches, NOW_S).expect("taken or refused");
+        let (store, mut answers) = (self.store(), None);
+        memory::stores(|| answers = Some(store.intake(&batches, NOW_S)));
+        let answers = answers.expect("asked").expect("taken or refused");
         for (batch, answer) in batches.iter().zip(answers) {
             match answer {
                 Ok(()) => self.acknowledge(batch),
@@ -222,7 +224,9 @@ impl Play {
 
     fn input(&mut self, input: RoundInput) {
         let said = input.clone();
-        let answer = self.store().round(input, NOW_S);
+        let (store, mut answer) = (self.store(), None);
+        memory::stores(|| answer = Some(store.round(input, NOW_S)));
+        let answer = answer.expect("asked");
         let answer = answer.unwrap_or_else(|error| panic!("{error}, after {said:?}"));
         for bytes in answer.messages {
             let up: Up = message::decode(&bytes).expect("our own messages are sound");
