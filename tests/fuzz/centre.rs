@@ -9,7 +9,6 @@ use std::fs;
 use std::sync::LazyLock;
 
 use serde_json::Value as Json;
-use tempfile::TempDir;
 use wadi_hub::store::{Store, StoreError, settle::Decision};
 use wadi_protocol::change::Op;
 use wadi_protocol::id::{DeviceId, RowId, RunId};
@@ -44,9 +43,9 @@ type = "text"
 name = { type = "text", required = true }
 "#;
 
-/// The beginning of every input: the database's file, and the gateways as they were.
+/// The beginning of every input: the database, and the gateways as they were.
 struct Beginning {
-    folder: TempDir,
+    database: Vec<u8>,
     sites: Vec<Site>,
     rows: Vec<Key>,
     hub: RunId,
@@ -69,7 +68,10 @@ static BEGINNING: LazyLock<Beginning> = LazyLock::new(|| {
     world.check();
     let World { folder, hub, sites } = world;
     let rows = sites[HONEST].rows.keys().copied().collect();
-    Beginning { folder, sites, rows, hub: hub.run(), head: hub.head().unwrap() }
+    let (run, head) = (hub.run(), hub.head().unwrap());
+    drop(hub);
+    let database = fs::read(folder.path().join("hub.db")).unwrap();
+    Beginning { database, sites, rows, hub: run, head }
 });
 
 /// Rows of each table, one of them deleted, one in review; half of them are given to hostile
@@ -147,7 +149,7 @@ impl Play {
         let beginning = &*BEGINNING;
         let folder = folder::new();
         let path = folder.path().join("hub.db");
-        fs::copy(beginning.folder.path().join("hub.db"), &path).expect("there is room");
+        fs::write(&path, &beginning.database).expect("there is room");
         let hub = Store::open(&path).expect("the copy is a hub's database");
         let world = World { folder, hub, sites: beginning.sites.clone() };
         let device = |id, run, label: &str| (DeviceId(id), RunId(run), label.to_owned());

@@ -1,9 +1,15 @@
-//! Fuzzing: hostile bytes and inputs against every decoder and state machine.
+//! Fuzzing: hostile bytes and inputs against every decoder, state machine and store.
 //!
-//! Each target is a test that runs for `WADITEST_FUZZ_SECONDS` (20 by default)
+//! Each target is a test that runs for `WADITEST_FUZZ_SECONDS` (60 by default)
 //! on random input and prints what broke it. Bytes seldom get past a first
 //! check, so most inputs are scripts: they say how to spoil valid samples (see
-//! [`script`]). `tests/fuzz/run HOURS` runs them for longer.
+//! [`script`]), or what hostile changes, answers and messages to make
+//! ([`hostile`], [`paper`]). `tests/fuzz/run HOURS` runs them for longer.
+//!
+//! [`centre`], [`village`] and [`session`] drive the real stores on real files.
+//! There are 20 targets, so that a minute for each takes 10 on two cores. Small
+//! decoders therefore share one, chosen by the input: [`files`], and two of
+//! [`strangers`].
 //!
 //! A failure becomes a named test beside the code that failed.
 #![allow(missing_docs)]
@@ -34,7 +40,7 @@ mod world;
 use std::time::Duration;
 
 /// How long each target runs, unless the environment says otherwise.
-const SECONDS: u64 = 20;
+const SECONDS: u64 = 60;
 /// How long a failing input is made smaller.
 const SHRINK_TIME: Duration = Duration::from_secs(5);
 /// Bytes of one input at most.

@@ -50,7 +50,7 @@ fn a_brokers_bytes(script: &mut Script<'_>, samples: &[Vec<u8>]) {
 }
 
 /// What is heard until the first error, if there is one.
-fn packets<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<Said, String>> {
+pub fn packets<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<Said, String>> {
     let mut buffer = BytesMut::new();
     let mut heard = Vec::new();
     for piece in pieces {
@@ -72,20 +72,6 @@ fn packets<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<Said, S
         }
     }
     heard
-}
-
-/// The stored packets mean what the corpus says of them.
-#[test]
-fn stored_packets_are_heard() {
-    let heard: Vec<_> = corpus::mqtt().iter().map(|bytes| packets([bytes.as_slice()])).collect();
-    let good: Vec<usize> =
-        heard.iter().map(|one| one.iter().filter(|said| said.is_ok()).count()).collect();
-    assert_eq!(good, [1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 5], "{heard:?}");
-    assert!(corpus::netlink().iter().any(|datagram| {
-        let mut change = Change::default();
-        Interfaces::default().read(datagram, &mut change);
-        change.up
-    }));
 }
 
 fn the_kernels_bytes(script: &mut Script<'_>, samples: &[Vec<u8>]) {
