@@ -20,7 +20,8 @@ use super::nearby::nearby;
 use super::record::{Record, parse};
 use super::report;
 use super::store::{Opening, Origin, Store, StoreError};
-use super::sync::{Place, Sync, SyncError, Synced};
+use super::sync::{Place, Sync};
+use super::synced::{SyncError, Synced};
 use crate::words::count;
 
 const FAILED: u8 = 1;

@@ -2,7 +2,8 @@
 //! is not clear. It looks and chooses; it connects to nobody.
 use wadi_protocol::link::envelope::LINK_VERSION;
 
-use super::sync::{Place, SyncError};
+use super::sync::Place;
+use super::synced::SyncError;
 use crate::mdns::{self, FIND_TIMEOUT, Found};
 
 /// Find the gateway of a site, or the only one that is there.

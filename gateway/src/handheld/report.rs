@@ -2,7 +2,7 @@
 use std::io::{self, Write};
 
 use super::store::{Status, Store};
-use super::sync::Synced;
+use super::synced::Synced;
 
 /// The end of a sync, in one line and what is to be known.
 pub fn synced(synced: &Synced) {
