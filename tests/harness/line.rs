@@ -107,6 +107,15 @@ impl Drop for Line {
 struct Port {
     ours: OwnedFd,
     theirs: OwnedFd,
+    link: PathBuf,
+}
+
+impl Drop for Port {
+    /// The name goes first, as a device node does: the system gives its number to the
+    /// next pty, and who still looks for this port would open that of somebody else.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.link);
+    }
 }
 
 impl Port {
@@ -126,7 +135,7 @@ impl Port {
         rustix::io::fcntl_setfd(&ours, rustix::io::FdFlags::CLOEXEC)?;
         let _ = std::fs::remove_file(link);
         std::os::unix::fs::symlink(Path::new(name.to_str()?), link)?;
-        Ok(Port { ours, theirs })
+        Ok(Port { ours, theirs, link: link.to_path_buf() })
     }
 
     /// Wait until it can be read (or written); false = not within the interval.
@@ -260,7 +269,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut line = Line::lay(folder.path(), "line", 3).unwrap();
         let mut old = open(line.gateway_port());
-        line.replug().unwrap();
+        let name = line.gateway_port().to_path_buf();
+        line.disconnect();
+        assert!(name.symlink_metadata().is_err(), "no name leads to what may be another's");
+        line.connect().unwrap();
         assert!(matches!(old.read(&mut [0; 8]), Ok(0) | Err(_)), "the old port hangs up");
         let (mut gateway, mut handheld) = (open(line.gateway_port()), open(line.handheld_port()));
         handheld.write_all(b"again").unwrap();
