@@ -18,6 +18,8 @@ const RECORDS: usize = 3_000;
 const RATE_BYTES_S: u64 = 15_000;
 /// Backups that must show a part of the records, or this would prove nothing.
 const AMID_MIN: usize = 5;
+/// After so many something hangs.
+const BACKUPS_MAX: u32 = 1_000;
 
 /// How many records a backup holds: the first ones, without a gap.
 fn prefix(backup: &Path) -> u64 {
@@ -72,6 +74,7 @@ fn backups_amid_intake_and_rounds_hold_all_that_was_acknowledged_before() {
         let mut number = 0;
         while !ended.load(Ordering::Relaxed) || committed(&world) < all {
             number += 1;
+            assert!(number < BACKUPS_MAX, "the records never arrive: {amid_rounds:?}");
             let file = |end: &str| world.folder().join(format!("{end}-{number}.backup"));
             let (gateway, hub) = (file("gateway"), file("hub"));
             let before = taken(&handheld);
