@@ -24,6 +24,10 @@ use crate::session::{self, Closed, Patience};
 
 /// What the serial crate says of ENOTTY.
 const NO_TERMINAL: &str = "Not a typewriter";
+/// What it says where another program has the lock on the port.
+const LOCKED: &str = "Unable to acquire exclusive lock on serial port";
+/// What it says of EBUSY: all but root meet another's claim (TIOCEXCL) first.
+const BUSY: &str = "Device or resource busy";
 /// Ports of one gateway.
 pub const PORTS_MAX: usize = 64;
 /// How often a port that is away is looked for. A port that was lost just now is
@@ -39,11 +43,13 @@ const STEADY: Duration = Duration::from_secs(30);
 /// Open a port: 8 data bits, no parity, one stop bit, no flow control.
 pub fn open(path: &Path, baud: u32) -> io::Result<SerialStream> {
     let opened = tokio_serial::new(path.to_string_lossy(), baud).open_native_async();
-    opened.map_err(|error| match io::Error::from(error) {
-        error if error.to_string() == NO_TERMINAL => {
-            io::Error::new(error.kind(), "this is no serial port")
+    opened.map_err(|error| {
+        let error = io::Error::from(error);
+        match error.to_string().as_str() {
+            NO_TERMINAL => io::Error::new(error.kind(), "this is no serial port"),
+            LOCKED | BUSY => io::Error::new(error.kind(), "another program has this port open"),
+            _ => error,
         }
-        error => error,
     })
 }
 

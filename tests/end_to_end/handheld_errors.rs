@@ -5,6 +5,7 @@ use std::path::Path;
 use wadi_harness::handheld::{Handheld, Link, UNAVAILABLE};
 use wadi_harness::line::Line;
 use wadi_harness::process::Outcome;
+use wadi_harness::wait::{Look, until};
 use wadi_harness::{binaries, process};
 
 use crate::world::{PATIENCE, World};
@@ -147,10 +148,17 @@ fn places_where_no_gateway_is() {
 fn a_line_that_nobody_answers_on() {
     let folder = tempfile::tempdir().unwrap();
     let line = Line::lay(folder.path(), "line", 1).unwrap();
-    let lonely = Handheld::new(folder.path(), "anna");
-    let outcome = lonely.sync(&Link::Serial(line.handheld_port().to_path_buf())).unwrap();
+    let link = Link::Serial(line.handheld_port().to_path_buf());
+    let lonely = Handheld::new(folder.path(), "anna").begin_sync(&link).unwrap();
+    until("the first one to talk", PATIENCE, || {
+        Ok(Look::when(line.meter().bytes() > 0, || "silence".into()))
+    })
+    .unwrap();
     let port = line.handheld_port().to_str().unwrap();
     let none = Some(UNAVAILABLE);
+    let second = Handheld::new(folder.path(), "berta").sync(&link).unwrap();
+    says(&second, none, &[port, "another program has this port open"]);
+    let outcome = lonely.finish(PATIENCE).unwrap();
     says(&outcome, none, &[port, "nobody answers", "the 115200 baud", "[[serial]]"]);
     assert_eq!(outcome.stdout, "", "there is nothing to sum up");
 }
