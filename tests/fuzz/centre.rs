@@ -6,7 +6,6 @@
 //! books balance; what is honest stays, unless a change named it or what it belongs to.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::LazyLock;
 
 use serde_json::Value as Json;
 use wadi_hub::store::{Store, StoreError, settle::Decision};
@@ -16,15 +15,13 @@ use wadi_protocol::wire::batch::{self, Batch, content_hash};
 use wadi_protocol::wire::downlink;
 use wadi_protocol::wire::message::{self, Down, DownBody, Outcome, Part, Refused, Up, UpBody};
 
+use crate::beginning::{BEGINNING, HONEST, named_rows};
 use crate::hostile::Cast;
-use crate::model::{Device, Key, NOW_S, Site, key_of};
+use crate::model::{Device, NOW_S, Site, key_of};
 use crate::script::Script;
-use crate::world::{
-    ALARM, HOUSE, LOCAL, PERSON, PHOTO, REMARK, REPORT, SCHEMA, VISIT, World, refer, row, text,
-};
+use crate::world::{HOUSE, World, row, text};
 use crate::{folder, fuzz, memory};
 
-const HONEST: usize = 0;
 /// Only ever looks.
 const WATCHER: usize = 1;
 const HOSTILE: [usize; 2] = [2, 3];
@@ -34,80 +31,6 @@ const STEPS_MAX: usize = 40;
 const LOOK_STEPS: usize = 10;
 /// The honest device whose dots and runs nobody forges.
 const HENRY: u64 = 7_777;
-
-/// A later version of the schema: another field, another table.
-const NEXT_SCHEMA: &str = r#"
-[tables.house.fields.colour]
-type = "text"
-[tables.tool.fields]
-name = { type = "text", required = true }
-"#;
-
-/// The beginning of every input: the database, and the gateways as they were.
-struct Beginning {
-    database: Vec<u8>,
-    sites: Vec<Site>,
-    rows: Vec<Key>,
-    hub: RunId,
-    head: u64,
-}
-
-static BEGINNING: LazyLock<Beginning> = LazyLock::new(|| {
-    let folder = folder::new();
-    let mut hub = Store::open(&folder.path().join("hub.db")).unwrap();
-    hub.begin_run(NOW_S).unwrap();
-    hub.publish_schema(SCHEMA, NOW_S).unwrap();
-    let sites =
-        (0..4).map(|number| Site::new(crate::world::enrol(&mut hub, &format!("s-{number}"))));
-    let sites = sites.collect();
-    let mut world = World { folder, hub, sites };
-    world.settle();
-    populate(&mut world);
-    world.hub.publish_schema(&format!("{SCHEMA}{NEXT_SCHEMA}"), NOW_S).unwrap();
-    world.settle();
-    world.check();
-    let World { folder, hub, sites } = world;
-    let rows = sites[HONEST].rows.keys().copied().collect();
-    let (run, head) = (hub.run(), hub.head().unwrap());
-    drop(hub);
-    let database = fs::read(folder.path().join("hub.db")).unwrap();
-    Beginning { database, sites, rows, hub: run, head }
-});
-
-/// Rows of each table, one of them deleted, one in review; half of them are given to hostile
-/// changes to name.
-fn populate(world: &mut World) {
-    let mut anna = Device::new(1);
-    for base in [0, 100] {
-        let row = |number: u64| row(base + number);
-        let here = [(1, text("north")), (2, text("good")), (4, text(&format!("tag {base}")))];
-        let to_house = [(1, refer(row(1))), (2, text("x"))];
-        let all: [(Key, &[_]); 9] = [
-            ((HOUSE, row(1)), &here),
-            ((HOUSE, row(2)), &here[..1]),
-            ((PERSON, row(3)), &to_house),
-            ((VISIT, row(4)), &[(1, refer(row(3))), (2, text("fever"))]),
-            ((PHOTO, row(5)), &to_house),
-            ((ALARM, row(6)), &[(1, text("fire")), (2, refer(row(1)))]),
-            ((LOCAL, row(7)), &[(1, text("well")), (2, refer(row(2)))]),
-            ((REPORT, row(8)), &[(1, text("all is well"))]),
-            ((REMARK, row(9)), &[(1, refer(row(7))), (2, text("deep"))]),
-        ];
-        for (key, fields) in all {
-            world.enter(HONEST, &mut anna, Op::Insert, key, fields, 100);
-        }
-        world.sync(HONEST);
-        let key = (HOUSE, row(2));
-        world.enter(HONEST, &mut anna, Op::Update, key, &[(2, text("better"))], 110);
-        let mut bert = Device::new(2);
-        bert.seq = base;
-        world.enter(HONEST, &mut bert, Op::Update, key, &[(2, text("worse"))], 111);
-        world.enter(HONEST, &mut anna, Op::Insert, (HOUSE, row(10)), &[], 112);
-        world.sync(HONEST);
-        world.enter(HONEST, &mut anna, Op::Delete, (HOUSE, row(10)), &[], 113);
-        world.settle();
-    }
-}
 
 /// One input's world.
 struct Play {
@@ -314,11 +237,11 @@ impl Play {
                     site.chain = committed.chain;
                     site.round = site.round.saturating_add(1);
                 }
-                DownBody::Aborted { floor } | DownBody::Refused(Refused::BelowFloor { floor }) => {
-                    // Whoever names the end of time is wedged there: no more of that.
-                    if floor < u64::MAX >> 1 {
-                        site.round = floor;
-                    }
+                // Whoever names the end of time is wedged there: no more of that.
+                DownBody::Aborted { floor } | DownBody::Refused(Refused::BelowFloor { floor })
+                    if floor < u64::MAX >> 1 =>
+                {
+                    site.round = floor;
                 }
                 DownBody::Refused(_) => {
                     self.stuck.insert(who);
@@ -388,18 +311,6 @@ impl Play {
             self.world.check_site(site);
         }
     }
-}
-
-/// Half of the honest rows, each under its own table and some under another, and rows that
-/// are not there.
-fn named_rows(rows: &[Key]) -> Vec<Key> {
-    let mut named: Vec<Key> = rows.iter().copied().filter(|(_, id)| *id < row(100)).collect();
-    named.extend([(HOUSE, row(3)), (PERSON, row(1)), (9, row(30))]);
-    for number in 20..26 {
-        named.extend([HOUSE, PERSON, VISIT, PHOTO].map(|table| (table, row(number))));
-        named.extend([ALARM, LOCAL, REPORT, REMARK].map(|table| (table, row(number + 10))));
-    }
-    named
 }
 
 /// The live rows by id, as the hub exports them.

@@ -13,6 +13,7 @@
 //!
 //! A failure becomes a named test beside the code that failed.
 #![allow(missing_docs)]
+mod beginning;
 mod centre;
 mod corpus;
 mod decoders;

@@ -22,7 +22,7 @@ use crate::decoders::MESSAGES;
 use crate::script::Script;
 use crate::{corpus, fuzz, memory, sample};
 
-/// What one network target's input is about, by its first byte.
+/// The first byte says whose bytes they are.
 #[test]
 fn bytes_of_the_network_are_taken_or_passed_over() {
     let (mqtt, netlink) = (corpus::mqtt(), corpus::netlink());
@@ -243,16 +243,16 @@ impl Line {
             }
             4 => {
                 let body = script.spoiled(&self.said);
-                self.to_gateway(&body);
-                self.to_handheld(&body);
+                self.give_gateway(&body);
+                self.give_handheld(&body);
             }
             5 => {
                 let body = script.pick(&self.said).clone();
-                self.to_handheld(&body);
+                self.give_handheld(&body);
             }
             _ => {
                 let body = script.pick(&self.said).clone();
-                self.to_gateway(&body);
+                self.give_gateway(&body);
             }
         }
     }
@@ -266,9 +266,9 @@ impl Line {
             Step::Failed(_) => {}
         }
         if let Some(body) = self.said.last().cloned() {
-            self.to_gateway(&body);
+            self.give_gateway(&body);
             if let Some(body) = self.said.last().cloned() {
-                self.to_handheld(&body);
+                self.give_handheld(&body);
             }
         }
     }
@@ -281,7 +281,7 @@ impl Line {
         }
     }
 
-    fn to_gateway(&mut self, body: &[u8]) {
+    fn give_gateway(&mut self, body: &[u8]) {
         let (answerer, mut heard) = (&mut self.answerer, None);
         memory::seals(body.len(), || heard = Some(answerer.hear(body)));
         match heard.expect("heard") {
@@ -292,7 +292,7 @@ impl Line {
         }
     }
 
-    fn to_handheld(&mut self, body: &[u8]) {
+    fn give_handheld(&mut self, body: &[u8]) {
         let (caller, now_ms, mut heard) = (&mut self.caller, self.now_ms, None);
         memory::seals(body.len(), || heard = caller.hear(body, now_ms));
         if let Some(message) = heard {
