@@ -135,7 +135,11 @@ fn a_database_of_the_layout_before_gets_the_table_at_the_next_start() {
     village.take(vec![change(PHONE, 1, Op::Insert, (PLACE, row(1)), vec![add(2, 1)])]);
     village.store = None;
     let db = Connection::open(&village.path).unwrap();
-    db.execute_batch("DROP TABLE wadi_handheld; PRAGMA user_version = 2").unwrap();
+    db.execute_batch(
+        "DROP TABLE wadi_handheld; ALTER TABLE wadi_store DROP COLUMN certificate_of;
+         ALTER TABLE wadi_store DROP COLUMN certificate_until_s; PRAGMA user_version = 2",
+    )
+    .unwrap();
     drop(db);
     let older = roster::list(&village.path).unwrap_err().to_string();
     assert!(older.contains("start `wadi-gateway run` once"), "{older}");
