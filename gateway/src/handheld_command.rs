@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use crate::store::handhelds::{Handheld, Key, State};
 use crate::store::roster::{self, Outcome, Whom};
 use crate::words::span;
-use wadi_protocol::limits::{NAME_BYTES_MAX, is_name};
+use wadi_protocol::limits;
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
@@ -36,7 +36,7 @@ pub enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Named {
     /// Its name.
-    #[arg(value_parser = handheld_name)]
+    #[arg(value_parser = limits::name)]
     name: String,
     /// Its key, as `wadi-handheld key` shows it: the 16 digits, or all 64.
     #[arg(long, value_name = "DIGITS")]
@@ -166,11 +166,4 @@ fn to_json(held: &Handheld) -> serde_json::Value {
         "last_s": held.last_s,
         "refused": held.refused,
     })
-}
-
-fn handheld_name(name: &str) -> Result<String, String> {
-    match is_name(name) {
-        true => Ok(name.to_owned()),
-        false => Err(format!("a name of 1 to {NAME_BYTES_MAX} bytes of text is needed")),
-    }
 }

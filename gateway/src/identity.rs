@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 use wadi_protocol::id::GatewayId;
-use wadi_protocol::limits::{NAME_BYTES_MAX, is_name};
+use wadi_protocol::limits;
 use wadi_protocol::tag::{TagKey, unhex};
 
 use crate::layers::without_snippet;
@@ -173,15 +173,13 @@ fn parse(text: &str) -> Result<Identity, String> {
         .build()
         .and_then(config::Config::try_deserialize)
         .map_err(|error| without_snippet(&error.to_string()))?;
-    if !is_name(&stored.site) {
-        return Err(format!("site: a name of 1 to {NAME_BYTES_MAX} bytes of text is needed"));
-    }
+    let site = limits::name(&stored.site).map_err(|needed| format!("site: {needed}"))?;
     if stored.gateway == 0 || stored.enrolment == 0 {
         return Err("gateway and enrolment are counted from 1".into());
     }
     let pem = |what: &str| format!("{what} is damaged");
     Ok(Identity {
-        site: stored.site,
+        site,
         gateway: GatewayId(stored.gateway),
         enrolment: stored.enrolment,
         address: address(&stored.address).ok_or("address: host:port is needed")?,

@@ -3,6 +3,8 @@
 //! Every decoder checks these before it allocates; every queue states here how
 //! long it may grow. Nothing is ever dropped silently at a limit: the sender
 //! hears a refusal that names it.
+use alloc::format;
+use alloc::string::String;
 
 /// A change of more encoded bytes is quarantined as *oversize*.
 pub const CHANGE_BYTES_MAX: usize = 8 * 1024;
@@ -66,6 +68,17 @@ pub const OFFER_BYTES_TARGET: usize = 8 * 1024;
 pub const FEED_BYTES_TARGET: usize = 16 * 1024;
 /// Bytes of a name: table, field, device label, site.
 pub const NAME_BYTES_MAX: usize = 63;
+
+/// A text that is to name a site, a device or a handheld.
+///
+/// # Errors
+/// What is needed instead.
+pub fn name(text: &str) -> Result<String, String> {
+    match is_name(text) {
+        true => Ok(text.into()),
+        false => Err(format!("a name of 1 to {NAME_BYTES_MAX} bytes of text is needed")),
+    }
+}
 
 /// Whether a text may name a site, a device or a handheld: of a length, and nothing in
 /// it that could end a line or take over somebody's terminal.

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use wadi_protocol::change::Op;
-use wadi_protocol::limits::{NAME_BYTES_MAX, is_name};
+use wadi_protocol::limits;
 
 use super::entry::enter;
 use super::import::{Import, ImportError, Note, import};
@@ -37,7 +37,7 @@ pub struct Cli {
     pub db: PathBuf,
     /// Whose records these are, unless a record says so itself. A new file gets
     /// this name for its own device (else the host's name).
-    #[arg(long, value_name = "NAME", value_parser = device_name)]
+    #[arg(long, value_name = "NAME", value_parser = limits::name)]
     pub device: Option<String>,
     /// What to do.
     #[command(subcommand)]
@@ -199,13 +199,6 @@ fn forget(store: &mut Store, site: &str) -> Result<ExitCode, Failed> {
 
 fn at(db: &Path, error: StoreError) -> Failed {
     Failed::new(FAILED, format!("{}: {error}", db.display()))
-}
-
-fn device_name(name: &str) -> Result<String, String> {
-    match is_name(name) {
-        true => Ok(name.to_owned()),
-        false => Err(format!("a name of 1 to {NAME_BYTES_MAX} bytes of text is needed")),
-    }
 }
 
 fn host_and_port(text: &str) -> Result<String, String> {

@@ -110,7 +110,6 @@ fn leavers(work: &Work<'_>) -> Result<BTreeSet<RowKey>, StoreError> {
 fn write(work: &mut Work<'_>, leavers: &BTreeSet<RowKey>) -> Result<(), StoreError> {
     let keys: Vec<RowKey> = work.rows.keys().copied().collect();
     let mut effects = 0;
-    let mut first = true;
     let mut writer = Writer::new(work.db)?;
     for key in keys {
         let shown = work.shown(key)?;
@@ -124,13 +123,12 @@ fn write(work: &mut Work<'_>, leavers: &BTreeSet<RowKey>) -> Result<(), StoreErr
             continue;
         }
         if row.touches.is_empty() && !entries.is_empty() {
-            effects += EFFECT_BYTES + packed_len(&*shown);
             // Where no change was numbered, what moved needs a sequence of its own.
-            if work.head == work.start || (effects > EFFECT_BYTES_MAX && !first) {
+            if work.head == work.start || effects > EFFECT_BYTES_MAX {
                 work.next_seq();
                 effects = 0;
             }
-            first = false;
+            effects += EFFECT_BYTES + packed_len(&*shown);
             entries.iter_mut().for_each(|entry| entry.seq = work.head);
         }
         let row = work.row(key)?;

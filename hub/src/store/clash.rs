@@ -103,7 +103,7 @@ pub(super) fn standings(
     let mut fresh: Vec<(Dot, Hash)> = Vec::new();
     let mut standings = Vec::with_capacity(batch.changes.len());
     let mut runs = Runs::new();
-    let operators = super::stored(db, "device")?;
+    let operators = super::operators(db)?;
     for (index, change) in batch.changes.iter().enumerate() {
         let mut standing = match is_new(db, &mut runs, change.dot)? {
             true => Standing::New,
@@ -118,7 +118,7 @@ pub(super) fn standings(
                 false => Standing::Clash(first),
             };
         }
-        if standing == Standing::New && change.dot.device.0 == operators {
+        if standing == Standing::New && change.dot.device == operators {
             standing = Standing::Posed;
         }
         came.entry(change.dot).or_insert(index);

@@ -254,10 +254,10 @@ fn touch(work: &mut Work<'_>, entered: &Entered) -> Result<(), StoreError> {
 /// Learn of runs. Where one closes a gap in a line that was judged by before, the rows
 /// of its device are resolved again.
 fn learn_runs(work: &mut Work<'_>, runs: &[RunInfo]) -> Result<(), StoreError> {
-    let operators = super::stored(work.db, "device")?;
+    let operators = super::operators(work.db)?;
     for run in runs {
         // Of their own runs the hub need not be told.
-        if run.device.0 == operators {
+        if run.device == operators {
             continue;
         }
         let joins = changes::has_child_run(work.db, run)?;

@@ -150,9 +150,6 @@ fn touches(change: &Change, field: u16) -> bool {
 }
 
 fn touched(table: &Table, change: &Change) -> Vec<u16> {
-    if change.op == Op::Delete {
-        return vec![0];
-    }
     if change.op == Op::Update {
         // Sorted by field, and they know no field 0.
         let numbers = change.fields.iter().filter_map(|(field, _)| match field {

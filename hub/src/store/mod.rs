@@ -45,7 +45,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
-use wadi_protocol::id::RunId;
+use wadi_protocol::id::{DeviceId, RunId};
 
 pub use self::catalog::Catalog;
 pub use self::sql::RowKey;
@@ -190,6 +190,11 @@ fn random_bits() -> Result<u64, StoreError> {
 /// The hub sequence.
 fn head(db: &Connection) -> Result<u64, StoreError> {
     stored(db, "head")
+}
+
+/// The device of the hub's operators.
+fn operators(db: &Connection) -> Result<DeviceId, StoreError> {
+    stored(db, "device").map(DeviceId)
 }
 
 /// A value of `wadi_store`.

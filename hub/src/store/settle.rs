@@ -12,7 +12,7 @@ use wadi_protocol::wire::message::Outcome;
 use super::changes::{self, Arrival};
 use super::review::{Case, candidates, open_case};
 use super::work::Work;
-use super::{Catalog, Store, StoreError, commit, random_bits, run, sql, stored};
+use super::{Catalog, Store, StoreError, commit, operators, random_bits, run, sql};
 
 /// The name of the operators' device.
 const LABEL: &str = "operator";
@@ -71,7 +71,7 @@ impl Store {
 /// A new run of the operators' device and its first dot: a restored database can
 /// then never use a number twice.
 fn operator(db: &Connection) -> Result<(RunInfo, Dot), StoreError> {
-    let device = DeviceId(stored(db, "device")?);
+    let device = operators(db)?;
     let runs = changes::runs(db, device)?;
     let is_parent = |run: &RunInfo| {
         runs.iter().any(|other| other.parent.is_some_and(|(parent, _)| parent == run.run))
