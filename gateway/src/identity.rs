@@ -18,7 +18,7 @@ use wadi_protocol::id::GatewayId;
 use wadi_protocol::limits;
 use wadi_protocol::tag::{TagKey, unhex};
 
-use crate::layers::without_snippet;
+use crate::layers::without_values;
 use crate::secret;
 use crate::store::status::Term;
 use crate::words::plain;
@@ -172,7 +172,7 @@ fn parse(text: &str) -> Result<Identity, String> {
         .add_source(config::File::from_str(text, config::FileFormat::Toml))
         .build()
         .and_then(config::Config::try_deserialize)
-        .map_err(|error| without_snippet(&error.to_string()))?;
+        .map_err(|error| without_values(&error.to_string()))?;
     let site = limits::name(&stored.site).map_err(|needed| format!("site: {needed}"))?;
     if stored.gateway == 0 || stored.enrolment == 0 {
         return Err("gateway and enrolment are counted from 1".into());
@@ -210,5 +210,11 @@ mod tests {
     fn a_line_that_cannot_be_read_is_not_shown() {
         let said = parse("site = \"north\"\ntag_key = \"2f1703f6066f5356\n").unwrap_err();
         assert!(said.contains("line 2") && !said.contains("2f17"), "{said}");
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_a_number_is_not_shown() {
+        let said = parse("site = \"north\"\ngateway = \"2f1703f6066f5356\"\n").unwrap_err();
+        assert!(said.contains("gateway") && !said.contains("2f17"), "{said}");
     }
 }

@@ -306,6 +306,16 @@ pub fn without_snippet(message: &str) -> String {
     lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(": ")
 }
 
+/// For files of secrets: what stands in quotes is a value, and one in the wrong place may
+/// be a secret.
+pub fn without_values(message: &str) -> String {
+    let message = without_snippet(message);
+    match (message.split_once('"'), message.rsplit_once('"')) {
+        (Some((before, _)), Some((_, after))) => format!("{before}\"…\"{after}"),
+        _ => message,
+    }
+}
+
 fn unreadable(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use wadi_protocol::tag::{hex, unhex};
 
 use super::{Identity, IdentityError};
+use crate::layers::without_values;
 
 /// More is not ours.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -50,7 +51,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Identity>, IdentityError> {
         |what: &str| bad(format!("{what} is damaged: put the file of a backup in its place"));
     read.map_err(|error| damaged(&format!("the file ({error})")))?;
     let stored: Stored = toml::from_str(&text)
-        .map_err(|error| damaged(&format!("the file ({})", error.message())))?;
+        .map_err(|error| damaged(&format!("the file ({})", without_values(error.message()))))?;
     let master = unhex(&stored.master).ok_or_else(|| damaged("master"))?;
     let authority =
         KeyPair::from_pem(&stored.authority_key).map_err(|_| damaged("authority_key"))?;
