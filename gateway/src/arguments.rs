@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use wadi_gateway::control::{SYNC_PATIENCE_S, SYNC_PATIENCE_S_MAX};
 use wadi_gateway::{config, handheld_command};
 
 /// The village end of Wadi: keeps what handhelds and programs record, and syncs
@@ -37,7 +38,11 @@ pub enum Command {
         file: PathBuf,
     },
     /// Sync now; ends when everything is exchanged.
-    Sync,
+    Sync {
+        /// Give up after so many seconds; what got through stays.
+        #[arg(long, value_name = "SECONDS", default_value_t = SYNC_PATIENCE_S, value_parser = clap::value_parser!(u32).range(1..=i64::from(SYNC_PATIENCE_S_MAX)))]
+        within: u32,
+    },
     /// The schema that this gateway holds.
     Schema,
     /// Which handhelds may come in; works beside the running gateway.

@@ -2,7 +2,8 @@
 //! gateway: to sync now, and how it does.
 //!
 //! ```text
-//! asks "sync\n";   answers "ok\n" or "failed: why\n" once everything is exchanged
+//! asks "sync S\n"; answers "ok\n" or "failed: why\n" once everything is exchanged,
+//!                  or S seconds are over (120 where none are named)
 //! asks "status\n"; answers one line of JSON (a `Live`) or "failed: why\n"
 //! ```
 //! Only the gateway's own user may connect (mode 0600). Several are served at
@@ -23,9 +24,12 @@ use tracing::{debug, warn};
 
 use crate::bridle::Bridle;
 use crate::live::{Board, Live, Observer};
+use crate::mqtt::LinkError;
 
-/// How long one `sync` may take before its caller is told to look at the link.
-pub const SYNC_PATIENCE: Duration = Duration::from_secs(120);
+/// How many seconds one `sync` may take, unless its caller says more or less.
+pub const SYNC_PATIENCE_S: u32 = 120;
+/// A caller may say this at most: a day.
+pub const SYNC_PATIENCE_S_MAX: u32 = 86_400;
 /// How long a look may take; the store may wait for another program's lock.
 const STATUS_PATIENCE: Duration = Duration::from_secs(8);
 /// How long the question may take to come, and an answer to be taken.
@@ -166,16 +170,17 @@ impl Clerk {
         let mut line = String::new();
         let mut reader = BufReader::new(reader.take(LINE_BYTES_MAX));
         timeout(LINE_PATIENCE, reader.read_line(&mut line)).await??;
-        let mut said = match line.trim() {
-            "sync" => self.sync().await,
-            "status" => self.status().await,
+        let line = line.trim();
+        let mut said = match line.strip_prefix("sync").map(patience) {
+            Some(Some(patience)) => self.sync(patience).await,
+            None if line == "status" => self.status().await,
             _ => failed("unknown question"),
         };
         said.push('\n');
         timeout(LINE_PATIENCE, writer.write_all(said.as_bytes())).await?
     }
 
-    async fn sync(&self) -> String {
+    async fn sync(&self, patience: Duration) -> String {
         let Ok(_place) = self.syncs.try_acquire() else {
             return failed("others are waiting for a sync already; see `wadi-gateway status`");
         };
@@ -187,9 +192,10 @@ impl Clerk {
         let mut met = self.counter.met.clone();
         let ended = met.wait_for(|met| met.request >= number);
         // The guard of the watched value must not live across the next await.
-        let ended = match timeout(SYNC_PATIENCE, ended).await {
+        let ended = match timeout(patience, ended).await {
             Ok(Ok(met)) => met.failed.clone(),
-            _ => Some("the hub gives no answer; see `wadi-gateway status` and the log".into()),
+            Ok(Err(_)) => Some("the gateway ended meanwhile".into()),
+            Err(_) => Some(LinkError::unfinished(patience).to_string()),
         };
         ended.map_or_else(|| "ok".into(), |why| failed(&why))
     }
@@ -206,10 +212,20 @@ fn failed(why: &str) -> String {
     format!("failed: {}", why.replace('\n', " "))
 }
 
-/// Ask the gateway that runs on a database to sync; none if no gateway answers there.
-pub async fn ask(database: &Path) -> Option<Result<(), String>> {
+/// The seconds behind the word `sync`.
+fn patience(words: &str) -> Option<Duration> {
+    let seconds = match words.trim() {
+        "" => SYNC_PATIENCE_S,
+        some => some.parse().ok().filter(|seconds| (1..=SYNC_PATIENCE_S_MAX).contains(seconds))?,
+    };
+    Some(Duration::from_secs(seconds.into()))
+}
+
+/// Ask the gateway that runs on a database to sync within some seconds; none if no
+/// gateway answers there.
+pub async fn ask(database: &Path, within_s: u32) -> Option<Result<(), String>> {
     let mut stream = UnixStream::connect(path(database)).await.ok()?;
-    stream.write_all(b"sync\n").await.ok()?;
+    stream.write_all(format!("sync {within_s}\n").as_bytes()).await.ok()?;
     let mut said = String::new();
     let read = BufReader::new(stream.take(LINE_BYTES_MAX)).read_line(&mut said).await;
     match (read, said.trim()) {

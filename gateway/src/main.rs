@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use wadi_gateway::config::{self, Config, ConfigError};
-use wadi_gateway::control::{self, Presence, SYNC_PATIENCE};
+use wadi_gateway::control::{self, Presence};
 use wadi_gateway::identity::Identity;
 use wadi_gateway::links::Links;
 use wadi_gateway::live::Observer;
@@ -94,7 +94,7 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
         .context("the async runtime")?;
     match arguments.command {
         Command::Run => return finish(runtime, run(&config, identity)),
-        Command::Sync => return finish(runtime, sync(&config, identity)),
+        Command::Sync { within } => return finish(runtime, sync(&config, identity, within)),
         Command::Backup { file, force, with_identity } => {
             rescue::backup(&config, &file, (force, with_identity), &mut out)?;
         }
@@ -217,8 +217,8 @@ fn broker(config: &Config) -> String {
 }
 
 /// Ask the running gateway to sync, or do it here if none runs.
-async fn sync(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
-    let outcome = match control::ask(&config.database).await {
+async fn sync(config: &Config, identity: Option<Identity>, within_s: u32) -> Result<ExitCode> {
+    let outcome = match control::ask(&config.database, within_s).await {
         Some(outcome) => outcome,
         None => {
             let (handle, failure) = open(config)?;
@@ -226,7 +226,7 @@ async fn sync(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
             let (desk, _counter) = control::desk(broker(config));
             let worker = Worker::new(config, identity, handle, desk, Route::deaf(), stopping);
             tokio::select! {
-                done = worker.once(SYNC_PATIENCE) => done.map_err(|error| error.to_string()),
+                done = worker.once(Duration::from_secs(within_s.into())) => done.map_err(|error| error.to_string()),
                 error = failure => return Err(error.context("the store's thread ended")?.into()),
             }
         }

@@ -83,6 +83,29 @@ fn sync_says_what_failed_where_and_what_to_do() {
     }
 }
 
+/// A hub that answers nothing yet: whoever asked waits no longer than they said, and
+/// is told the same whether a gateway runs or not.
+#[test]
+fn a_sync_ends_when_its_patience_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let puppet = Puppet::start(Manner::Empty).unwrap();
+    let mut gateway = lay_out(folder.path(), puppet.port());
+    configure(folder.path(), "deadline_ms = 1000", "deadline_ms = 12000");
+    let impatient = |gateway: &Gateway| {
+        let outcome = gateway.command(&["sync", "--within", "2"]).unwrap();
+        assert_eq!(outcome.code, UNAVAILABLE, "{outcome:?}");
+        for word in ["not synced", "not everything was exchanged within 2 s", "try again"] {
+            assert!(outcome.stderr.contains(word), "`{word}` in {outcome:?}");
+        }
+    };
+    impatient(&gateway);
+    gateway.start().unwrap();
+    impatient(&gateway);
+    let never = gateway.command(&["sync", "--within", "0"]).unwrap();
+    assert!(never.code == Some(2) && never.stderr.contains("1..=86400"), "{never:?}");
+    gateway.stop().unwrap();
+}
+
 #[test]
 fn a_deadline_that_breaks_the_promise_is_refused() {
     for bad in ["0", "99", "12001"] {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::{CONFIG, FAILED, LATER, command, folder, gateway};
+use crate::stranger::set_mode;
+use crate::{CONFIG, FAILED, LATER, command, folder, gateway, gateway_of_stranger};
 
 /// Wait for what a started gateway does.
 fn until(what: &str, mut there: impl FnMut() -> bool) {
@@ -115,6 +116,24 @@ fn places_where_nothing_can_be_written_are_named() {
     std::fs::create_dir_all(folder.path().join("nowhere/gateway.db")).unwrap();
     let said = gateway(folder.path(), &["run"]);
     said.told(FAILED, &["nowhere/gateway.db: it cannot be opened; check that its folder is there"]);
+}
+
+#[test]
+fn a_database_that_may_not_be_written_says_what_to_check() {
+    let folder = folder("");
+    let db = made(folder.path());
+    db.pragma_update(None, "journal_mode", "DELETE").unwrap();
+    drop(db);
+    for file in ["gateway.db", "gateway.db-key", "gateway.db-lock"] {
+        set_mode(&folder.path().join(file), 0o444);
+    }
+    let digits = "ab".repeat(32);
+    let allow = &["handheld", "allow", "anna", "--key", &digits];
+    gateway_of_stranger(folder.path(), allow)
+        .told(FAILED, &["gateway.db: it cannot be written; check its owner and mode"]);
+    let said = gateway_of_stranger(folder.path(), &["run"]);
+    let lock = "gateway.db: its lock file cannot be opened: ";
+    said.told(FAILED, &[lock, "check its folder, and the owner and mode of that"]);
 }
 
 #[test]

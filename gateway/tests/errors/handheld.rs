@@ -1,10 +1,14 @@
 //! What a collector meets: files that are not a handheld's, records that cannot be
 //! taken, and nobody to talk to.
 use std::net::TcpListener;
+use std::process::Command;
 
 use rusqlite::Connection;
+use wadi_gateway::handheld::store::{Opening, Origin, Store};
+use wadi_gateway::handheld::sync::{Place, Sync};
+use wadi_gateway::handheld::synced::Synced;
 
-use crate::{FAILED, LATER, UNAVAILABLE, USAGE, handheld};
+use crate::{FAILED, LATER, UNAVAILABLE, USAGE, ended, handheld, path};
 
 const GOOD: &str = r#"{"op":"insert","table":"visit","fields":{"patient":"p"}}"#;
 
@@ -165,4 +169,51 @@ fn a_link_that_is_cut_again_and_again_is_told_with_what_to_do() {
     let again = "what was taken stays taken, run `sync` again";
     handheld(folder.path(), &["sync", "--tcp", &address])
         .told(LATER, &["not finished: ", &address, "the link is cut again and again (", again]);
+}
+
+#[test]
+fn a_gateway_that_says_nothing_is_told_after_some_tries() {
+    let folder = tempfile::tempdir().unwrap();
+    handheld(folder.path(), &["put", GOOD]).told(0, &[]);
+    // The kernel takes the connection; nobody ever reads from it.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    handheld(folder.path(), &["sync", "--tcp", &address])
+        .told(UNAVAILABLE, &["no link: ", &address, "nobody answers (4 tries); check the"]);
+}
+
+#[test]
+fn a_gateway_that_was_found_and_went_away_is_told_by_its_site() {
+    let folder = tempfile::tempdir().unwrap();
+    let opening = Opening {
+        path: folder.path().join("my.db"),
+        label: None,
+        create: true,
+        origin: Origin::here(),
+    };
+    let (mut store, _) = Store::open(&opening).unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = Place::Lan { site: "north".into(), addresses: vec![free] };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut tell = |_: &Synced| {};
+    let sync = Sync::new(&mut store, place, false, || 1_800_000_000, &mut tell);
+    let said = runtime.block_on(sync.run()).1.unwrap_err().to_string();
+    for part in ["no link: site north at ", &free.to_string(), "still on the gateway's network"] {
+        assert!(said.contains(part), "no {part:?} in: {said}");
+    }
+}
+
+/// Multicast DNS needs sockets of its own; a device that has none left says so.
+#[test]
+fn seeking_that_fails_names_the_way_around_it() {
+    let folder = tempfile::tempdir().unwrap();
+    handheld(folder.path(), &["put", GOOD]).told(0, &[]);
+    let with = |files: u32| {
+        let limited = format!("ulimit -n {files}; exec \"$0\" --db my.db sync --lan north");
+        let mut shell = Command::new("sh");
+        ended(shell.current_dir(folder.path()).args(["-c", &limited, path("wadi-handheld")]))
+    };
+    // How many files the runtime takes for itself is its own affair.
+    let said = (12..32).map(with).find(|said| said.errors.contains("multicast DNS: "));
+    said.expect("too few files").told(UNAVAILABLE, &["name the gateway's address with --tcp"]);
 }

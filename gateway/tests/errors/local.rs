@@ -6,7 +6,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{FAILED, Said, UNAVAILABLE, USAGE, command, folder, gateway};
+use crate::stranger::{set_mode, stranger};
+use crate::{FAILED, Said, UNAVAILABLE, USAGE, command, folder, gateway, path};
 
 fn start(folder: &std::path::Path) -> Child {
     let mut command = command("wadi-gateway", folder, &["--config", "gateway.toml", "run"]);
@@ -40,6 +41,23 @@ fn answering(folder: &std::path::Path, answer: &'static str) -> std::thread::Joi
         let _ = stream.read(&mut question).unwrap();
         stream.write_all(answer.as_bytes()).unwrap();
     })
+}
+
+#[test]
+fn a_gateway_that_only_its_user_may_ask_says_so() {
+    let folder = folder("");
+    let mut child = start(folder.path());
+    for file in ["gateway.db", "gateway.db-wal", "gateway.db-shm"] {
+        set_mode(&folder.path().join(file), 0o644);
+    }
+    set_mode(&folder.path().join("gateway.db-control"), 0);
+    let mut status = stranger(path("wadi-gateway"), folder.path());
+    let said = status.args(["--config", "gateway.toml", "status"]).output().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let page = String::from_utf8(said.stdout).unwrap();
+    let what = "only its own user may ask it: run this command as that user or as root";
+    assert!(page.contains(what) && said.status.success(), "{page}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod database;
 mod enrolment;
 mod handheld;
 mod local;
+mod stranger;
 
 use std::path::Path;
 use std::process::Command;
@@ -47,14 +48,22 @@ impl Said {
     }
 }
 
-/// A program of ours in a folder, without the configuration of our own environment.
-pub fn command(program: &str, folder: &Path, words: &[&str]) -> Command {
-    let path = match program {
+/// Where a program of ours lies.
+pub fn path(program: &str) -> &'static str {
+    match program {
         "wadi-gateway" => env!("CARGO_BIN_EXE_wadi-gateway"),
         _ => env!("CARGO_BIN_EXE_wadi-handheld"),
-    };
-    let mut command = Command::new(path);
+    }
+}
+
+/// A program of ours in a folder, without the configuration of our own environment.
+pub fn command(program: &str, folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(path(program));
     command.current_dir(folder).args(words);
+    without_ours(command)
+}
+
+fn without_ours(mut command: Command) -> Command {
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("WADI_") {
             command.env_remove(variable);
@@ -74,6 +83,13 @@ pub fn ended(command: &mut Command) -> Said {
 pub fn gateway(folder: &Path, words: &[&str]) -> Said {
     let words = [&["--config", "gateway.toml"], words].concat();
     ended(&mut command("wadi-gateway", folder, &words))
+}
+
+/// The same, asked by somebody who owns nothing in the folder.
+pub fn gateway_of_stranger(folder: &Path, words: &[&str]) -> Said {
+    let mut command = stranger::stranger(path("wadi-gateway"), folder);
+    command.args(["--config", "gateway.toml"]).args(words);
+    ended(&mut without_ours(command))
 }
 
 /// `wadi-handheld` with the folder's `my.db`.

@@ -182,7 +182,7 @@ fn value_of(schema: &Schema, case: &Case, field: &Field, text: &str) -> Result<V
     }
     match typed.delta(field.number) {
         Some(Delta::Set(value)) => Ok(value.clone()),
-        _ => Err(StoreError::Refused(format!("{text:?} is no value of {}", field.name))),
+        _ => Err(StoreError::Broken(format!("case about field {}", case.field))),
     }
 }
 

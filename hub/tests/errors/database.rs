@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use rusqlite::Connection;
 
-use crate::{CONFIG, FAILED, LATER, folder, hub, serving};
+use crate::stranger::{set_mode, stranger};
+use crate::{CONFIG, FAILED, LATER, ended, folder, hub, serving};
 
 #[test]
 fn what_is_no_database_of_a_hub_is_told_apart() {
@@ -75,11 +76,31 @@ fn places_where_nothing_can_be_written_are_named() {
 }
 
 #[test]
+fn a_database_that_may_not_be_written_says_what_to_check() {
+    let folder = folder("");
+    hub(folder.path(), &["gateway", "add", "north"]).told(0, &[]);
+    for file in ["hub.db", "hub-identity.toml"] {
+        set_mode(&folder.path().join(file), 0o444);
+    }
+    let said = |words: &[&str]| {
+        let mut command = stranger(env!("CARGO_BIN_EXE_wadi-hub"), folder.path());
+        ended(command.args(["--config", "hub.toml"]).args(words))
+    };
+    said(&["gateway", "add", "south"])
+        .told(CONFIG, &["hub.db: ", "it cannot be written; check its owner and mode"]);
+    let lock = "hub.db: its lock file cannot be opened: ";
+    said(&["serve"]).told(FAILED, &[lock, "check its folder, and the owner and mode of that"]);
+}
+
+#[test]
 fn an_identity_is_guarded_and_its_damage_is_told() {
     let folder = folder("");
     hub(folder.path(), &["gateway", "add", "north"]).told(0, &[]);
     let file = folder.path().join("hub-identity.toml");
     let good = std::fs::read_to_string(&file).unwrap();
+    let secret = good.lines().find_map(|line| line.strip_prefix("master = \"")).unwrap();
+    let secret = secret.trim_end_matches('"');
+    let misplaced = format!("made_s = \"{secret}\" # ");
     let add = |site: &str| hub(folder.path(), &["gateway", "add", site]);
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
     add("south")
@@ -89,13 +110,13 @@ fn an_identity_is_guarded_and_its_damage_is_told() {
         (good.replace("master = \"", "master = \"zz"), "master is damaged"),
         (good.replace("BEGIN PRIVATE", "BEGIN NOTHING"), "authority_key is damaged"),
         (good.replace("master =", "mister ="), "the file (unknown field `mister`"),
+        (good.replace("made_s = ", &misplaced), "the file (invalid type: string \"…\""),
         (String::new(), "the file (missing field"),
     ] {
         std::fs::write(&file, text).unwrap();
         let said = add("south");
         said.told(FAILED, &["identity hub-identity.toml: ", what, "put the file of a backup in"]);
-        let secret = good.lines().find_map(|line| line.strip_prefix("master = \"")).unwrap();
-        assert!(!said.errors.contains(secret.trim_end_matches('"')), "a secret is shown");
+        assert!(!said.errors.contains(secret), "a secret is shown");
     }
 }
 

@@ -5,6 +5,8 @@ mod asked;
 mod configuration;
 mod database;
 mod serving;
+#[path = "../../../gateway/tests/errors/stranger.rs"]
+mod stranger;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -59,9 +61,14 @@ pub fn command(folder: &Path, words: &[&str]) -> Command {
 
 /// Run it to its end.
 pub fn hub(folder: &Path, words: &[&str]) -> Said {
-    let output = command(folder, words).output().unwrap();
+    ended(&mut command(folder, words))
+}
+
+/// Run a command to its end.
+pub fn ended(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
-    Said { code: output.status.code(), errors, words: format!("{words:?}") }
+    Said { code: output.status.code(), errors, words: format!("{:?}", command.get_args()) }
 }
 
 /// A folder with this configuration.
