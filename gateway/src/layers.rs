@@ -306,12 +306,12 @@ pub fn without_snippet(message: &str) -> String {
     lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(": ")
 }
 
-/// For files of secrets: what stands in quotes is a value, and one in the wrong place may
-/// be a secret.
+/// For files of secrets: a text that is shown because it stands where it does not belong
+/// may be one.
 pub fn without_values(message: &str) -> String {
     let message = without_snippet(message);
-    match (message.split_once('"'), message.rsplit_once('"')) {
-        (Some((before, _)), Some((_, after))) => format!("{before}\"…\"{after}"),
+    match (message.split_once("string \""), message.rsplit_once('"')) {
+        (Some((before, _)), Some((_, after))) => format!("{before}string \"…\"{after}"),
         _ => message,
     }
 }
