@@ -22,7 +22,6 @@ use crate::links::Sitting;
 use crate::noise::answerer::{Answerer, Heard};
 use crate::noise::key::PublicKey;
 use crate::reception::{Reception, speaks_for};
-use crate::store::IntakeError;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
@@ -274,14 +273,7 @@ impl Session<'_> {
                     info!(phase = "intake", %device, handheld, %key, continues, unlogged, "hello");
                 }
                 self.who = error_span!(parent: &self.place, "handheld", %device, handheld = label);
-                AnswerBody::Welcome {
-                    site: welcome.site,
-                    run: welcome.run,
-                    schema: welcome.schema,
-                    schema_bytes: welcome.schema_bytes,
-                    continues: welcome.continues,
-                    clock_s: welcome.clock_s,
-                }
+                welcome.into()
             }
             Question::Schema { offset } => {
                 let schema = self.reception.handle.schema_bytes().await;
@@ -294,17 +286,12 @@ impl Session<'_> {
                     return AnswerBody::Refused { reason };
                 }
                 let changes = batch.changes.len();
-                match self.reception.handle.intake(batch).await {
-                    Ok(()) => {
-                        self.changes += changes as u64;
-                        debug!(phase = "intake", changes, bytes, "taken");
-                        AnswerBody::Taken
-                    }
-                    Err(IntakeError::Busy { reason, retry_ms }) => {
-                        AnswerBody::Busy { reason, retry_ms }
-                    }
-                    Err(IntakeError::Refused { reason }) => AnswerBody::Refused { reason },
+                if let Err(error) = self.reception.handle.intake(batch).await {
+                    return error.into();
                 }
+                self.changes += changes as u64;
+                debug!(phase = "intake", changes, bytes, "taken");
+                AnswerBody::Taken
             }
             Question::Fates(spans) => {
                 AnswerBody::Fates { fates: self.reception.handle.fates(spans).await }

@@ -7,6 +7,7 @@
 //! handheld knows no broker and no hub.
 pub mod command;
 pub mod entry;
+pub mod exchange;
 pub mod import;
 pub mod link;
 pub mod list;

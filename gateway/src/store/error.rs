@@ -2,6 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
+use wadi_protocol::link::message::AnswerBody;
 
 use super::copy::CopyError;
 
@@ -93,6 +94,15 @@ pub enum IntakeError {
         /// Why and what to do, for people.
         reason: String,
     },
+}
+
+impl From<IntakeError> for AnswerBody {
+    fn from(error: IntakeError) -> AnswerBody {
+        match error {
+            IntakeError::Busy { reason, retry_ms } => AnswerBody::Busy { reason, retry_ms },
+            IntakeError::Refused { reason } => AnswerBody::Refused { reason },
+        }
+    }
 }
 
 impl Problem {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use wadi_protocol::change::Seen;
 use wadi_protocol::id::{DeviceId, RunId};
 use wadi_protocol::limits::FEED_BYTES_TARGET;
-use wadi_protocol::link::message::{FeedCursor, FeedPage, FeedRow};
+use wadi_protocol::link::message::{AnswerBody, FeedCursor, FeedPage, FeedRow};
 use wadi_protocol::schema::Schema;
 
 use super::error::{Problem, StoreError};
@@ -35,6 +35,13 @@ pub struct Welcome {
     pub continues: bool,
     /// The gateway's clock, seconds since 1970.
     pub clock_s: u64,
+}
+
+impl From<Welcome> for AnswerBody {
+    fn from(welcome: Welcome) -> AnswerBody {
+        let Welcome { site, run, schema, schema_bytes, continues, clock_s } = welcome;
+        AnswerBody::Welcome { site, run, schema, schema_bytes, continues, clock_s }
+    }
 }
 
 impl Store {
