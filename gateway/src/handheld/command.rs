@@ -19,7 +19,7 @@ use super::list::list;
 use super::nearby::nearby;
 use super::record::{Record, parse};
 use super::report;
-use super::store::{Opening, Origin, Store, StoreError};
+use super::store::{Draw, Opening, Origin, Store, StoreError};
 use super::sync::{Place, Sync};
 use super::synced::{SyncError, Synced};
 use crate::words::count;
@@ -155,6 +155,7 @@ fn execute(cli: &Cli) -> Result<ExitCode, Failed> {
         label: cli.device.clone(),
         create: creates,
         origin: Origin::here(),
+        draw: Draw::default(),
     };
     let failed = |error: StoreError| at(&cli.db, error);
     let (mut store, created) = Store::open(&opening).map_err(failed)?;

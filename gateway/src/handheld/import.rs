@@ -245,7 +245,7 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use super::super::store::{Opening, Origin};
+    use super::super::store::{Draw, Opening, Origin};
     use super::*;
 
     struct Desk {
@@ -261,6 +261,7 @@ mod tests {
                 label: Some("phone".into()),
                 create: true,
                 origin: Origin { machine: String::new(), boot: String::new() },
+                draw: Draw::default(),
             };
             let store = Store::open(&opening).unwrap().0;
             Desk { folder, store }

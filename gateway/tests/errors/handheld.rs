@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use rusqlite::Connection;
-use wadi_gateway::handheld::store::{Opening, Origin, Store};
+use wadi_gateway::handheld::store::{Draw, Opening, Origin, Store};
 use wadi_gateway::handheld::sync::{Place, Sync};
 use wadi_gateway::handheld::synced::Synced;
 
@@ -190,6 +190,7 @@ fn a_gateway_that_was_found_and_went_away_is_told_by_its_site() {
         label: None,
         create: true,
         origin: Origin::here(),
+        draw: Draw::default(),
     };
     let (mut store, _) = Store::open(&opening).unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

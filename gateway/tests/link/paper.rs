@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use wadi_gateway::handheld::entry::enter;
 use wadi_gateway::handheld::record::parse;
-use wadi_gateway::handheld::store::{Opening, Origin, Store};
+use wadi_gateway::handheld::store::{Draw, Opening, Origin, Store};
 use wadi_gateway::handheld::sync::{Place, Sync};
 use wadi_gateway::handheld::synced::{SyncError, Synced};
 use wadi_gateway::links::Links;
@@ -227,8 +227,13 @@ impl Handheld {
 
 pub fn open(path: &Path, label: &str) -> Store {
     let origin = Origin { machine: "machine".into(), boot: "boot".into() };
-    let opening =
-        Opening { path: path.to_owned(), label: Some(label.into()), create: true, origin };
+    let opening = Opening {
+        path: path.to_owned(),
+        label: Some(label.into()),
+        create: true,
+        origin,
+        draw: Draw::default(),
+    };
     Store::open(&opening).unwrap().0
 }
 

@@ -14,6 +14,7 @@ mod clash;
 mod commit;
 pub mod copy;
 mod deletion;
+mod draw;
 pub mod enrolment;
 pub mod export;
 pub mod gateway;
@@ -48,6 +49,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use wadi_protocol::id::{DeviceId, RunId};
 
 pub use self::catalog::Catalog;
+pub use self::draw::Draw;
 pub use self::sql::RowKey;
 
 /// What can go wrong at the hub's store.
@@ -111,6 +113,7 @@ pub struct Store {
     db: Connection,
     catalog: Arc<Catalog>,
     run: RunId,
+    draw: Draw,
     /// Held while serving.
     _lock: Option<File>,
 }
@@ -180,11 +183,6 @@ fn explain(error: &rusqlite::Error) -> String {
         Some(ErrorCode::DiskFull) => "the disk is full; make room".into(),
         _ => error.to_string(),
     }
-}
-
-/// 64 random bits of the operating system.
-fn random_bits() -> Result<u64, StoreError> {
-    getrandom::u64().map_err(|error| StoreError::Random(error.to_string()))
 }
 
 /// The hub sequence.

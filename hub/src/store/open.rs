@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use wadi_protocol::id::RunId;
 
-use super::{Store, StoreError, copy, random_bits, sql};
+use super::{Draw, Store, StoreError, copy, sql};
 
 /// How long a statement waits for another process of the hub.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,7 +28,12 @@ pub(super) const MIGRATIONS: &[&str] = &[
 impl Store {
     /// Open the file, make it where there is none, and bring its tables up to date.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
-        open(path, MIGRATIONS, None)
+        Store::open_drawing(path, Draw::default())
+    }
+
+    /// The same, with random bits of this source.
+    pub fn open_drawing(path: &Path, draw: Draw) -> Result<Store, StoreError> {
+        open(path, MIGRATIONS, None, draw)
     }
 
     /// Open a file that a hub has made, to read beside it.
@@ -36,7 +41,8 @@ impl Store {
         let db = copy::open_to_read(path)?;
         db.busy_timeout(BUSY_TIMEOUT)?;
         version(&db, MIGRATIONS.len())?;
-        let mut store = Store { db, catalog: Arc::default(), run: RunId::NONE, _lock: None };
+        let draw = Draw::default();
+        let mut store = Store { db, catalog: Arc::default(), run: RunId::NONE, draw, _lock: None };
         store.refresh()?;
         Ok(store)
     }
@@ -44,7 +50,7 @@ impl Store {
     /// Open the file to serve with it: no other process may until this one ends.
     pub fn open_to_serve(path: &Path) -> Result<Store, StoreError> {
         let lock = lock(path)?;
-        open(path, MIGRATIONS, Some(lock))
+        open(path, MIGRATIONS, Some(lock), Draw::default())
     }
 }
 
@@ -60,7 +66,7 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-fn open(path: &Path, steps: &[&str], held: Option<File>) -> Result<Store, StoreError> {
+fn open(path: &Path, steps: &[&str], held: Option<File>, draw: Draw) -> Result<Store, StoreError> {
     // Records of patients: nobody outside the hub's group reads them. An error
     // shows again, with its reason, when SQLite opens the file.
     let _ = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path);
@@ -82,10 +88,10 @@ fn open(path: &Path, steps: &[&str], held: Option<File>) -> Result<Store, StoreE
             copy::keep_old(&db, path, found as i64, steps.len()).map_err(StoreError::OldCopy)?;
         }
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        migrate(&tx, steps)?;
+        migrate(&tx, steps, &draw)?;
         tx.commit()?;
     }
-    let mut store = Store { db, catalog: Arc::default(), run: RunId::NONE, _lock: held };
+    let mut store = Store { db, catalog: Arc::default(), run: RunId::NONE, draw, _lock: held };
     store.refresh()?;
     Ok(store)
 }
@@ -110,7 +116,7 @@ pub(super) fn version(db: &Connection, known: usize) -> Result<usize, StoreError
 }
 
 /// Bring the tables up to date, all steps or none.
-fn migrate(tx: &Transaction<'_>, steps: &[&str]) -> Result<(), StoreError> {
+fn migrate(tx: &Transaction<'_>, steps: &[&str], draw: &Draw) -> Result<(), StoreError> {
     let found = version(tx, steps.len())?;
     for step in &steps[found..] {
         tx.execute_batch(step)?;
@@ -118,7 +124,7 @@ fn migrate(tx: &Transaction<'_>, steps: &[&str]) -> Result<(), StoreError> {
     if found == 0 {
         tx.execute(
             "INSERT INTO wadi_store (key, value) VALUES ('head', 0), ('device', ?1)",
-            [sql::Bits(random_bits()?)],
+            [sql::Bits(draw.bits()?)],
         )?;
     }
     tx.pragma_update(None, "user_version", steps.len() as i64)?;

@@ -64,7 +64,7 @@ fn a_step_that_fails_leaves_the_file_as_it_was() {
     let path = folder.path().join("hub.db");
     old_file(&path);
     let steps = [VERSION_1, "CREATE TABLE more (a); UPDATE wadi_store SET value = 8", "broken"];
-    assert!(open(&path, &steps, None).is_err());
+    assert!(open(&path, &steps, None, Draw::default()).is_err());
     assert_eq!(pragma(&path, "user_version"), 1);
     let old = copy::beside(&path, "-before-v3");
     assert_eq!(pragma(&old, "user_version"), 1);
@@ -76,13 +76,13 @@ fn a_step_that_fails_leaves_the_file_as_it_was() {
 
     // The copy of the first attempt stays; what is no copy gives way.
     let written = old.metadata().unwrap().modified().unwrap();
-    assert!(open(&path, &steps, None).is_err());
+    assert!(open(&path, &steps, None, Draw::default()).is_err());
     assert_eq!(old.metadata().unwrap().modified().unwrap(), written);
     std::fs::write(&old, "half a copy").unwrap();
-    assert!(open(&path, &steps, None).is_err());
+    assert!(open(&path, &steps, None, Draw::default()).is_err());
     assert_eq!((pragma(&old, "user_version"), head(&old)), (1, Ok(7)));
     let good = [VERSION_1, steps[1], "CREATE TABLE still_more (a)"];
-    drop(open(&path, &good, None).unwrap());
+    drop(open(&path, &good, None, Draw::default()).unwrap());
     assert_eq!((pragma(&path, "user_version"), head(&path)), (3, Ok(8)));
 }
 
@@ -105,9 +105,9 @@ fn a_serving_hub_is_alone_and_is_not_migrated_under() {
     assert!(matches!(Store::open_to_serve(&path), Err(StoreError::InUse)));
     assert!(Store::open(&path).is_ok(), "commands go beside it");
     let more = [MIGRATIONS, &["CREATE TABLE more (a)"]].concat();
-    assert!(matches!(open(&path, &more, None), Err(StoreError::InUse)));
+    assert!(matches!(open(&path, &more, None, Draw::default()), Err(StoreError::InUse)));
     drop(serving);
-    assert!(open(&path, &more, None).is_ok());
+    assert!(open(&path, &more, None, Draw::default()).is_ok());
     assert!(matches!(Store::open(&path), Err(StoreError::Newer { .. })));
 }
 

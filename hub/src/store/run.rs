@@ -8,12 +8,13 @@ use wadi_protocol::id::{RowVersion, RunId};
 use wadi_protocol::schema::LANES;
 
 use super::sql::{Bits, number_at};
-use super::{Store, StoreError, head, random_bits};
+use super::{Draw, Store, StoreError, head};
 
 impl Store {
     /// Draw a run: every start that will number changes does.
     pub fn begin_run(&mut self, now_s: u64) -> Result<RunId, StoreError> {
-        self.run = self.write(|tx, _| begin_run(tx, now_s))?;
+        let draw = self.draw.clone();
+        self.run = self.write(|tx, _| begin_run(tx, &draw, now_s))?;
         Ok(self.run)
     }
 
@@ -29,8 +30,8 @@ impl Store {
 }
 
 /// Draw a run that continues the last one.
-pub(super) fn begin_run(db: &Connection, now_s: u64) -> Result<RunId, StoreError> {
-    let run = RunId::from_random(random_bits()?);
+pub(super) fn begin_run(db: &Connection, draw: &Draw, now_s: u64) -> Result<RunId, StoreError> {
+    let run = RunId::from_random(draw.bits()?);
     let parent = current_run(db)?;
     db.execute(
         "INSERT INTO wadi_hub_run (run, parent, start, started_s) VALUES (?1, ?2, ?3, ?4)",

@@ -1,5 +1,6 @@
 //! Publishing a schema: only what follows the one before.
 use rusqlite::{Connection, OptionalExtension, params};
+use wadi_protocol::id::RunId;
 use wadi_protocol::schema::compat;
 use wadi_protocol::schema::file::SchemaFile;
 use wadi_protocol::schema::{Schema, Table};
@@ -30,11 +31,15 @@ impl Store {
 
     /// Publish a schema file; the published version, and whether it is new.
     pub fn publish_schema(&mut self, text: &str, now_s: u64) -> Result<Change, StoreError> {
+        let draw = self.draw.clone();
         self.write(|tx, catalog| {
             let schema = numbered(catalog, text)?;
             let change = change(catalog, &schema);
             if let Change::Next(version) = change {
                 publish(tx, &schema, version, text, now_s)?;
+                if run::current_run(tx)? == RunId::NONE {
+                    run::begin_run(tx, &draw, now_s)?;
+                }
             }
             Ok(change)
         })
@@ -78,9 +83,6 @@ fn publish(
         "INSERT INTO wadi_schema (version, published_s, body, source) VALUES (?1, ?2, ?3, ?4)",
         params![version, Bits(now_s), pack(schema), text],
     )?;
-    if run::current_run(db)? == wadi_protocol::id::RunId::NONE {
-        run::begin_run(db, now_s)?;
-    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use wadi_protocol::wire::message::Outcome;
 use super::changes::{self, Arrival};
 use super::review::{Case, candidates, open_case};
 use super::work::Work;
-use super::{Catalog, Store, StoreError, commit, operators, random_bits, run, sql};
+use super::{Catalog, Draw, Store, StoreError, commit, operators, run, sql};
 
 /// The name of the operators' device.
 const LABEL: &str = "operator";
@@ -34,12 +34,13 @@ impl Store {
         decision: &Decision,
         now_s: u64,
     ) -> Result<u64, StoreError> {
+        let draw = self.draw.clone();
         self.write(|tx, catalog| {
             let case = open_case(tx, catalog, case)?;
             let delta = delta(tx, catalog, &case, decision)?;
-            let hub = run::begin_run(tx, now_s)?;
+            let hub = run::begin_run(tx, &draw, now_s)?;
             let mut work = Work::new(tx, catalog, now_s)?;
-            let (info, dot) = operator(tx)?;
+            let (info, dot) = operator(tx, &draw)?;
             changes::insert_run(tx, &info)?;
             let schema = catalog.newest().map_or(0, |schema| schema.version);
             let entered_s = now_s;
@@ -70,14 +71,14 @@ impl Store {
 
 /// A new run of the operators' device and its first dot: a restored database can
 /// then never use a number twice.
-fn operator(db: &Connection) -> Result<(RunInfo, Dot), StoreError> {
+fn operator(db: &Connection, draw: &Draw) -> Result<(RunInfo, Dot), StoreError> {
     let device = operators(db)?;
     let runs = changes::runs(db, device)?;
     let is_parent = |run: &RunInfo| {
         runs.iter().any(|other| other.parent.is_some_and(|(parent, _)| parent == run.run))
     };
     let last = runs.iter().find(|run| !is_parent(run));
-    let run = RunId::from_random(random_bits()?);
+    let run = RunId::from_random(draw.bits()?);
     let parent = last.map(|last| (last.run, 1));
     let info = RunInfo { device, run, parent, label: LABEL.into() };
     Ok((info, Dot { device, run, seq: 1 }))

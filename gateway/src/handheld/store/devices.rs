@@ -1,6 +1,5 @@
 //! Devices of the file and their runs: who numbers changes, and how.
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -8,7 +7,7 @@ use wadi_protocol::id::{DeviceId, Dot, RowId, RunId, RunInfo};
 use wadi_protocol::resolve::Lines;
 use wadi_protocol::stamp::{Clock, Stamp};
 
-use super::{StoreError, Work, all, device_of};
+use super::{Draw, StoreError, Work, all, device_of};
 use crate::noise::key::PublicKey;
 
 /// Runs of one line that an offer names, the newest; a longer line claims less.
@@ -35,9 +34,13 @@ pub struct Device {
 
 impl Device {
     /// That of a label at the handheld of a key, with a new run.
-    pub(super) fn derive(key: &PublicKey, label: String) -> Result<Device, StoreError> {
+    pub(super) fn derive(
+        key: &PublicKey,
+        label: String,
+        draw: &Draw,
+    ) -> Result<Device, StoreError> {
         let id = DeviceId::of_key(&key.0, &label);
-        let run = RunId::from_random(draw_bits()?);
+        let run = RunId::from_random(draw.bits()?);
         let issued = Stamp::default();
         Ok(Device { id, label, run, seq: 0, rows: 0, moved: false, issued })
     }
@@ -61,11 +64,6 @@ impl Device {
         .execute((self.id.0 as i64, self.run.0 as i64, parent_run, parent_seq))?;
         Ok(())
     }
-}
-
-/// 64 random bits from the operating system.
-pub(super) fn draw_bits() -> Result<u64, StoreError> {
-    getrandom::u64().map_err(|error| StoreError::Io(io::Error::other(error.to_string())))
 }
 
 pub(super) fn read_devices(db: &Connection) -> Result<BTreeMap<String, Device>, StoreError> {
@@ -139,7 +137,7 @@ impl Work<'_> {
     /// The device of a label, made if it is new here, ready to make changes.
     pub(super) fn device(&mut self, label: &str) -> Result<Device, StoreError> {
         if !self.ground.devices.contains_key(label) {
-            let device = Device::derive(&self.ground.keys.public(), label.to_owned())?;
+            let device = Device::derive(&self.ground.keys.public(), label.to_owned(), self.draw)?;
             device.insert(&self.tx, None)?;
             self.learn_run(&device, None);
             self.ground.devices.insert(label.to_owned(), device);
@@ -161,7 +159,7 @@ impl Work<'_> {
             self.run("DELETE FROM wadi_run WHERE device = ? AND run = ?", key)?;
             line.first().and_then(|info| info.parent)
         };
-        device.run = RunId::from_random(draw_bits()?);
+        device.run = RunId::from_random(self.draw.bits()?);
         (device.seq, device.rows, device.moved) = (0, 0, false);
         device.insert_run(&self.tx, parent)?;
         self.learn_run(device, parent);

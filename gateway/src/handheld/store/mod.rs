@@ -5,6 +5,7 @@
 //! holds of the file counts only once it is committed, and is read anew when
 //! another process wrote. There is no link in here and no JSON.
 mod devices;
+mod draw;
 mod install;
 mod offers;
 mod open;
@@ -35,6 +36,7 @@ use crate::noise::key::KeyPair;
 use crate::store::copy::CopyError;
 
 pub use devices::Device;
+pub use draw::Draw;
 pub use offers::{Offer, Span};
 pub use open::{Opening, Origin};
 pub(crate) use outbox::Draft;
@@ -123,6 +125,7 @@ pub struct Store {
     path: PathBuf,
     db: Connection,
     ground: Ground,
+    draw: Draw,
     /// `PRAGMA data_version` when `ground` was read.
     data_version: i64,
 }
@@ -160,7 +163,8 @@ impl Store {
         tx.execute("UPDATE wadi_file SET writing = 1", ())?;
         let ground = self.ground.clone();
         let dirty = BTreeSet::new();
-        Ok(Work { tx, committed: &mut self.ground, ground, touched: BTreeSet::new(), dirty, now_s })
+        let (draw, touched) = (&self.draw, BTreeSet::new());
+        Ok(Work { tx, committed: &mut self.ground, ground, draw, touched, dirty, now_s })
     }
 
     /// One write transaction around `work`.
@@ -206,6 +210,7 @@ pub struct Work<'s> {
     tx: Transaction<'s>,
     committed: &'s mut Ground,
     ground: Ground,
+    draw: &'s Draw,
     /// Devices whose row has to be written.
     touched: BTreeSet<String>,
     /// Rows whose typed table has to be written.

@@ -16,8 +16,8 @@ use wadi_protocol::limits::NAME_BYTES_MAX;
 use wadi_protocol::link::message::FeedCursor;
 use wadi_protocol::schema::Schema;
 
-use super::devices::{Device, draw_bits, read_devices, read_lines};
-use super::{Ground, LOCK_WAIT_MS, Store, StoreError, data_version, decode};
+use super::devices::{Device, read_devices, read_lines};
+use super::{Draw, Ground, LOCK_WAIT_MS, Store, StoreError, data_version, decode};
 use crate::noise::key::{KEY_BYTES, KeyPair};
 use crate::store::copy;
 
@@ -54,6 +54,8 @@ pub struct Opening {
     pub create: bool,
     /// Where we are.
     pub origin: Origin,
+    /// Random bits: for keys, once, and for runs.
+    pub draw: Draw,
 }
 
 impl Store {
@@ -94,7 +96,16 @@ impl Store {
         settle_in(&mut db, path, &opening.origin)?;
         let version = data_version(&db)?;
         let ground = read_ground(&db)?;
-        Ok((Store { path: path.clone(), db, ground, data_version: version }, created))
+        Ok((
+            Store {
+                path: path.clone(),
+                db,
+                ground,
+                draw: opening.draw.clone(),
+                data_version: version,
+            },
+            created,
+        ))
     }
 }
 
@@ -125,9 +136,9 @@ fn migrate(db: &mut Connection, opening: &Opening, layouts: &[&str]) -> Result<b
         tx.commit()?;
         return Ok(false);
     }
-    let keys = KeyPair::draw()?;
-    let label = opening.label.clone().unwrap_or_else(host_name);
-    let own = Device::derive(&keys.public(), label)?;
+    let keys = opening.draw.keys()?;
+    let label = opening.label.clone().unwrap_or_else(|| host_name(&opening.draw));
+    let own = Device::derive(&keys.public(), label, &opening.draw)?;
     own.insert(&tx, None)?;
     tx.execute(
         "INSERT INTO wadi_file (one, secret, device, machine, boot, inode) VALUES (1, ?, ?, ?, ?, 0)",
@@ -160,12 +171,12 @@ fn inode(path: &Path) -> io::Result<i64> {
     Ok(std::fs::metadata(path)?.ino() as i64)
 }
 
-fn host_name() -> String {
+fn host_name(draw: &Draw) -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     let name = &name[..name.floor_char_boundary(NAME_BYTES_MAX)];
     if name.is_empty() {
-        format!("handheld-{:04x}", draw_bits().unwrap_or(0) >> 48)
+        format!("handheld-{:04x}", draw.bits().unwrap_or(0) >> 48)
     } else {
         name.to_owned()
     }

@@ -26,6 +26,7 @@ impl Phone {
             label: Some("anna".into()),
             create: true,
             origin: Origin { machine: "m".into(), boot: "b".into() },
+            draw: Draw::default(),
         };
         Store::open_by(&opening, layouts)
     }

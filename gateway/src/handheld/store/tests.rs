@@ -165,6 +165,7 @@ fn open_as(folder: &TempDir, boot: &str) -> Result<Store, StoreError> {
         label: Some("phone".into()),
         create: true,
         origin: Origin { machine: "m".into(), boot: boot.into() },
+        draw: Draw::default(),
     };
     Store::open(&opening).map(|(store, _)| store)
 }
