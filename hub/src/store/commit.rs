@@ -41,6 +41,9 @@ pub(super) fn commit(
     learn_runs(work, &batch.runs)?;
     for (index, (change, standing)) in batch.changes.into_iter().zip(&standings).enumerate() {
         let dot = change.dot;
+        if matches!(standing, Standing::Known(0) | Standing::Quarantined(_)) {
+            notice::also(work.db, gateway, dot)?;
+        }
         let outcome = match standing {
             Standing::Doubled(_) => continue,
             Standing::Known(seq) => {

@@ -1,17 +1,47 @@
 //! Outcomes that come later than their round: they wait here for a page to carry them.
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, params};
+use wadi_protocol::id::Dot;
 use wadi_protocol::wire::downlink::Notice;
+use wadi_protocol::wire::message::Outcome;
 
 use super::StoreError;
-use super::sql::{pack, unpack};
+use super::sql::{Bits, pack, unpack};
 
-/// Let the next page of a gateway tell it. The hub's own operators need not be told.
+/// Let the next page of the gateway that brought a change tell it, and of those that
+/// offered it too. The hub's own operators need not be told.
 pub(super) fn put(db: &Connection, gateway: u32, notice: &Notice) -> Result<(), StoreError> {
-    if gateway != 0 {
+    let dot = key(notice.dot);
+    let mut others = db.prepare_cached(
+        "SELECT gateway FROM wadi_also WHERE device = ?1 AND run = ?2 AND seq = ?3",
+    )?;
+    let others = others.query_map(dot, |row| row.get::<_, u32>(0))?;
+    let mut all = others.collect::<Result<BTreeSet<u32>, _>>()?;
+    all.insert(gateway);
+    for gateway in all.into_iter().filter(|&gateway| gateway != 0) {
         db.prepare_cached("INSERT INTO wadi_notice (gateway, body) VALUES (?1, ?2)")?
             .execute(params![gateway, pack(notice)])?;
     }
+    if matches!(notice.outcome, Outcome::Applied { .. }) {
+        db.prepare_cached("DELETE FROM wadi_also WHERE device = ?1 AND run = ?2 AND seq = ?3")?
+            .execute(dot)?;
+    }
     Ok(())
+}
+
+/// A gateway offers a change that another brought, and that is not taken yet.
+pub(super) fn also(db: &Connection, gateway: u32, dot: Dot) -> Result<(), StoreError> {
+    let [device, run, seq] = key(dot);
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO wadi_also (device, run, seq, gateway) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![device, run, seq, gateway])?;
+    Ok(())
+}
+
+fn key(dot: Dot) -> [Bits; 3] {
+    [Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)]
 }
 
 /// All notices of a gateway, and the last one's number. None may stay behind: a gateway

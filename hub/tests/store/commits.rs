@@ -6,7 +6,7 @@ use wadi_protocol::value::Value;
 use wadi_protocol::wire::message::{Down, DownBody, Outcome, Refused, UpBody};
 
 use crate::model::{Device, NOW_S, Site};
-use crate::world::{HOUSE, PERSON, VISIT, World, refer, row, text};
+use crate::world::{HOUSE, LOCAL, PERSON, VISIT, World, refer, row, text};
 
 #[test]
 fn a_poison_change_stops_only_itself() {
@@ -164,6 +164,29 @@ fn an_aborted_round_leaves_nothing() {
     world.sites[0].round += 1;
     world.settle();
     assert!(world.row((HOUSE, row(1))).is_some());
+    world.check();
+}
+
+/// A phone that went round two villages: both are told when what waited is taken.
+#[test]
+fn everybody_who_offered_a_change_that_waits_is_told_of_its_end() {
+    let mut world = World::new(2);
+    let (mut anna, mut ben) = (Device::new(1), Device::new(2));
+    let local = (LOCAL, row(1));
+    let waits = world.enter(0, &mut anna, Op::Insert, local, &[(2, refer(row(9)))], 100);
+    world.sites[1].enter(&anna, waits.clone());
+    world.sync(0);
+    world.sync(1);
+    for site in &world.sites {
+        let outcome = &site.outcomes[&waits.dot];
+        assert!(matches!(outcome, Outcome::Parked | Outcome::Known { seq: 0 }), "{outcome:?}");
+    }
+    world.enter(0, &mut ben, Op::Insert, (HOUSE, row(9)), &[(1, text("at last"))], 101);
+    world.settle();
+    for site in &world.sites {
+        let outcome = &site.outcomes[&waits.dot];
+        assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
+    }
     world.check();
 }
 
