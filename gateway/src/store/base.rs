@@ -35,10 +35,9 @@ pub(super) fn advance(
             RowState::Left => State::Left,
         };
     }
-    let bound = match meta.state {
-        State::Left => meta.version,
-        _ => meta.version.max(seen::cursor(&work.ground, schema, key.0)),
-    };
+    // Of a row that left the scope too: whatever the hub had to tell of what it decided
+    // below the cursor came with it.
+    let bound = meta.version.max(seen::cursor(&work.ground, schema, key.0));
     let mut passed = log::overlay(work, key)?;
     passed.retain(|entry| entry.seq != 0 && entry.seq <= bound);
     passed.sort_by_key(|entry| entry.seq);

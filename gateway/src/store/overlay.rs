@@ -238,10 +238,15 @@ impl Laid {
             .collect();
         let resolved = resolve(table, self.base.as_ref(), &placed, &work.ground.lines);
         let existence = &resolved.existence;
-        self.image = existence.inserted.then(|| {
+        // Of a row that is deleted in base and here, the last image stays too: another row
+        // may keep it.
+        let last = || self.base.as_ref().map(|base| base.fields.clone());
+        self.image = if existence.inserted {
             let values = resolved.fields.iter().filter(|field| !field.value.is_null());
-            values.map(|field| (field.field, field.value.clone())).collect()
-        });
+            Some(values.map(|field| (field.field, field.value.clone())).collect())
+        } else {
+            last()
+        };
         self.deleted = !existence.live() && (existence.inserted || self.deleted);
         let shown = resolved.fields.iter().flat_map(|field| &field.candidates);
         let shown = shown.chain(&existence.candidates).chain(&existence.deletes);
@@ -304,6 +309,11 @@ fn unfollowed(
         return Some(change.clone());
     };
     if fields.contains(&0) && change.op == Op::Delete {
+        return None;
+    }
+    // What deleted the row had seen all of it: it keeps the row no longer.
+    let is_followed = |at: &FieldRef| matches!(at, FieldRef::Number(at) if fields.contains(at));
+    if !live && change.op == Op::Update && change.fields.iter().all(|(at, _)| is_followed(at)) {
         return None;
     }
     let mut change = change.clone();

@@ -62,22 +62,48 @@ impl Graph {
             }
         }
         queue.extend(dirty.iter().map(|&key| (key, false)));
-        while let Some((key, expand)) = queue.pop_front() {
-            let at = match graph.index.get(&key) {
-                Some(&at) => at,
-                None => graph.enter(work, schema, key, &mut queue)?,
-            };
-            let node = &mut graph.nodes[at];
-            let meta = &node.laid.meta;
-            let hides = node.laid.deleted || matches!(meta.shown, Shown::Hidden | Shown::Kept);
-            if (expand || hides) && !node.expanded {
-                node.expanded = true;
-                for (child, on_delete) in referrers(&work.tx, schema, key)? {
-                    queue.push_back((child, on_delete == OnDelete::Cascade));
-                }
+        while !queue.is_empty() {
+            while let Some((key, expand)) = queue.pop_front() {
+                graph.visit(work, schema, (key, expand), &mut queue)?;
             }
+            queue.extend(graph.children(schema).map(|key| (key, true)));
         }
         Ok(graph)
+    }
+
+    /// Look at a row, and at those who reference it where it may go.
+    fn visit(
+        &mut self,
+        work: &Work<'_>,
+        schema: &Schema,
+        (key, expand): (Key, bool),
+        queue: &mut VecDeque<(Key, bool)>,
+    ) -> Result<(), Problem> {
+        let at = match self.index.get(&key) {
+            Some(&at) => at,
+            None => self.enter(work, schema, key, queue)?,
+        };
+        let node = &mut self.nodes[at];
+        let hides =
+            node.laid.deleted || matches!(node.laid.meta.shown, Shown::Hidden | Shown::Kept);
+        if (expand || hides) && !node.expanded {
+            node.expanded = true;
+            for (child, on_delete) in referrers(&work.tx, schema, key)? {
+                queue.push_back((child, on_delete == OnDelete::Cascade));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows that may go with another and are not expanded yet: their reference is new, so
+    /// that no table told of it.
+    fn children(&self, schema: &Schema) -> impl Iterator<Item = Key> {
+        self.nodes.iter().filter(|node| !node.expanded).filter_map(move |node| {
+            let goes = |&(_, at, on_delete): &(u16, usize, OnDelete)| {
+                on_delete == OnDelete::Cascade && self.nodes[at].expanded
+            };
+            self.targets(schema, node).iter().any(goes).then_some(node.key)
+        })
     }
 
     /// Take a row in, and with it the deleted rows that it references or referenced.

@@ -14,21 +14,13 @@ use super::overlay::{Meta, State};
 
 /// The version of a row's image in base: the row's own, or the cursor of its
 /// lane, which says that nothing happened to it since. A row that was never
-/// here claims nothing.
+/// here claims nothing, nor does one that left the scope: its values left too.
 pub(crate) fn version(ground: &Ground, schema: &Schema, key: Key, meta: &Meta) -> RowVersion {
-    let seq = effective(ground, schema, key, meta);
-    if seq == 0 { RowVersion::default() } else { RowVersion { hub: ground.round.hub, seq } }
-}
-
-/// The hub sequence up to which base holds every change of the row that the
-/// hub has told this gateway of; 0 = base does not know the row.
-pub(crate) fn effective(ground: &Ground, schema: &Schema, key: Key, meta: &Meta) -> u64 {
-    match meta.state {
-        State::None => 0,
-        // Nothing is told of a row that left the scope.
-        State::Left => meta.version,
+    let seq = match meta.state {
+        State::None | State::Left => 0,
         State::Live | State::Dead => meta.version.max(cursor(ground, schema, key.0)),
-    }
+    };
+    if seq == 0 { RowVersion::default() } else { RowVersion { hub: ground.round.hub, seq } }
 }
 
 /// How far base has the lane of a table.

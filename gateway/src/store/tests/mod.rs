@@ -8,6 +8,7 @@ mod intake;
 mod layouts;
 mod overlay;
 mod rounds;
+mod scope;
 mod threads;
 
 use std::path::PathBuf;
