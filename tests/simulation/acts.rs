@@ -1,0 +1,274 @@
+//! What people and programs do: records on phones, SQL at the gateways, decisions and
+//! schemas at the hub.
+use rusqlite::Connection;
+use wadi_gateway::handheld::entry::enter;
+use wadi_gateway::handheld::record::parse;
+use wadi_hub::store::settle::Decision;
+use wadi_protocol::id::RowId;
+
+use crate::model::Key;
+use crate::schema::{self, TABLES, Table};
+use crate::screen;
+use crate::world::{Outcome, World, survived};
+
+/// A row is made this often, in thousandths; otherwise one that is shown is changed.
+const INSERT_PERMILLE: u64 = 350;
+const DELETE_PERMILLE: u64 = 120;
+/// Somebody names a table that this machine has not heard of yet.
+const UNKNOWN_PERMILLE: u64 = 15;
+
+/// What somebody is about to do to a row.
+struct Act {
+    op: &'static str,
+    table: &'static Table,
+    row: RowId,
+    /// Fields and their values, as SQL and JSON write them.
+    fields: Vec<(&'static str, String)>,
+    add: Option<i64>,
+}
+
+impl World {
+    /// Somebody enters a record, or a few that belong together, on a phone.
+    pub fn enter(&mut self) -> Outcome<()> {
+        let at = self.dice.index(self.phones.len());
+        if self.phones[at].store.is_none() {
+            return Ok(());
+        }
+        let group = if self.dice.permille(200) { 2 + self.dice.index(3) } else { 1 };
+        let mut acts: Vec<Act> = Vec::new();
+        for _ in 0..group {
+            let eye = self.phones[at].machine.eye().map(rows_of);
+            let known = eye.transpose().map_err(|error| error.to_string())?.unwrap_or_default();
+            let tables = self.tables_of_phone(at)?;
+            let act = self.act(&known, |table| tables.contains(&table.name));
+            if acts.iter().all(|other| other.row != act.row) {
+                acts.push(act);
+            }
+        }
+        let records: Vec<String> = acts.iter().map(Act::json).collect();
+        let line = match &records[..] {
+            [one] => one.clone(),
+            all => format!("{{\"group\":[{}]}}", all.join(",")),
+        };
+        let mut screens = Vec::new();
+        for act in &acts {
+            let eye = self.phones[at].machine.eye();
+            let shown = eye.map(|eye| screen::row(eye, act.key()));
+            screens.push((act.key(), shown.transpose().map_err(|e| e.to_string())?.flatten()));
+        }
+        let now_s = self.phones[at].machine.skew.now_s(self.now_s);
+        let phone = &mut self.phones[at];
+        let name = phone.machine.name.clone();
+        let records = parse(&line).map_err(|reason| format!("{line}: {reason}"))?;
+        let store = phone.store.as_mut().expect("on");
+        let label = store.device().label.clone();
+        let outcome = store.write(now_s, |work| enter(work, &records, &label));
+        let Some(entered) = survived(&phone.machine, "put", outcome)? else {
+            return self.phone_failed(at);
+        };
+        if let Err(reason) = entered {
+            return Err(format!("{name}: {line}: {reason}"));
+        }
+        self.tally.note(if acts.len() > 1 { "group entered" } else { "record entered" });
+        self.tell(|| format!("{name}: {line}"));
+        self.learn_phone(at, &screens)?;
+        self.look_at_phone(at)
+    }
+
+    /// Some other program writes SQL into a gateway's database.
+    pub fn program(&mut self) -> Outcome<()> {
+        let at = self.dice.index(self.villages.len());
+        if self.villages[at].store.is_none() {
+            return Ok(());
+        }
+        // What was written before has to be told apart from what is written now.
+        if !self.drain(at)? {
+            return Ok(());
+        }
+        let eye = self.villages[at].machine.eye().map(rows_of);
+        let known = eye.transpose().map_err(|error| error.to_string())?.unwrap_or_default();
+        let act = self.act(&known, |_| true);
+        let Some(eye) = self.villages[at].machine.eye() else { return Ok(()) };
+        if !screen::has(eye, act.table.name).map_err(|error| error.to_string())? {
+            return Ok(());
+        }
+        let shown = screen::row(eye, act.key()).map_err(|error| error.to_string())?;
+        let replace = act.op == "insert" && self.dice.permille(300);
+        let sql = act.sql(replace);
+        let outcome = eye.execute_batch(&sql);
+        let village = &self.villages[at];
+        let name = village.machine.name.clone();
+        if survived(&village.machine, &sql, outcome)?.is_none() {
+            return self.village_failed(at);
+        }
+        self.tally.note(if replace { "SQL REPLACE" } else { "SQL written" });
+        self.tell(|| format!("{name}: {sql}"));
+        let screens = [(act.key(), shown)];
+        if self.drain(at)? {
+            self.learn_village(at, &screens)?;
+            self.look_at_village(at)?;
+        }
+        Ok(())
+    }
+
+    /// What other programs wrote goes into the changelog; whether the gateway lives on.
+    fn drain(&mut self, at: usize) -> Outcome<bool> {
+        let now_s = self.villages[at].machine.skew.now_s(self.now_s);
+        let village = &mut self.villages[at];
+        let outcome = village.store.as_mut().expect("on").drain(now_s);
+        if survived(&village.machine, "drain", outcome)?.is_none() {
+            self.village_failed(at)?;
+            return Ok(false);
+        }
+        self.learn_village(at, &[])?;
+        Ok(true)
+    }
+
+    fn tables_of_phone(&mut self, at: usize) -> Outcome<Vec<&'static str>> {
+        let mut names = Vec::new();
+        if let Some(eye) = self.phones[at].machine.eye() {
+            for table in &TABLES {
+                if screen::has(eye, table.name).map_err(|error| error.to_string())? {
+                    names.push(table.name);
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// Something to do, to one of the known rows or a new one.
+    fn act(&mut self, known: &[Key], has: impl Fn(&Table) -> bool) -> Act {
+        let any = self.dice.permille(UNKNOWN_PERMILLE);
+        let tables: Vec<&'static Table> =
+            TABLES.iter().filter(|table| has(table) || any && table.since <= self.schema).collect();
+        let tables = if tables.is_empty() { vec![&TABLES[0]] } else { tables };
+        let mut table = *self.dice.pick(&tables);
+        let mut row = RowId(
+            (u128::from(self.dice.bits()) << 64 | 8 << 60 | u128::from(self.dice.bits() >> 4))
+                .to_be_bytes(),
+        );
+        let mut op = "insert";
+        if !known.is_empty() && !self.dice.permille(INSERT_PERMILLE) {
+            let key = *self.dice.pick(known);
+            (table, row) = (screen::table(key.0), key.1);
+            op = if self.dice.permille(DELETE_PERMILLE) { "delete" } else { "update" };
+        }
+        let key = (table.name, row);
+        let mut fields = Vec::new();
+        for field in table.marks {
+            if op == "insert" || (op == "update" && self.dice.permille(500)) {
+                fields.push((*field, self.model.mark(key, field)));
+            }
+        }
+        for (field, to) in table.references {
+            let there: Vec<&Key> = known.iter().filter(|(name, _)| name == to).collect();
+            if op != "delete" && !there.is_empty() && self.dice.permille(600) {
+                fields.push((*field, self.dice.pick(&there).1.to_string()));
+            }
+        }
+        let add = (op != "delete" && !table.sums.is_empty() && self.dice.permille(500))
+            .then(|| self.dice.below(19) as i64 - 9);
+        if op == "update" && fields.is_empty() && add.is_none() {
+            op = "delete";
+        }
+        Act { op, table, row, fields, add }
+    }
+
+    /// An operator settles a case.
+    pub fn operator(&mut self) -> Outcome<()> {
+        let now_s = self.hub.machine.skew.now_s(self.now_s);
+        let Some(store) = self.hub.store.as_mut() else { return Ok(()) };
+        let cases = survived(&self.hub.machine, "cases", store.cases())?.unwrap_or_default();
+        if cases.is_empty() {
+            return Ok(());
+        }
+        let case = self.dice.pick(&cases).number;
+        let outcome = store.settle(case, &Decision::Pick(1), now_s);
+        if survived(&self.hub.machine, "settle", outcome)?.is_none() {
+            self.hub.stop();
+            return Ok(());
+        }
+        self.tally.note("case settled");
+        self.tell(|| format!("case {case} is settled"));
+        self.look_at_hub()
+    }
+
+    /// The next version of the schema is published.
+    pub fn publish(&mut self) -> Outcome<()> {
+        if self.schema as usize > schema::LATER.len() || !self.dice.permille(300) {
+            return Ok(());
+        }
+        let now_s = self.hub.machine.skew.now_s(self.now_s);
+        let Some(store) = self.hub.store.as_mut() else { return Ok(()) };
+        let outcome = store.publish_schema(&schema::text(self.schema + 1), now_s);
+        if survived(&self.hub.machine, "publish", outcome)?.is_none() {
+            self.hub.stop();
+            return Ok(());
+        }
+        self.schema += 1;
+        self.tally.note("schema published");
+        Ok(())
+    }
+}
+
+/// Every row that is shown.
+fn rows_of(db: &Connection) -> rusqlite::Result<Vec<Key>> {
+    let mut keys = Vec::new();
+    for table in &TABLES {
+        keys.extend(screen::rows(db, table.name)?.into_iter().map(|row| (table.name, row)));
+    }
+    Ok(keys)
+}
+
+impl Act {
+    fn key(&self) -> Key {
+        (self.table.name, self.row)
+    }
+
+    fn json(&self) -> String {
+        let mut fields: Vec<String> =
+            self.fields.iter().map(|(field, value)| format!("\"{field}\":\"{value}\"")).collect();
+        if let Some(add) = self.add {
+            // A new row's total is what it begins with.
+            let value =
+                if self.op == "insert" { add.to_string() } else { format!("{{\"add\":{add}}}") };
+            fields.extend(self.table.sums.iter().map(|field| format!("\"{field}\":{value}")));
+        }
+        let (op, table, row) = (self.op, self.table.name, self.row);
+        let fields = match op {
+            "delete" => String::new(),
+            _ => format!(",\"fields\":{{{}}}", fields.join(",")),
+        };
+        format!("{{\"op\":\"{op}\",\"table\":\"{table}\",\"id\":\"{row}\"{fields}}}")
+    }
+
+    fn sql(&self, replace: bool) -> String {
+        let (table, row) = (self.table.name, self.row);
+        let mut columns: Vec<(&str, String)> =
+            self.fields.iter().map(|(field, value)| (*field, format!("'{value}'"))).collect();
+        if let Some(add) = self.add {
+            for field in self.table.sums {
+                let value = match self.op {
+                    "insert" => add.to_string(),
+                    _ => format!("coalesce({field}, 0) + {add}"),
+                };
+                columns.push((*field, value));
+            }
+        }
+        match self.op {
+            "delete" => format!("DELETE FROM {table} WHERE id = '{row}'"),
+            "update" => {
+                let sets: Vec<String> =
+                    columns.iter().map(|(field, value)| format!("{field} = {value}")).collect();
+                format!("UPDATE {table} SET {} WHERE id = '{row}'", sets.join(", "))
+            }
+            _ => {
+                let names: String = columns.iter().map(|(field, _)| format!(", {field}")).collect();
+                let values: String =
+                    columns.iter().map(|(_, value)| format!(", {value}")).collect();
+                let or = if replace { " OR REPLACE" } else { "" };
+                format!("INSERT{or} INTO {table} (id{names}) VALUES ('{row}'{values})")
+            }
+        }
+    }
+}

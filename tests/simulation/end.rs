@@ -1,0 +1,239 @@
+//! The faults stop: everything drains, and all that people are shown is the same.
+use std::collections::BTreeMap;
+
+use crate::clock::Skew;
+use crate::faults::Faults;
+use crate::schema::TABLES;
+use crate::screen;
+use crate::world::{Outcome, World};
+
+/// Each pass, every phone comes to its village and every village has its rounds.
+const PASSES_MAX: usize = 40;
+/// Rounds of a village in one pass.
+const ROUNDS_MAX: usize = 200;
+
+impl World {
+    pub fn end(&mut self) -> Outcome<()> {
+        self.faults = Faults::default();
+        self.net.clear();
+        self.now_s += 400 * 86_400;
+        self.calm()?;
+        let mut before = String::new();
+        for pass in 0..PASSES_MAX {
+            for at in 0..self.phones.len() {
+                // Phones stay at one village now.
+                if !self.meet(at, at % self.villages.len())? {
+                    self.tell(|| format!("pass {pass}: phone {at} did not finish"));
+                }
+            }
+            for at in 0..self.villages.len() {
+                self.rounds(at)?;
+            }
+            let now = self.state()?;
+            if now == before && self.is_drained()?.is_none() {
+                return self.compare();
+            }
+            before = now;
+        }
+        let left = self.is_drained()?.unwrap_or("something moves for ever".into());
+        Err(format!("after {PASSES_MAX} passes without faults: {left}"))
+    }
+
+    /// Power everywhere, and true clocks.
+    fn calm(&mut self) -> Outcome<()> {
+        self.hub.stop();
+        self.hub.machine.skew = Skew::True;
+        self.start_hub()?;
+        for at in 0..self.villages.len() {
+            self.villages[at].stop();
+            self.villages[at].machine.skew = Skew::True;
+            self.villages[at].away_until_s = 0;
+            self.start_village(at)?;
+        }
+        for at in 0..self.phones.len() {
+            self.phones[at].stop();
+            self.phones[at].machine.skew = Skew::True;
+            self.start_phone(at)?;
+        }
+        Ok(())
+    }
+
+    /// Rounds until the village has nothing more to say.
+    fn rounds(&mut self, at: usize) -> Outcome<()> {
+        for _ in 0..ROUNDS_MAX {
+            let before = self.head_of(at)?;
+            self.round(at, true)?;
+            self.round(at, false)?;
+            while let Some(packet) = self.net.pop_front() {
+                self.arrive(packet)?;
+            }
+            if self.head_of(at)? == before {
+                return Ok(());
+            }
+        }
+        Err(format!("{}: no end of rounds", self.villages[at].machine.name))
+    }
+
+    /// What a round moves but the count of rounds.
+    fn head_of(&mut self, at: usize) -> Outcome<(u64, Vec<u8>, u64)> {
+        let waiting = self.villages[at].store.as_ref().map_or(0, |store| store.waiting());
+        let hub_head = self.head;
+        let number = self.villages[at].number.0;
+        let eye = self.hub.machine.eye().expect("on");
+        let sql = "SELECT cursor_urgent || '-' || cursor_routine || '-' || schema FROM wadi_gateway WHERE number = ?";
+        let cursors = eye.query_row(sql, [number], |row| row.get::<_, String>(0));
+        Ok((waiting, cursors.map_err(|error| error.to_string())?.into_bytes(), hub_head))
+    }
+
+    /// Everything that is shown anywhere.
+    fn state(&mut self) -> Outcome<String> {
+        let mut all = String::new();
+        let machines = std::iter::once(&mut self.hub.machine)
+            .chain(self.villages.iter_mut().map(|it| &mut it.machine))
+            .chain(self.phones.iter_mut().map(|it| &mut it.machine));
+        for machine in machines {
+            let name = machine.name.clone();
+            let eye = machine.eye().expect("on");
+            for table in &TABLES {
+                let rows = screen::whole(eye, table.name).map_err(|error| error.to_string())?;
+                all += &format!("{name} {} {rows:?}\n", table.name);
+            }
+        }
+        Ok(all)
+    }
+
+    /// What has not reached its end yet.
+    fn is_drained(&mut self) -> Outcome<Option<String>> {
+        for village in &mut self.villages {
+            let eye = village.machine.eye().expect("on");
+            let sql = "SELECT count(*) FROM wadi_change WHERE custody IN (0, 3)";
+            let open: i64 = eye.query_row(sql, (), |row| row.get(0)).map_err(|e| e.to_string())?;
+            if open > 0 {
+                return Ok(Some(format!("{}: {open} changes are undecided", village.machine.name)));
+            }
+        }
+        for phone in &mut self.phones {
+            let eye = phone.machine.eye().expect("on");
+            let sql = "SELECT count(*) FROM wadi_change WHERE custody IN ('pending', 'taken')";
+            let open: i64 = eye.query_row(sql, (), |row| row.get(0)).map_err(|e| e.to_string())?;
+            if open > 0 {
+                return Ok(Some(format!("{}: {open} changes are undecided", phone.machine.name)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Everybody shows the same, and what adds up is right.
+    fn compare(&mut self) -> Outcome<()> {
+        for at in 0..self.villages.len() {
+            for table in &TABLES {
+                let hub = self.hub.machine.eye().expect("on");
+                let there = screen::whole(hub, table.name).map_err(|error| error.to_string())?;
+                let machine = &mut self.villages[at].machine;
+                let here = screen::whole(machine.eye().expect("on"), table.name);
+                let here = here.map_err(|error| error.to_string())?;
+                let name = machine.name.clone();
+                self.compare_one(&name, (table.name, table.global), &here, &there)?;
+            }
+        }
+        for at in 0..self.phones.len() {
+            let with = at % self.villages.len();
+            for table in &TABLES {
+                let village = self.villages[with].machine.eye().expect("on");
+                let there =
+                    screen::whole(village, table.name).map_err(|error| error.to_string())?;
+                let machine = &mut self.phones[at].machine;
+                let here = screen::whole(machine.eye().expect("on"), table.name);
+                let here = here.map_err(|error| error.to_string())?;
+                let name = machine.name.clone();
+                self.compare_one(&name, (table.name, true), &here, &there)?;
+            }
+        }
+        self.account()?;
+        self.sums()?;
+        self.tally.note("runs that converged");
+        Ok(())
+    }
+
+    /// Every change that anybody made is at the hub.
+    fn account(&mut self) -> Outcome<()> {
+        for dot in self.model.told.keys() {
+            if !self.model.is_at_hub(*dot) {
+                return Err(format!("{dot} never came to the hub"));
+            }
+        }
+        for (village, store) in self.villages.iter().filter_map(|it| Some((it, it.store.as_ref()?)))
+        {
+            let ledger = store.ledger().map_err(|error| error.to_string())?;
+            if !ledger.faults.is_empty() {
+                return Err(format!("{}: {:?}", village.machine.name, ledger.faults));
+            }
+        }
+        let ledger = self.hub.store.as_ref().expect("on").ledger().map_err(|e| e.to_string())?;
+        if !ledger.wrong.is_empty() {
+            return Err(format!("hub: {:?}", ledger.wrong));
+        }
+        Ok(())
+    }
+
+    /// What was added by all is what the hub shows.
+    fn sums(&mut self) -> Outcome<()> {
+        let mut sums: BTreeMap<String, i64> = BTreeMap::new();
+        for (dot, told) in &self.model.told {
+            if self.model.hub_seq.contains_key(dot) {
+                *sums.entry(told.key.1.to_string()).or_default() += told.adds;
+            }
+        }
+        let eye = self.hub.machine.eye().expect("on");
+        let mut query = eye.prepare("SELECT id, count FROM house").map_err(|e| e.to_string())?;
+        let rows = query
+            .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?)));
+        for row in rows.map_err(|error| error.to_string())? {
+            let (id, count) = row.map_err(|error| error.to_string())?;
+            let sum = sums.get(&id).copied().unwrap_or_default();
+            // What a row began with before it was deleted and made anew no longer counts.
+            let anew = self.model.was_made_anew(&id);
+            if count.unwrap_or_default() != sum && !anew {
+                return Err(format!("house {id}: the hub shows {count:?}, {sum} was added"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// A table here is as it is there; but people see what they entered themselves until
+    /// somebody has decided about it, so such rows may differ.
+    fn compare_one(
+        &self,
+        name: &str,
+        (table, all): (&str, bool),
+        here: &BTreeMap<String, Vec<String>>,
+        there: &BTreeMap<String, Vec<String>>,
+    ) -> Outcome<()> {
+        let rows = self.model.open_rows();
+        let open = |id: &String| rows.contains(id);
+        for (id, row) in here {
+            match there.get(id) {
+                Some(other) if other == row => {}
+                _ if open(id) => {}
+                other => {
+                    return Err(format!("{name}: {table} {id} is {row:?}, elsewhere {other:?}"));
+                }
+            }
+        }
+        match there.keys().find(|id| all && !here.contains_key(*id) && !open(id)) {
+            Some(id) => Err(format!("{name} lacks {table} {id}: {:?}", there[id])),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Stores write when they close; their disks go with the machines.
+        self.hub.store = None;
+        self.villages.iter_mut().for_each(|village| village.store = None);
+        self.phones.iter_mut().for_each(|phone| phone.store = None);
+    }
+}

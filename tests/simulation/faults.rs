@@ -1,0 +1,112 @@
+//! The faults, each a named option, and the tally of what really happened.
+use std::collections::BTreeMap;
+
+use crate::dice::Dice;
+
+/// How often what goes wrong, in thousandths; 0 = never.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// A message is lost.
+    pub loss: u64,
+    /// A message comes twice.
+    pub double: u64,
+    /// A message is late by up to months.
+    pub late: u64,
+    /// The broker forgets all that is on its way.
+    pub wiped: u64,
+    /// A site has no link for days.
+    pub partition: u64,
+    /// A link between handheld and gateway is cut.
+    pub cut_link: u64,
+    /// The power goes at a write or a sync.
+    pub power: u64,
+    /// A process dies and nothing written is lost.
+    pub crash: u64,
+    /// The disk is full for some writes.
+    pub full: u64,
+    /// A write or a sync fails.
+    pub broken: u64,
+    /// A clock is set to 1970, to 2099 or jumps.
+    pub clock: u64,
+    /// A handheld's file is copied to another phone.
+    pub copied: u64,
+}
+
+impl Faults {
+    /// Each with even chances, at a rate of its own.
+    pub fn of(dice: &mut Dice) -> Faults {
+        let mut rate = |max: u64| if dice.permille(500) { 1 + dice.below(max) } else { 0 };
+        Faults {
+            loss: rate(300),
+            double: rate(200),
+            late: rate(100),
+            wiped: rate(20),
+            partition: rate(20),
+            cut_link: rate(100),
+            power: rate(80),
+            crash: rate(60),
+            full: rate(30),
+            broken: rate(30),
+            clock: rate(40),
+            copied: rate(15),
+        }
+    }
+}
+
+/// What a long run must have seen.
+pub const ALL: [&str; 38] = [
+    "Abort",
+    "Commit",
+    "Fetch",
+    "Part",
+    "Prepare",
+    "SQL REPLACE",
+    "SQL written",
+    "broker wiped",
+    "case settled",
+    "clock at 1970",
+    "clock at 2099",
+    "clock jumps",
+    "clock set right",
+    "commit",
+    "disk full",
+    "fetch",
+    "gateway started",
+    "group entered",
+    "handheld copied",
+    "handheld started",
+    "hub started",
+    "idle",
+    "message doubled",
+    "message into a partition",
+    "message late",
+    "message lost",
+    "messages reordered",
+    "months of silence",
+    "partition",
+    "power cut after a write",
+    "power cut before a write",
+    "prepare",
+    "process killed",
+    "record entered",
+    "refused: below the floor",
+    "schema published",
+    "sync of a handheld",
+    "write failed",
+];
+
+/// How often each named thing happened.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(pub BTreeMap<&'static str, u64>);
+
+impl Tally {
+    pub fn note(&mut self, what: &'static str) {
+        *self.0.entry(what).or_default() += 1;
+    }
+
+    pub fn add(&mut self, other: &Tally) {
+        for (what, count) in &other.0 {
+            *self.0.entry(what).or_default() += count;
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The simulator is a test: see `main.rs`.

@@ -1,0 +1,139 @@
+//! The simulator: one hub, villages, phones that roam between them, operators and other
+//! SQL programs; the real stores on SQLite files, virtual time, and every fault; all from
+//! one seed.
+//!
+//! After every step the machine that acted is held against an independent [`model`]; at
+//! the end the faults stop, everything must drain, and all must show the same. A failure
+//! prints its seed; `WADITEST_SEED=N` plays that one again, and prints what happened and
+//! what the machines hold of the rows that the failure names (`WADITEST_ROWS=ID` adds others).
+//!
+//! [`disk`] is the file system that power cuts, torn writes and full disks happen to;
+//! [`machines`] hub, gateways and phones; [`world`] one run and its faults; [`acts`] what
+//! people do, [`meet`] a phone at a gateway, [`rounds`] a gateway and the hub; [`look`] the
+//! checks after each step, [`end`] those of the end. To add a fault: an option in
+//! [`faults`], its deed in [`world`], its name in `faults::ALL`.
+#![allow(missing_docs)]
+mod acts;
+mod clock;
+mod dice;
+mod disk;
+mod end;
+mod faults;
+mod look;
+mod machines;
+mod meet;
+mod model;
+mod rounds;
+mod schema;
+mod screen;
+mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use faults::Tally;
+use world::World;
+
+/// Seeds of a run of all tests.
+const SEEDS: u64 = 200;
+/// Steps of a seed.
+const STEPS: usize = 200;
+
+/// Play a seed to its end.
+fn play(seed: u64) -> Result<(Tally, Vec<String>), (String, Vec<String>)> {
+    let mut world = World::new(seed);
+    for step in 0..STEPS {
+        if let Err(wrong) = world.step() {
+            let mut trace = std::mem::take(&mut world.trace);
+            let rows = std::env::var("WADITEST_ROWS").unwrap_or_default();
+            trace.extend(world.dump(&format!("{wrong} {rows}")));
+            return Err((format!("step {step}: {wrong}"), trace));
+        }
+    }
+    match world.end() {
+        Ok(()) => Ok((std::mem::take(&mut world.tally), std::mem::take(&mut world.trace))),
+        Err(wrong) => {
+            let mut trace = std::mem::take(&mut world.trace);
+            let rows = std::env::var("WADITEST_ROWS").unwrap_or_default();
+            trace.extend(world.dump(&format!("{wrong} {rows}")));
+            Err((format!("at the end: {wrong}"), trace))
+        }
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn every_promise_holds_under_every_fault() {
+    if let Some(seed) = number("WADITEST_SEED") {
+        let (trace, wrong) = match play(seed) {
+            Ok((tally, trace)) => {
+                println!("{tally:#?}");
+                (trace, None)
+            }
+            Err((wrong, trace)) => (trace, Some(wrong)),
+        };
+        trace.iter().for_each(|line| println!("{line}"));
+        assert_eq!(wrong, None, "seed {seed}");
+        return;
+    }
+    let seeds = number("WADITEST_SEEDS").unwrap_or(SEEDS);
+    let first = number("WADITEST_FIRST_SEED").unwrap_or(1);
+    let next = AtomicU64::new(first);
+    let found: Mutex<(Tally, Vec<(u64, String)>)> = Mutex::default();
+    let began = Instant::now();
+    let limit = number("WADITEST_SECONDS").map(Duration::from_secs);
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let late = limit.is_some_and(|limit| began.elapsed() > limit);
+                    if seed >= first + seeds || late {
+                        return;
+                    }
+                    let outcome = play(seed);
+                    let mut found = found.lock().expect("no panic inside");
+                    match outcome {
+                        Ok((tally, _)) => found.0.add(&tally),
+                        Err((wrong, _)) => found.1.push((seed, wrong)),
+                    }
+                }
+            });
+        }
+    });
+    let (tally, wrong) = found.into_inner().expect("no panic inside");
+    println!("{seeds} seeds of {STEPS} steps in {:?}", began.elapsed());
+    for (what, count) in &tally.0 {
+        println!("{count:>10} {what}");
+    }
+    if number("WADITEST_COVERAGE").is_some() {
+        let never: Vec<&&str> =
+            faults::ALL.iter().filter(|what| !tally.0.contains_key(**what)).collect();
+        assert_eq!(never, Vec::<&&str>::new(), "what never happened proves nothing");
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {seeds} seeds fail: {:#?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(12)]
+    );
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    for seed in [1, 2, 3] {
+        let trace = |seed| match play(seed) {
+            Ok((_, trace)) => trace,
+            Err((wrong, mut trace)) => {
+                trace.push(wrong);
+                trace
+            }
+        };
+        assert_eq!(trace(seed), trace(seed), "seed {seed}");
+    }
+}

@@ -1,0 +1,263 @@
+//! What must hold, told without any of the product's code.
+//!
+//! Every value that is assigned is a mark of its own, so a screen says whose change it
+//! shows. Of each change the model keeps what the screen of its writer showed; of each
+//! field at the hub, which mark stood there after which hub sequence. What a change
+//! *claims* to have seen is then held against what was really shown: claiming more
+//! loses data, claiming less lets a clock win over an edit that had seen it.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use wadi_protocol::change::{Change, Delta, Op};
+use wadi_protocol::id::{Dot, RowId};
+use wadi_protocol::limits::SEEN_DOTS_MAX;
+use wadi_protocol::value::Value;
+
+pub type Key = (&'static str, RowId);
+/// What a screen shows of a row, by field; none = the row is not shown.
+pub type Screen = Option<BTreeMap<&'static str, Option<String>>>;
+
+/// Since which hub sequence, which mark; none where the row was not shown at all.
+type Stood = (u64, Option<Option<String>>);
+
+/// A change, and what its writer was shown of the row just before.
+pub struct Told {
+    pub change: Change,
+    pub key: Key,
+    /// Marks that it assigns, by field.
+    pub marks: Vec<(&'static str, String)>,
+    pub screen: Screen,
+    /// What it adds to the fields that add up.
+    pub adds: i64,
+}
+
+#[derive(Default)]
+pub struct Model {
+    pub told: BTreeMap<Dot, Told>,
+    /// Where each mark was assigned, and by whom once that is known.
+    marks: HashMap<String, (Key, &'static str, Option<Dot>)>,
+    pub hub_seq: BTreeMap<Dot, u64>,
+    /// What the hub showed of a field, and since which sequence.
+    images: HashMap<(Key, &'static str), Vec<Stood>>,
+    /// Changes that wait at the hub for what they need.
+    pub parked: BTreeSet<Dot>,
+    /// Changes that the hub put aside.
+    pub aside: BTreeSet<Dot>,
+    next: u64,
+}
+
+impl Model {
+    /// A mark for a field of a row.
+    pub fn mark(&mut self, key: Key, field: &'static str) -> String {
+        self.next += 1;
+        let mark = format!("m{}", self.next);
+        self.marks.insert(mark.clone(), (key, field, None));
+        mark
+    }
+
+    /// A change was made by somebody who was shown this.
+    pub fn made(&mut self, change: Change, key: Key, screen: Screen) -> Result<(), String> {
+        let dot = change.dot;
+        let mut marks = Vec::new();
+        let mut adds = 0;
+        for (_, delta) in &change.fields {
+            match delta {
+                Delta::Set(Value::Text(mark)) => {
+                    if let Some((at, field, by)) = self.marks.get_mut(mark) {
+                        if *at != key || by.is_some_and(|by| by != dot) {
+                            return Err(format!("{dot} assigns {mark}, which is of {at:?} {by:?}"));
+                        }
+                        *by = Some(dot);
+                        marks.push((*field, mark.clone()));
+                    }
+                }
+                Delta::Add(add) => adds += add,
+                Delta::Set(Value::Int(total)) => adds += total,
+                Delta::Set(Value::Number(total)) => adds += total.parse::<i64>().unwrap_or(0),
+                _ => {}
+            }
+        }
+        let told = Told { change, key, marks, screen, adds };
+        self.check_claim(&told)?;
+        match self.told.insert(dot, told) {
+            Some(before) => Err(format!("{dot} is used twice, first for {:?}", before.key)),
+            None => Ok(()),
+        }
+    }
+
+    /// The hub shows this of a field since a sequence.
+    pub fn hub_shows(
+        &mut self,
+        key: Key,
+        field: &'static str,
+        seq: u64,
+        mark: Option<Option<String>>,
+    ) {
+        self.images.entry((key, field)).or_default().push((seq, mark));
+    }
+
+    /// Whether the hub has a change, wherever there.
+    pub fn is_at_hub(&self, dot: Dot) -> bool {
+        self.hub_seq.contains_key(&dot) || self.parked.contains(&dot) || self.aside.contains(&dot)
+    }
+
+    /// Changes of a group share their custody.
+    pub fn check_groups(&self) -> Result<(), String> {
+        let mut groups: BTreeMap<(Dot, u64), BTreeSet<u8>> = BTreeMap::new();
+        for (dot, told) in &self.told {
+            let Some(group) = &told.change.group else { continue };
+            let custody = match dot {
+                dot if self.hub_seq.contains_key(dot) => 1,
+                dot if self.parked.contains(dot) => 2,
+                dot if self.aside.contains(dot) => 3,
+                _ => 0,
+            };
+            let first = Dot { seq: group.first, ..*dot };
+            groups.entry((first, group.first)).or_default().insert(custody);
+        }
+        match groups.iter().find(|(_, custodies)| custodies.len() > 1) {
+            Some(((first, _), custodies)) => {
+                Err(format!("hub: the group of {first} is torn: {custodies:?}"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Rows about which the hub has changes that it did not take into its tables, and those
+    /// that reference them or are referenced, near and far.
+    pub fn open_rows(&self) -> BTreeSet<String> {
+        let mut links: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for told in self.told.values() {
+            let id = told.key.1.to_string();
+            for (_, delta) in &told.change.fields {
+                let to = match delta {
+                    Delta::Set(Value::Row(row)) => row.to_string(),
+                    Delta::Set(Value::Text(text)) if text.len() == 36 => text.clone(),
+                    _ => continue,
+                };
+                links.entry(to.clone()).or_default().insert(id.clone());
+                links.entry(id.clone()).or_default().insert(to);
+            }
+        }
+        let open = self.parked.iter().chain(&self.aside).filter_map(|dot| self.told.get(dot));
+        let mut queue: Vec<String> = open.map(|told| told.key.1.to_string()).collect();
+        let mut rows = BTreeSet::new();
+        while let Some(row) = queue.pop() {
+            if rows.insert(row.clone()) {
+                queue.extend(links.get(&row).into_iter().flatten().cloned());
+            }
+        }
+        rows
+    }
+
+    /// The life of each row that a text names, change by change.
+    pub fn lives(&self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for told in self.told.values().filter(|told| text.contains(&told.key.1.to_string())) {
+            let (change, dot) = (&told.change, told.change.dot);
+            let place = match self.hub_seq.get(&dot) {
+                Some(seq) => format!("at {seq}"),
+                None if self.parked.contains(&dot) => "parked".into(),
+                None if self.aside.contains(&dot) => "aside".into(),
+                None => "not at the hub".into(),
+            };
+            lines.push(format!(
+                "{:?} {place} {dot} {} {:?} {:?} group {:?} seen {:?} closure {:?}",
+                change.stamp,
+                told.key.0,
+                change.op,
+                change.fields,
+                change.group,
+                change.seen,
+                change.closure
+            ));
+        }
+        lines.sort();
+        lines
+    }
+
+    /// Whether a row was deleted and made again under its id.
+    pub fn was_made_anew(&self, id: &str) -> bool {
+        let inserts = self
+            .told
+            .values()
+            .filter(|told| told.change.op == Op::Insert && told.key.1.to_string() == id);
+        inserts.count() > 1
+    }
+
+    pub fn maker(&self, mark: &str) -> Option<Dot> {
+        self.marks.get(mark).and_then(|(_, _, by)| *by)
+    }
+
+    /// Whether what a change claims to have seen is what its writer was shown.
+    fn check_claim(&self, told: &Told) -> Result<(), String> {
+        let Some(screen) = &told.screen else { return Ok(()) };
+        let (change, seen) = (&told.change, &told.change.seen);
+        if change.op == Op::Insert || seen.above.len() >= SEEN_DOTS_MAX {
+            return Ok(());
+        }
+        for (field, _) in &told.marks {
+            let shown = screen.get(field).cloned().flatten();
+            let by = shown.as_deref().and_then(|mark| self.maker(mark));
+            let at_hub = by.and_then(|dot| self.hub_seq.get(&dot)).copied();
+            let own = by.is_some_and(|dot| dot.device == change.dot.device);
+            // Naming a change says the same of what it followed.
+            let above = by
+                .is_some_and(|dot| seen.above.iter().any(|named| self.follows(*named, dot, field)));
+            let in_image = at_hub.is_some_and(|seq| seq <= seen.version.seq);
+            let what = || format!("{} of {:?} {field}: shown {shown:?}", change.dot, told.key);
+            if by.is_some() && !own && !above && !in_image {
+                return Err(format!(
+                    "{} by {by:?} ({at_hub:?} at the hub), which it does not claim: {seen:?}",
+                    what()
+                ));
+            }
+            let laid_over = by.is_some() && (own || above) && !in_image;
+            let image = self.image(told.key, field, seen.version.seq);
+            if !laid_over
+                && let Some(image) = image
+                && *image != shown
+            {
+                return Err(format!(
+                    "{}, but it claims the hub's image of {}, which is {image:?}",
+                    what(),
+                    seen.version.seq
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn image(&self, key: Key, field: &'static str, seq: u64) -> Option<&Option<String>> {
+        let images = self.images.get(&(key, field))?;
+        let found = images.iter().rev().find(|(since, _)| *since <= seq);
+        found.and_then(|(_, mark)| mark.as_ref())
+    }
+
+    /// Whether a change had, by what screens showed, another in its past of a field.
+    pub fn follows(&self, later: Dot, earlier: Dot, field: &'static str) -> bool {
+        let mut queue = vec![later];
+        let mut passed = BTreeSet::new();
+        while let Some(dot) = queue.pop() {
+            if dot == earlier {
+                return true;
+            }
+            let Some(told) = self.told.get(&dot).filter(|_| passed.insert(dot)) else { continue };
+            // In record mode the row is one field.
+            let counts = |at: &str| told.key.0 == "card" || at == field;
+            let marks = told.screen.iter().flatten().filter(|(at, _)| counts(at));
+            let marks = marks.filter_map(|(_, mark)| mark.as_deref());
+            queue.extend(marks.filter_map(|mark| self.maker(mark)));
+            // Of one whose screen nobody noted, for the power went: what it says itself.
+            queue.extend(told.change.seen.above.iter().filter(|_| told.screen.is_none()));
+            let same = |other: &&Told| {
+                let before = other.change.dot;
+                before.device == dot.device
+                    && other.key == told.key
+                    && (other.change.stamp, before) < (told.change.stamp, dot)
+                    && other.marks.iter().any(|(at, _)| counts(at))
+            };
+            queue.extend(self.told.values().filter(same).map(|other| other.change.dot));
+        }
+        false
+    }
+}

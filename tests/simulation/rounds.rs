@@ -1,0 +1,105 @@
+//! Rounds between a village and the hub, message by message.
+use wadi_gateway::store::RoundInput;
+use wadi_protocol::wire::message::{self, Down, Up, UpBody};
+
+use crate::world::{Outcome, Packet, World, survived};
+
+impl World {
+    /// The village's timer: begin a round, or ask again about the open one.
+    pub fn round(&mut self, at: usize, retry: bool) -> Outcome<()> {
+        if self.villages[at].store.is_none() || self.villages[at].away_until_s > self.now_s {
+            return Ok(());
+        }
+        self.round_input(at, if retry { RoundInput::Retry } else { RoundInput::Begin })
+    }
+
+    fn round_input(&mut self, at: usize, input: RoundInput) -> Outcome<()> {
+        let now_s = self.villages[at].machine.skew.now_s(self.now_s);
+        let village = &mut self.villages[at];
+        let outcome = village.store.as_mut().expect("on").round(input, now_s);
+        let Some(answer) = survived(&village.machine, "round", outcome)? else {
+            return self.village_failed(at);
+        };
+        let stage = answer.stage;
+        if let Some(refused) = &answer.refused {
+            self.tally.note(refused_name(refused));
+        }
+        if let Some(ignored) = answer.ignored {
+            self.tally.note(ignored);
+        }
+        self.tally.note(stage);
+        for bytes in answer.messages {
+            self.send(at, true, bytes);
+        }
+        self.learn_village(at, &[])?;
+        self.look_at_village(at)
+    }
+
+    /// A message comes to its end.
+    pub fn arrive(&mut self, packet: Packet) -> Outcome<()> {
+        let at = packet.village;
+        if self.villages[at].away_until_s > self.now_s {
+            self.tally.note("message into a partition");
+            return Ok(());
+        }
+        if !packet.up {
+            if self.villages[at].store.is_none() {
+                return Ok(());
+            }
+            let down: Down = message::decode(&packet.bytes).map_err(|error| error.to_string())?;
+            let name = self.villages[at].machine.name.clone();
+            self.tell(|| format!("{name} hears {}", short(&down.body)));
+            return self.round_input(at, RoundInput::Heard(down));
+        }
+        let now_s = self.hub.machine.skew.now_s(self.now_s);
+        let number = self.villages[at].number;
+        let Some(store) = self.hub.store.as_mut() else { return Ok(()) };
+        let up: Up = message::decode(&packet.bytes).map_err(|error| error.to_string())?;
+        let name = up_name(&up.body);
+        let outcome = store.hear(number, &up, now_s);
+        let Some(answers) = survived(&self.hub.machine, "hear", outcome)? else {
+            self.hub.stop();
+            return Ok(());
+        };
+        self.tally.note(name);
+        self.tell(|| format!("hub hears {name} of {number}, round {}", up.round));
+        for answer in answers {
+            self.send(at, false, message::encode(&answer));
+        }
+        self.look_at_hub()
+    }
+
+    pub fn village_failed(&mut self, at: usize) -> Outcome<()> {
+        self.villages[at].store = None;
+        Ok(())
+    }
+
+    pub fn phone_failed(&mut self, at: usize) -> Outcome<()> {
+        self.phones[at].store = None;
+        Ok(())
+    }
+}
+
+fn up_name(body: &UpBody) -> &'static str {
+    match body {
+        UpBody::Prepare(_) => "Prepare",
+        UpBody::Part(_) => "Part",
+        UpBody::Fetch { .. } => "Fetch",
+        UpBody::Commit => "Commit",
+        UpBody::Abort => "Abort",
+    }
+}
+
+fn refused_name(refused: &message::Refused) -> &'static str {
+    use message::Refused;
+    match refused {
+        Refused::NotPrepared => "refused: not prepared",
+        Refused::BelowFloor { .. } => "refused: below the floor",
+        _ => "refused: other",
+    }
+}
+
+fn short(body: &message::DownBody) -> String {
+    let text = format!("{body:?}");
+    text[..text.floor_char_boundary(60)].to_owned()
+}

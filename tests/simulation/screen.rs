@@ -1,0 +1,117 @@
+//! What people are shown: the typed tables of a machine, read as any program reads them.
+use std::collections::BTreeMap;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension};
+use wadi_protocol::id::RowId;
+
+use crate::model::{Key, Screen};
+use crate::schema::{TABLES, Table};
+
+/// A table by name.
+pub fn table(name: &str) -> &'static Table {
+    TABLES.iter().find(|table| table.name == name).expect("a table of the simulation")
+}
+
+/// Whether the machine has the table yet.
+pub fn has(db: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?";
+    Ok(db.prepare_cached(sql)?.query_row([name], |_| Ok(())).optional()?.is_some())
+}
+
+/// The marks that are shown of a row.
+pub fn row(db: &Connection, key: Key) -> rusqlite::Result<Screen> {
+    let table = table(key.0);
+    if !has(db, table.name)? {
+        return Ok(None);
+    }
+    let fields: Vec<&str> = std::iter::once("id").chain(table.marks.iter().copied()).collect();
+    let sql = format!("SELECT {} FROM {} WHERE id = ?", fields.join(", "), table.name);
+    let mut query = db.prepare_cached(&sql)?;
+    let found = query.query_row([key.1.to_string()], |row| {
+        let mut marks = BTreeMap::new();
+        for (at, field) in table.marks.iter().enumerate() {
+            marks.insert(*field, row.get::<_, Option<String>>(at + 1)?);
+        }
+        Ok(marks)
+    });
+    found.optional()
+}
+
+/// The rows that are shown.
+pub fn rows(db: &Connection, name: &str) -> rusqlite::Result<Vec<RowId>> {
+    if !has(db, name)? {
+        return Ok(Vec::new());
+    }
+    let mut query = db.prepare_cached(&format!("SELECT id FROM {name} ORDER BY id"))?;
+    let ids = query.query_map((), |row| row.get::<_, String>(0))?;
+    ids.map(|id| Ok(id?.parse().expect("ids are UUIDs"))).collect()
+}
+
+/// A whole table, to be compared: by id, everything else as it is stored.
+pub fn whole(db: &Connection, name: &str) -> rusqlite::Result<BTreeMap<String, Vec<String>>> {
+    if !has(db, name)? {
+        return Ok(BTreeMap::new());
+    }
+    let mut columns: Vec<String> = Vec::new();
+    let mut info = db.prepare_cached("SELECT name FROM pragma_table_info(?) ORDER BY name")?;
+    for column in info.query_map([name], |row| row.get::<_, String>(0))? {
+        columns.push(column?);
+    }
+    let others: Vec<String> = columns.into_iter().filter(|column| column != "id").collect();
+    let sql = format!(
+        "SELECT {} FROM {name}",
+        ["id".to_owned()].iter().chain(&others).cloned().collect::<Vec<_>>().join(", ")
+    );
+    let mut query = db.prepare(&sql)?;
+    let rows = query.query_map((), |row| {
+        let mut fields = Vec::new();
+        for (at, column) in others.iter().enumerate() {
+            let value: Value = row.get(at + 1)?;
+            fields.push(format!("{column}={value:?}"));
+        }
+        Ok((row.get::<_, String>(0)?, fields))
+    })?;
+    rows.collect()
+}
+
+/// References of shown rows to rows that are not there, and are known not to be: what
+/// another village made may be referred to before it is heard of.
+pub fn orphans_of_the_known(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut query = db.prepare_cached(
+        "SELECT lower(hex(row)) FROM wadi_row WHERE state IN (2, 3) OR shown IN (2, 3)",
+    )?;
+    let known: Vec<String> =
+        query.query_map((), |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut all = orphans(db)?;
+    all.retain(|orphan| {
+        let target = orphan.rsplit(' ').next().expect("a row").replace('-', "");
+        known.contains(&target)
+    });
+    Ok(all)
+}
+
+/// References of shown rows to rows that are not there.
+pub fn orphans(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for table in &TABLES {
+        for (field, to) in table.references {
+            if !has(db, table.name)? {
+                continue;
+            }
+            let sql = format!(
+                "SELECT id, {field} FROM {} AS it WHERE {field} IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM {to} WHERE id = it.{field})",
+                table.name
+            );
+            let mut query = db.prepare_cached(&sql)?;
+            let rows = query
+                .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            for row in rows {
+                let (id, to_id) = row?;
+                found.push(format!("{} {id}: {field} refers to {to} {to_id}", table.name));
+            }
+        }
+    }
+    Ok(found)
+}
