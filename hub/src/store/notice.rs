@@ -1,6 +1,4 @@
 //! Outcomes that come later than their round: they wait here for a page to carry them.
-use std::collections::BTreeSet;
-
 use rusqlite::{Connection, params};
 use wadi_protocol::id::Dot;
 use wadi_protocol::wire::downlink::Notice;
@@ -17,15 +15,27 @@ pub(super) fn put(db: &Connection, gateway: u32, notice: &Notice) -> Result<(), 
         "SELECT gateway FROM wadi_also WHERE device = ?1 AND run = ?2 AND seq = ?3",
     )?;
     let others = others.query_map(dot, |row| row.get::<_, u32>(0))?;
-    let mut all = others.collect::<Result<BTreeSet<u32>, _>>()?;
-    all.insert(gateway);
-    for gateway in all.into_iter().filter(|&gateway| gateway != 0) {
-        db.prepare_cached("INSERT INTO wadi_notice (gateway, body) VALUES (?1, ?2)")?
-            .execute(params![gateway, pack(notice)])?;
+    let others = others.collect::<Result<Vec<u32>, _>>()?;
+    tell(db, gateway, notice)?;
+    for other in others.into_iter().filter(|&other| other != gateway) {
+        // To others it came by another route.
+        let outcome = match notice.outcome {
+            Outcome::Applied { seq } => Outcome::Known { seq },
+            ref outcome => outcome.clone(),
+        };
+        tell(db, other, &Notice { outcome, ..notice.clone() })?;
     }
     if matches!(notice.outcome, Outcome::Applied { .. }) {
         db.prepare_cached("DELETE FROM wadi_also WHERE device = ?1 AND run = ?2 AND seq = ?3")?
             .execute(dot)?;
+    }
+    Ok(())
+}
+
+fn tell(db: &Connection, gateway: u32, notice: &Notice) -> Result<(), StoreError> {
+    if gateway != 0 {
+        db.prepare_cached("INSERT INTO wadi_notice (gateway, body) VALUES (?1, ?2)")?
+            .execute(params![gateway, pack(notice)])?;
     }
     Ok(())
 }
