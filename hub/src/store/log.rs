@@ -124,7 +124,7 @@ fn fold_existence(row: &RowWork) -> bool {
     row.touches.iter().fold(row.before.is_live(), |live, touch| match touch.change.op {
         Op::Insert => true,
         Op::Delete => false,
-        Op::Update | Op::Settle => live,
+        Op::Update | Op::Settle | Op::Undone => live,
     })
 }
 

@@ -61,6 +61,7 @@ pub fn op(op: Op) -> &'static str {
         Op::Update => "update",
         Op::Delete => "delete",
         Op::Settle => "settle",
+        Op::Undone => "settle (undone)",
     }
 }
 
