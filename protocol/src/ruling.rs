@@ -141,8 +141,10 @@ mod tests {
 
     #[test]
     fn what_counts_is_a_function_of_the_set() {
+        /// Number, second and words of each ruling.
+        type Told<'a> = &'a [(u64, u64, &'a str)];
         #[rustfmt::skip]
-        let cases: [(&str, &[(u64, u64, &str)], &str); 8] = [
+        let cases: [(&str, Told<'_>, &str); 8] = [
             ("nobody ruled",                  &[],                                                        "as it came"),
             ("one repair",                    &[(1, 10, "repair 13")],                                    "repaired 13"),
             ("the later repair",              &[(1, 10, "repair 13"), (2, 20, "repair 14")],              "repaired 14"),

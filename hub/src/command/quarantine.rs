@@ -1,4 +1,4 @@
-//! `wadi-hub quarantine list | show`.
+//! `wadi-hub quarantine list | show | repair | release | map | reject`.
 use std::io::Write;
 
 use serde_json::{Value as Json, json};
@@ -6,6 +6,7 @@ use wadi_protocol::id::Dot;
 
 use super::{CommandError, id, line};
 use crate::store::quarantine::Quarantined;
+use crate::store::repair::{Became, Edits};
 use crate::store::{Store, text};
 
 /// List what is in quarantine, and why.
@@ -30,7 +31,7 @@ pub fn quarantine_list(
                 &one.label,
                 &one.site,
                 &text::time(one.received_s),
-                &one.reason,
+                one.rejected.as_ref().unwrap_or(&one.reason),
             ],
         )?;
     }
@@ -53,6 +54,9 @@ fn show(one: &Quarantined, out: &mut dyn Write) -> Result<(), CommandError> {
     let stamp = one.change.stamp;
     writeln!(out, "change    {}", one.dot)?;
     writeln!(out, "reason    {}", one.reason)?;
+    if let Some(rejected) = &one.rejected {
+        writeln!(out, "          {rejected}")?;
+    }
     writeln!(out, "device    {}, by site {}", one.label, one.site)?;
     writeln!(out, "stamp     {}+{}", text::time(stamp.seconds), stamp.counter)?;
     writeln!(out, "entered   {}", text::time(one.change.entered_s))?;
@@ -68,8 +72,84 @@ fn show(one: &Quarantined, out: &mut dyn Write) -> Result<(), CommandError> {
     }
     writeln!(out, "schema    {}", one.change.schema)?;
     writeln!(out, "{:9} {} {}", text::op(one.change.op), one.table, one.row)?;
-    for field in one.fields.lines() {
-        writeln!(out, "          {field}")?;
+    for field in &one.decoded {
+        let plain = |text: &str| text.replace(char::is_control, " ");
+        writeln!(out, "  came    {} = {}", plain(&field.field), plain(&field.raw))?;
+        match &field.read {
+            Ok(read) => writeln!(out, "  read    {}", plain(read))?,
+            Err(why) => writeln!(out, "  wrong   {}", plain(why))?,
+        }
+    }
+    Ok(())
+}
+
+/// Repair a change, or release it as it came, and say what became of it.
+pub fn quarantine_repair(
+    store: &mut Store,
+    dot: &str,
+    edits: &Edits,
+    now_s: u64,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let dot: Dot = id(dot)?;
+    match store.repair(dot, edits, now_s)? {
+        Became::Applied { seq, followed: 0 } => {
+            writeln!(out, "{dot} is released, at sequence {seq}")?
+        }
+        Became::Applied { seq, followed } => writeln!(
+            out,
+            "{dot} is released, at sequence {seq}, and {followed} that waited for it with it"
+        )?,
+        Became::Parked => writeln!(
+            out,
+            "{dot} is released and parked: it waits for a row that it references or changes"
+        )?,
+        Became::Waits { mate, why } => writeln!(
+            out,
+            "{dot} stands alone now; its group waits for {mate}, which does not: {why}"
+        )?,
+    }
+    Ok(())
+}
+
+/// Map an option code, and say which changes that does not help.
+pub fn quarantine_map(
+    store: &mut Store,
+    of: (&str, &str),
+    codes: (&str, &str),
+    now_s: u64,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let mapped = store.map_code(of, codes, now_s)?;
+    writeln!(out, "{} changes are released", mapped.released)?;
+    for (dot, why) in &mapped.waiting {
+        line(out, &[&dot.to_string(), "waits for its group", why])?;
+    }
+    for (dot, why) in &mapped.left {
+        line(out, &[&dot.to_string(), "stays", why])?;
+    }
+    if mapped.more {
+        writeln!(out, "there are more: run it again")?;
+    }
+    Ok(())
+}
+
+/// Reject a change and its group.
+pub fn quarantine_reject(
+    store: &mut Store,
+    dot: &str,
+    reason: &str,
+    now_s: u64,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let dot: Dot = id(dot)?;
+    match store.reject(dot, reason, now_s)? {
+        1 => writeln!(out, "{dot} is rejected; its gateway hears why at its next round")?,
+        count => writeln!(
+            out,
+            "{dot} and {} others of its group are rejected; their gateway hears why at its next round",
+            count - 1
+        )?,
     }
     Ok(())
 }
@@ -78,6 +158,7 @@ fn as_value(one: &Quarantined) -> Json {
     json!({
         "dot": one.dot.to_string(),
         "reason": one.reason,
+        "rejected": one.rejected,
         "table": one.table,
         "row": one.row.to_string(),
         "op": text::op(one.change.op),

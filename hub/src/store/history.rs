@@ -112,10 +112,10 @@ fn quarantined(
 ) -> Result<Vec<Past>, StoreError> {
     let names: BTreeSet<String> = [key.table.to_string(), table.name.clone()].into();
     let mut query = db.prepare_cached(
-        "SELECT tbl, gateway, received_s, reason, body, device, run, seq
+        "SELECT tbl, gateway, received_s, coalesce(rejected, reason), body, device, run, seq
              FROM wadi_quarantine WHERE row = ?1
          UNION ALL
-         SELECT tbl, gateway, received_s, reason, body, device, run, seq
+         SELECT tbl, gateway, received_s, coalesce(rejected, reason), body, device, run, seq
              FROM wadi_clash WHERE row = ?1
          ORDER BY received_s, device, run, seq, body",
     )?;

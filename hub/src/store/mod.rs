@@ -15,6 +15,7 @@ mod commit;
 pub mod copy;
 mod deletion;
 pub mod enrolment;
+mod entered;
 pub mod export;
 pub mod gateway;
 pub mod history;
@@ -24,11 +25,16 @@ mod log;
 mod neighbours;
 mod notice;
 mod open;
+pub mod operators;
 mod page;
 mod page_row;
+mod past;
 pub mod quarantine;
+mod release;
+pub mod repair;
 pub mod review;
 mod round;
+mod rulings;
 mod run;
 pub mod schema;
 mod scope;
@@ -39,13 +45,14 @@ mod telling;
 pub mod text;
 mod twins;
 mod typed;
+pub mod undo;
 mod work;
 
 use std::fs::File;
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
-use wadi_protocol::id::{DeviceId, RunId};
+use wadi_protocol::id::RunId;
 
 pub use self::catalog::Catalog;
 pub use self::sql::RowKey;
@@ -190,11 +197,6 @@ fn random_bits() -> Result<u64, StoreError> {
 /// The hub sequence.
 fn head(db: &Connection) -> Result<u64, StoreError> {
     stored(db, "head")
-}
-
-/// The device of the hub's operators.
-fn operators(db: &Connection) -> Result<DeviceId, StoreError> {
-    stored(db, "device").map(DeviceId)
 }
 
 /// A value of `wadi_store`.

@@ -8,6 +8,7 @@ mod greedy;
 mod hostile;
 mod model;
 mod order;
+mod quarantine;
 mod refusals;
 mod scopes;
 mod world;
