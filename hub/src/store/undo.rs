@@ -29,8 +29,7 @@ impl Store {
             let (case, closed_seq) = closed_case(tx, catalog, number)?;
             let settle = settle_of(tx, &case, closed_seq)?.ok_or_else(|| {
                 StoreError::Refused(format!(
-                    "case {number} was closed by what people changed, not by a decision: see \
-                     `wadi-hub history {} {}`",
+                    "case {number} was closed by no decision about it: see `wadi-hub history {} {}`",
                     case.names.0, case.key.row
                 ))
             })?;

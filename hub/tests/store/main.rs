@@ -11,4 +11,5 @@ mod order;
 mod quarantine;
 mod refusals;
 mod scopes;
+mod undo;
 mod world;

@@ -128,7 +128,7 @@ fn step(world: &mut World, devices: &mut [Device], random: &mut Random) {
 
 /// A change as somebody at a site may make it; some break the schema.
 fn draw(world: &World, site: usize, device: &mut Device, random: &mut Random) -> Change {
-    let table = [HOUSE, PERSON, VISIT, PHOTO, ALARM, LOCAL, REMARK][random.below(7)];
+    let table = [HOUSE, PERSON, VISIT, PHOTO, ALARM, LOCAL, REMARK, HOUSE][random.below(8)];
     let key = random.row(table);
     let op = match random.below(10) {
         0..4 => Op::Insert,
@@ -391,8 +391,12 @@ fn run(seed: u64) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut world = World::new(3);
     let mut devices: Vec<Device> = (1..=7).map(Device::new).collect();
-    for _ in 0..STEPS {
+    for number in 0..STEPS {
         step(&mut world, &mut devices, &mut random);
+        // Towards the end there is more to decide about.
+        if number > STEPS / 2 && number % 3 == 0 {
+            decide(&mut world, &mut random);
+        }
     }
     world.settle();
     world.check();
