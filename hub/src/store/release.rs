@@ -4,7 +4,7 @@
 //! A group leaves when each of its changes stands alone in the form that counts and
 //! one of them was repaired; then everything that waited for it follows by itself. What
 //! has left never comes back: others may have built on it.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use std::rc::Rc;
 
 use rusqlite::{Connection, params};
@@ -48,8 +48,8 @@ pub(super) fn heed(
         quarantine::reject(work.db, subject, &rulings)?;
         if let Some(kept) = quarantine::find(work.db, subject)? {
             let key = group_key(&kept.change);
-            if !groups.contains_key(&key) {
-                groups.insert(key, quarantine::mates(work.db, &kept.change)?);
+            if let Entry::Vacant(group) = groups.entry(key) {
+                group.insert(quarantine::mates(work.db, &kept.change)?);
             }
         } else if is_released(work.db, subject)? {
             reform(work, subject)?;

@@ -63,7 +63,6 @@ pub(super) fn clock(db: &Connection, subject: Dot) -> Result<Clock, StoreError> 
              correct its row with a record of your own"
         )));
     }
-    let mut clock = Clock::default();
-    clock.issued = rulings.last().map(|ruling| ruling.stamp).unwrap_or_default();
-    Ok(clock)
+    let issued = rulings.last().map(|ruling| ruling.stamp).unwrap_or_default();
+    Ok(Clock { issued, ..Clock::default() })
 }
