@@ -31,11 +31,22 @@ pub fn quarantine_list(
                 &one.label,
                 &one.site,
                 &text::time(one.received_s),
-                one.rejected.as_ref().unwrap_or(&one.reason),
+                &why(one),
             ],
         )?;
     }
     Ok(())
+}
+
+/// Why a change is here now.
+fn why(one: &Quarantined) -> String {
+    match &one.rejected {
+        Some(rejected) => rejected.clone(),
+        None if one.repaired => {
+            format!("repaired, and waits for its group; it was: {}", one.reason)
+        }
+        None => one.reason.clone(),
+    }
 }
 
 /// Show the changes of one number whole: more than one, if several came under it.
@@ -54,8 +65,8 @@ fn show(one: &Quarantined, out: &mut dyn Write) -> Result<(), CommandError> {
     let stamp = one.change.stamp;
     writeln!(out, "change    {}", one.dot)?;
     writeln!(out, "reason    {}", one.reason)?;
-    if let Some(rejected) = &one.rejected {
-        writeln!(out, "          {rejected}")?;
+    if one.rejected.is_some() || one.repaired {
+        writeln!(out, "ruled     {}", why(one))?;
     }
     writeln!(out, "device    {}, by site {}", one.label, one.site)?;
     writeln!(out, "stamp     {}+{}", text::time(stamp.seconds), stamp.counter)?;
@@ -159,6 +170,7 @@ fn as_value(one: &Quarantined) -> Json {
         "dot": one.dot.to_string(),
         "reason": one.reason,
         "rejected": one.rejected,
+        "repaired": one.repaired,
         "table": one.table,
         "row": one.row.to_string(),
         "op": text::op(one.change.op),

@@ -13,7 +13,7 @@ use super::judge::group_key;
 use super::review::{label, site};
 use super::sql::{Bits, Id, dot_at, number_at, pack, unpack};
 use super::work::Work;
-use super::{Catalog, Store, StoreError, changes, notice, text};
+use super::{Catalog, Store, StoreError, changes, notice, rulings, text};
 
 /// How the reason of a rejected change begins, wherever it is read.
 const REJECTED: &str = "rejected by the operators: ";
@@ -41,6 +41,8 @@ pub struct Quarantined {
     pub decoded: Vec<Decoded>,
     /// Why it is never to be applied, if an operator said so.
     pub rejected: Option<String>,
+    /// Whether it was repaired, and waits for others of its group.
+    pub repaired: bool,
     /// The change, whole.
     pub change: Change,
     /// In which round it came.
@@ -160,6 +162,8 @@ fn finish(db: &Connection, catalog: &Catalog, line: Line) -> Result<Quarantined,
         fields: text::fields(known, &change, "\n"),
         decoded: decoded(catalog, &change),
         rejected: line.rejected,
+        repaired: line.first.is_none()
+            && !ruling::repairs(&rulings::about(db, line.dot)?).is_empty(),
         change,
         round: line.round,
         first: first.transpose()?,
@@ -312,18 +316,13 @@ fn between(db: &Connection, dot: Dot, (first, last): (u64, u64)) -> Result<Vec<K
     Ok(found)
 }
 
-/// Every quarantined change that nobody has rejected, in the order of receipt.
-pub(super) fn undecided(db: &Connection) -> Result<Vec<Kept>, StoreError> {
+/// Every quarantined change that nobody has rejected, by name, in the order of receipt.
+pub(super) fn undecided(db: &Connection) -> Result<Vec<Dot>, StoreError> {
     let mut query = db.prepare_cached(
         "SELECT device, run, seq FROM wadi_quarantine
          WHERE rejected IS NULL ORDER BY received_s, device, run, seq",
     )?;
-    let dots = query.query_map([], |row| dot_at(row, 0))?.collect::<Result<Vec<_>, _>>()?;
-    let mut kept = Vec::with_capacity(dots.len());
-    for dot in dots {
-        kept.extend(find(db, dot)?);
-    }
-    Ok(kept)
+    Ok(query.query_map([], |row| dot_at(row, 0))?.collect::<Result<_, _>>()?)
 }
 
 /// Whether something is kept that came under the number of another change.

@@ -76,6 +76,7 @@ pub(super) fn heed(
             }
         }
     }
+    // Those that are parked now were counted in quarantine until now: no bound but that.
     heeded.outcomes = commit::go(work, fresh, None)?;
     for dot in &heeded.released {
         let (Some(outcome), Some(left)) =

@@ -22,7 +22,7 @@ use super::work::load;
 use super::{Catalog, Store, StoreError, changes, judge, quarantine, rulings, run};
 
 /// Bytes of the reason for which a change is rejected.
-pub const REASON_BYTES_MAX: usize = 160;
+pub const REJECT_BYTES_MAX: usize = 160;
 /// Changes that one command repairs at most.
 pub const AT_ONCE_MAX: usize = 4_096;
 
@@ -112,8 +112,8 @@ impl Store {
             let mut mapped = Mapped::default();
             let mut acts = Vec::new();
             let mut names = None;
-            for kept in quarantine::undecided(tx)? {
-                let dot = kept.change.dot;
+            for dot in quarantine::undecided(tx)? {
+                let Some(kept) = quarantine::find(tx, dot)? else { continue };
                 let subject = of_kept(tx, kept)?;
                 let mut fields = subject.fields().to_vec();
                 let mut codes = 0;
@@ -156,24 +156,22 @@ impl Store {
     /// them after all. Whoever recorded them reads the reason. How many.
     pub fn reject(&mut self, dot: Dot, reason: &str, now_s: u64) -> Result<usize, StoreError> {
         let plain = !reason.chars().any(char::is_control);
-        if !plain || reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
+        if !plain || reason.trim().is_empty() || reason.len() > REJECT_BYTES_MAX {
             return Err(StoreError::Refused(format!(
-                "the reason: a line of 1 to {REASON_BYTES_MAX} bytes is needed, for whoever recorded it"
+                "the reason: a line of 1 to {REJECT_BYTES_MAX} bytes is needed, for whoever recorded it"
             )));
         }
         self.write(|tx, catalog| {
-            let mates = match quarantine::find(tx, dot)? {
+            let kept = quarantine::find(tx, dot)?;
+            if kept.is_none() && !quarantine::has_clash(tx, dot)? {
+                let told = "it cannot be rejected any more: others may have built on it; correct \
+                            its row with a record of your own";
+                return Err(not_there(tx, dot, told)?);
+            }
+            let mates = match kept {
                 Some(kept) => quarantine::mates(tx, &kept.change)?,
                 None => Vec::new(),
             };
-            if mates.is_empty() && !quarantine::has_clash(tx, dot)? {
-                return Err(not_there(
-                    tx,
-                    dot,
-                    "it cannot be rejected any more: others may have \
-                    built on it; correct its row with a record of your own",
-                )?);
-            }
             let mut names = Names::draw(tx)?;
             let mut dots: BTreeSet<Dot> = mates.iter().map(|kept| kept.change.dot).collect();
             dots.insert(dot);
