@@ -188,13 +188,14 @@ pub enum ReviewCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Undo the settle that closed a case: it is open again, with all that has come since.
+    /// Undo the settles that closed cases: they are open again, with all that has come since.
     ///
     /// An edit by somebody who was shown the decision joins the case. An undo cannot be
     /// undone: settle the case anew.
     Undo {
-        /// The case's number, as `review list --closed` prints it.
-        case: u64,
+        /// The cases' numbers, as `review list --closed` prints them.
+        #[arg(required = true, value_name = "CASE")]
+        cases: Vec<u64>,
     },
 }
 

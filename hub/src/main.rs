@@ -152,8 +152,8 @@ fn ask(
             let of = (&table[..], &field[..]);
             command::review_settle_alike(store, of, choice.decision(), (dry_run, now_s), out)?
         }
-        Command::Review(ReviewCommand::Undo { case }) => {
-            command::review_undo(store, case, now_s, out)?
+        Command::Review(ReviewCommand::Undo { cases }) => {
+            command::review_undo(store, &cases, now_s, out)?
         }
         Command::Quarantine(QuarantineCommand::List { json }) => {
             command::quarantine_list(store, json, out)?

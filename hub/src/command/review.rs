@@ -150,22 +150,19 @@ pub fn review_settle_alike(
     Ok(())
 }
 
-/// Undo the settle that closed a case.
+/// Undo the settles that closed cases, one after the other.
 pub fn review_undo(
     store: &mut Store,
-    number: u64,
+    cases: &[u64],
     now_s: u64,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let undone = store.undo(number, now_s)?;
-    match undone.case {
-        Some(case) => {
-            writeln!(out, "the settle of case {number} is undone: it is open again as case {case}")?
-        }
-        None => writeln!(
-            out,
-            "the settle of case {number} is undone; what came since left no case open"
-        )?,
+    for &number in cases {
+        let open = match store.undo(number, now_s)?.case {
+            Some(case) => format!("it is open again as case {case}"),
+            None => "what came since left no case open".into(),
+        };
+        writeln!(out, "the settle of case {number} is undone: {open}")?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use super::clash::Standing;
 use super::judge::{GroupKey, group_key};
 use super::sql::Bits;
 use super::work::Work;
-use super::{StoreError, admit, apply, clash, judge, notice, operators, quarantine, release};
+use super::{StoreError, admit, apply, clash, judge, kept, notice, operators, release};
 
 /// Parked changes of one gateway; beyond it the hub hands changes back, to be held there.
 const PARKED_CHANGES_MAX: usize = 4_096;
@@ -66,7 +66,7 @@ pub(super) fn commit(
                         _ if held => {}
                         Standing::Clash(first) => clashes.push((index, *first, change, reason)),
                         _ => {
-                            quarantine::put(work, (gateway, round), &change, &reason)?;
+                            kept::put(work, (gateway, round), &change, &reason)?;
                             aside.push(dot);
                         }
                     }
@@ -142,7 +142,7 @@ impl Groups {
         if sizes.is_empty() {
             return Ok(());
         }
-        let mut room = QUARANTINED_CHANGES_MAX.saturating_sub(quarantine::count(work.db, gateway)?);
+        let mut room = QUARANTINED_CHANGES_MAX.saturating_sub(kept::count(work.db, gateway)?);
         for (key, size) in sizes {
             match room.checked_sub(size) {
                 Some(left) => room = left,

@@ -16,7 +16,8 @@ pub(super) fn put(db: &Connection, gateway: u32, notice: &Notice) -> Result<(), 
 
 /// All notices of a gateway, and the last one's number. None may stay behind: a gateway
 /// must know the sequence of an own change no later than the page that covers it, or
-/// it would fold it over what came after. There are about as many as it may have parked.
+/// it would fold it over what came after. There are about as many as it
+/// may have parked and quarantined.
 pub(super) fn waiting(db: &Connection, gateway: u32) -> Result<(Vec<Notice>, i64), StoreError> {
     let mut query = db.prepare_cached(
         "SELECT number, body FROM wadi_notice WHERE gateway = ?1 ORDER BY number",

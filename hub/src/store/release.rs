@@ -18,7 +18,7 @@ use wadi_protocol::wire::message::Outcome;
 
 use super::changes::{self, Entered, Form};
 use super::judge::{self, GroupKey, group_key};
-use super::quarantine::{self, Kept};
+use super::kept::{self, Kept};
 use super::sql::{Bits, RowKey, dot_at};
 use super::work::Work;
 use super::{StoreError, commit, notice, operators, rulings};
@@ -45,11 +45,11 @@ pub(super) fn heed(
     let mut groups: BTreeMap<GroupKey, Vec<Kept>> = BTreeMap::new();
     for &subject in subjects {
         let rulings = rulings::about(work.db, subject)?;
-        quarantine::reject(work.db, subject, &rulings)?;
-        if let Some(kept) = quarantine::find(work.db, subject)? {
-            let key = group_key(&kept.change);
+        kept::reject(work.db, subject, &rulings)?;
+        if let Some(found) = kept::find(work.db, subject)? {
+            let key = group_key(&found.change);
             if let Entry::Vacant(group) = groups.entry(key) {
-                group.insert(quarantine::mates(work.db, &kept.change)?);
+                group.insert(kept::mates(work.db, &found.change)?);
             }
         } else if is_released(work.db, subject)? {
             reform(work, subject)?;
@@ -127,7 +127,7 @@ fn forms(work: &Work<'_>, mates: &[Kept]) -> Result<Forms, StoreError> {
 /// Take a change out of quarantine, as it was made or in another form.
 fn leave(work: &Work<'_>, kept: Kept, form: Option<Change>) -> Result<(Entered, Form), StoreError> {
     let dot = kept.change.dot;
-    quarantine::remove(work.db, dot)?;
+    kept::remove(work.db, dot)?;
     work.db
         .prepare_cached(
             "INSERT INTO wadi_released (device, run, seq, reason, released_s)

@@ -1,41 +1,25 @@
 //! What operators do about quarantined changes: repair them, or reject them.
 //!
-//! A repair is composed here and judged alone, as any change is; one that does not
-//! pass is refused and leaves nothing. What it then does is [`super::release`]'s.
-//! References may be to rows that are there, or stay those of the record: else a
-//! later repair could ask to take back what an earlier one has let out.
+//! A repair that does not pass (see [`super::compose`]) is refused and leaves nothing.
+//! What one that passes then does is [`super::release`]'s.
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
-use wadi_protocol::change::{Change, Delta, FieldRef, TableRef};
+use wadi_protocol::change::FieldRef;
 use wadi_protocol::id::Dot;
-use wadi_protocol::ruling::{self, Repair, Ruling, Word};
-use wadi_protocol::schema::{Schema, Table};
-use wadi_protocol::value::Value;
+use wadi_protocol::ruling::{self, Ruling, Word};
 
-use super::entered::delta_of;
+pub use super::compose::Edits;
+use super::compose::{compose, judged, known_field, not_there, of_kept, replace, subject};
 use super::operators::{self, Act, Names};
-use super::quarantine::Kept;
-use super::release::{self, Heeded, references};
+use super::release::Heeded;
 use super::sql::number_at;
-use super::work::load;
-use super::{Catalog, Store, StoreError, changes, judge, quarantine, rulings, run};
+use super::{Store, StoreError, changes, kept, rulings, run};
 
 /// Bytes of the reason for which a change is rejected.
 pub const REJECT_BYTES_MAX: usize = 160;
 /// Changes that one command repairs at most.
 pub const AT_ONCE_MAX: usize = 4_096;
-
-/// What is to be different about a change.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Edits {
-    /// Its table, where the schema does not know the one that it names.
-    pub table: Option<String>,
-    /// Fields and what they are to hold, as people type it.
-    pub set: Vec<(String, String)>,
-    /// Fields that it is not to touch.
-    pub unset: Vec<String>,
-}
 
 /// What became of a repaired change.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,14 +55,6 @@ pub struct Mapped {
     pub more: bool,
 }
 
-/// A change that may be repaired.
-struct Subject {
-    original: Change,
-    /// The repairs of it, the one that counts first.
-    repairs: Vec<Repair>,
-    is_applied: bool,
-}
-
 impl Store {
     /// Repair a change with edits (none: only judge it anew, by the schema of today), and
     /// release it with all that waits for it.
@@ -88,7 +64,9 @@ impl Store {
             let repair = compose(tx, catalog, &subject, edits)?;
             run::begin_run(tx, now_s)?;
             let mut names = Names::draw(tx)?;
-            let parked = parked(tx)?;
+            // What is parked and follows; this one does not follow itself.
+            let itself = u64::from(changes::sequence(tx, dot)? == Some(0));
+            let parked = parked(tx)? - itself;
             let act = rule(tx, &mut names, dot, Word::Repair(repair), now_s)?;
             let heeded = operators::take(tx, catalog, &[act], now_s)?;
             became(tx, dot, heeded, parked)
@@ -112,9 +90,9 @@ impl Store {
             let mut mapped = Mapped::default();
             let mut acts = Vec::new();
             let mut names = None;
-            for dot in quarantine::undecided(tx)? {
-                let Some(kept) = quarantine::find(tx, dot)? else { continue };
-                let subject = of_kept(tx, kept)?;
+            for dot in kept::undecided(tx)? {
+                let Some(found) = kept::find(tx, dot)? else { continue };
+                let subject = of_kept(tx, found)?;
                 let mut fields = subject.fields().to_vec();
                 let mut codes = 0;
                 for (_, delta) in fields.iter_mut().filter(|(at, _)| named(at)) {
@@ -162,18 +140,18 @@ impl Store {
             )));
         }
         self.write(|tx, catalog| {
-            let kept = quarantine::find(tx, dot)?;
-            if kept.is_none() && !quarantine::has_clash(tx, dot)? {
+            let found = kept::find(tx, dot)?;
+            if found.is_none() && !kept::has_clash(tx, dot)? {
                 let told = "it cannot be rejected any more: others may have built on it; correct \
                             its row with a record of your own";
                 return Err(not_there(tx, dot, told)?);
             }
-            let mates = match kept {
-                Some(kept) => quarantine::mates(tx, &kept.change)?,
+            let mates = match found {
+                Some(found) => kept::mates(tx, &found.change)?,
                 None => Vec::new(),
             };
             let mut names = Names::draw(tx)?;
-            let mut dots: BTreeSet<Dot> = mates.iter().map(|kept| kept.change.dot).collect();
+            let mut dots: BTreeSet<Dot> = mates.iter().map(|mate| mate.change.dot).collect();
             dots.insert(dot);
             let mut acts = Vec::with_capacity(dots.len());
             for &dot in &dots {
@@ -208,176 +186,6 @@ fn subject_of(act: &Act) -> Option<Dot> {
     match act {
         Act::Rule(ruling) => Some(ruling.subject),
         Act::Settle(_) => None,
-    }
-}
-
-impl Subject {
-    /// What it carries, as it counts or would count.
-    fn fields(&self) -> &[(FieldRef, Delta)] {
-        self.repairs.first().map_or(&self.original.fields, |repair| &repair.fields)
-    }
-
-    /// The table that it is of, as far as the newest schema knows it.
-    fn table_in<'c>(&self, catalog: &'c Catalog) -> Option<&'c Table> {
-        let named = self.repairs.first().map_or(&self.original.table, |repair| &repair.table);
-        match named {
-            TableRef::Number(number) => catalog.newest()?.table(*number),
-            TableRef::Name(name) => catalog.newest()?.table_named(name),
-        }
-    }
-}
-
-fn subject(db: &Connection, dot: Dot) -> Result<Subject, StoreError> {
-    if dot.device == operators::device(db)? {
-        return Err(StoreError::Refused(format!(
-            "{dot} poses as an operator's, and those are made here: it can only be rejected"
-        )));
-    }
-    if let Some(kept) = quarantine::find(db, dot)? {
-        return of_kept(db, kept);
-    }
-    if !release::is_released(db, dot)? {
-        let told = "it needs no repair: correct its row with a record of your own";
-        return Err(not_there(db, dot, told)?);
-    }
-    let (Some(original), Some(stored)) = (changes::as_made(db, dot)?, changes::find(db, dot)?)
-    else {
-        return Err(StoreError::Broken(format!("{dot} left quarantine for nowhere")));
-    };
-    Ok(Subject { original, repairs: repairs(db, dot)?, is_applied: stored.seq != 0 })
-}
-
-fn of_kept(db: &Connection, kept: Kept) -> Result<Subject, StoreError> {
-    let repairs = repairs(db, kept.change.dot)?;
-    Ok(Subject { original: kept.change, repairs, is_applied: false })
-}
-
-fn repairs(db: &Connection, dot: Dot) -> Result<Vec<Repair>, StoreError> {
-    let rulings = rulings::about(db, dot)?;
-    Ok(ruling::repairs(&rulings).into_iter().map(|(_, repair)| repair.clone()).collect())
-}
-
-/// Why a change that is not in quarantine under its own number cannot be ruled about.
-fn not_there(db: &Connection, dot: Dot, committed: &str) -> Result<StoreError, StoreError> {
-    Ok(StoreError::Refused(if quarantine::has_clash(db, dot)? {
-        format!(
-            "{dot} is the number of another change: what came under it too can only be rejected, \
-             and recorded anew"
-        )
-    } else if changes::sequence(db, dot)?.is_some() {
-        format!("{dot} is in the changelog: {committed}")
-    } else {
-        format!("{dot} is not in quarantine: see `wadi-hub quarantine list`")
-    }))
-}
-
-fn compose(
-    db: &Connection,
-    catalog: &Catalog,
-    subject: &Subject,
-    edits: &Edits,
-) -> Result<Repair, StoreError> {
-    let refuse = |why: String| Err(StoreError::Refused(why));
-    let table = match (subject.table_in(catalog), &edits.table) {
-        (Some(table), Some(name)) if table.name != *name => {
-            return refuse(format!(
-                "it is of table {}, and a repair moves no record to another: reject it, and \
-                 record it anew",
-                table.name
-            ));
-        }
-        (Some(table), _) => table,
-        (None, Some(name)) => catalog.table_named(name)?,
-        (None, None) => {
-            let named = changes::table_text(&subject.original.table);
-            return refuse(format!("table {named:?} is in no schema: say which it is by --table"));
-        }
-    };
-    let schema = newest(catalog)?;
-    let mut fields = subject.fields().to_vec();
-    for name in &edits.unset {
-        let number = table.field_named(name).map(|field| FieldRef::Number(field.number));
-        let before = fields.len();
-        fields.retain(|(at, _)| Some(at) != number.as_ref() && *at != FieldRef::Name(name.clone()));
-        if fields.len() == before {
-            return refuse(format!("it carries no field {name:?}"));
-        }
-    }
-    for (name, text) in &edits.set {
-        let field = known_field(table, name)?;
-        let delta = delta_of(schema, table, field, text)?;
-        let number = FieldRef::Number(field.number);
-        fields.retain(|(at, _)| *at != number && *at != FieldRef::Name(name.clone()));
-        fields.push((number, delta));
-    }
-    judged(db, catalog, subject, table, fields)
-}
-
-/// A repair that stands alone, its fields as the newest schema has them.
-fn judged(
-    db: &Connection,
-    catalog: &Catalog,
-    subject: &Subject,
-    table: &Table,
-    fields: Vec<(FieldRef, Delta)>,
-) -> Result<Repair, StoreError> {
-    let schema = newest(catalog)?.version;
-    let repair = Repair { schema, table: TableRef::Number(table.number), fields };
-    let form = judge::typed(catalog, &ruling::repaired(&subject.original, &repair))
-        .map_err(|why| StoreError::Refused(format!("it would still break the schema: {why}")))?;
-    let of_record = references(table, &subject.original.fields);
-    for (field, parent) in references(table, &form.fields) {
-        let kept = |fields: &[_]| references(table, fields).get(&field) == Some(&parent);
-        let stays = of_record.get(&field) == Some(&parent)
-            && !subject.is_applied
-            && subject.repairs.iter().all(|repair| kept(&repair.fields));
-        if !stays && load(db, parent)?.is_none() {
-            return Err(StoreError::Refused(format!(
-                "{}.{}: there is no row {} to refer to; give the id of one that is there",
-                table.name,
-                super::text::field_name(table, field),
-                parent.row
-            )));
-        }
-    }
-    Ok(Repair { fields: form.fields, ..repair })
-}
-
-fn newest(catalog: &Catalog) -> Result<&Schema, StoreError> {
-    catalog
-        .newest()
-        .ok_or_else(|| StoreError::Refused("no schema: run `wadi-hub schema publish FILE`".into()))
-}
-
-/// A field of a table by the name that a person gave.
-pub(super) fn known_field<'t>(
-    table: &'t Table,
-    name: &str,
-) -> Result<&'t wadi_protocol::schema::Field, StoreError> {
-    table.field_named(name).ok_or_else(|| {
-        let names: Vec<&str> = table.fields.iter().map(|field| field.name.as_str()).collect();
-        StoreError::Refused(format!(
-            "no field {name:?} in table {}; there are {}",
-            table.name,
-            names.join(", ")
-        ))
-    })
-}
-
-/// Put a code in the place of another; how often it stood there.
-fn replace(delta: &mut Delta, from: &str, to: &str) -> usize {
-    let in_list = |list: &mut Vec<String>| {
-        let found = list.iter_mut().filter(|entry| *entry == from);
-        found.map(|entry| to.clone_into(entry)).count()
-    };
-    match delta {
-        Delta::Set(Value::Text(code)) if code == from => {
-            to.clone_into(code);
-            1
-        }
-        Delta::Set(Value::List(list)) => in_list(list),
-        Delta::Edit { add, .. } => in_list(add),
-        Delta::Set(_) | Delta::Add(_) | Delta::Append(_) => 0,
     }
 }
 

@@ -104,7 +104,7 @@ fn plan(
     let table = catalog.table_named(table)?;
     let number = match field {
         "existence" => 0,
-        name => super::repair::known_field(table, name)?.number,
+        name => super::compose::known_field(table, name)?.number,
     };
     let mut settled = Settled::default();
     let mut deltas = Vec::new();

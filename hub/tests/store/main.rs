@@ -11,5 +11,6 @@ mod order;
 mod quarantine;
 mod refusals;
 mod scopes;
+mod story;
 mod undo;
 mod world;
