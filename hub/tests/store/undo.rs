@@ -183,3 +183,31 @@ fn a_case_says_what_each_had_seen() {
     // Anna had been shown the new house, Ben the open case, Cleo no such row.
     assert_eq!(seen, [value("new"), value("mended"), None]);
 }
+
+/// A row that an operator let go takes its children with it, and brings them back.
+#[test]
+fn an_undone_delete_brings_back_what_went_with_it() {
+    let schema = "name = \"x\"\n[tables.house]\ndelete = \"review\"\n[tables.house.fields]\n\
+                  name = { type = \"text\" }\n[tables.person.fields]\n\
+                  house = { type = \"reference\", table = \"house\", on_delete = \"cascade\" }\n";
+    let mut world = World::with(2, schema);
+    let (mut anna, mut ben) = (Device::new(1), Device::new(2));
+    let person = (2, row(2));
+    world.enter(0, &mut anna, Op::Insert, key(1), &[(1, text("a"))], 100);
+    world.enter(0, &mut anna, Op::Insert, person, &[(1, crate::world::refer(row(1)))], 100);
+    world.settle();
+    world.enter(0, &mut anna, Op::Delete, key(1), &[], 200);
+    world.enter(1, &mut ben, Op::Update, key(1), &[(1, text("b"))], 200);
+    world.settle();
+    let before = world.export();
+    let number = world.hub.cases().unwrap()[0].number;
+    world.hub.settle(number, &Decision::Value("delete".into()), NOW_S).unwrap();
+    world.settle();
+    assert_eq!((world.row(key(1)), world.row(person)), (None, None));
+    world.check();
+    world.hub.undo(number, NOW_S).unwrap();
+    world.settle();
+    assert_eq!(world.export(), before);
+    assert!(world.row(person).is_some() && world.sites[1].rows[&person].live);
+    world.check();
+}
