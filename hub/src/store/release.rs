@@ -4,7 +4,7 @@
 //! A group leaves when each of its changes stands alone in the form that counts and
 //! one of them was repaired; then everything that waited for it follows by itself. What
 //! has left never comes back: others may have built on it.
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::{BTreeMap, btree_map::Entry};
 use std::rc::Rc;
 
 use rusqlite::{Connection, params};
@@ -57,7 +57,8 @@ pub(super) fn heed(
             undo(work, subject)?;
         }
     }
-    let mut repaired = BTreeSet::new();
+    // Who else brought them, and is to be told.
+    let mut also: Vec<(Dot, u32)> = Vec::new();
     for mates in groups.into_values() {
         match forms(work, &mates)? {
             Forms::Unrepaired => {}
@@ -70,7 +71,9 @@ pub(super) fn heed(
                 for (kept, form) in mates.into_iter().zip(forms) {
                     let dot = kept.change.dot;
                     heeded.released.push(dot);
-                    repaired.extend(form.is_some().then_some(dot));
+                    also.extend(
+                        kept::also(work.db, dot)?.into_iter().map(|gateway| (dot, gateway)),
+                    );
                     fresh.push(leave(work, kept, form)?);
                 }
             }
@@ -85,6 +88,12 @@ pub(super) fn heed(
             return Err(StoreError::Broken(format!("{dot} left quarantine for nowhere")));
         };
         notice::put(work.db, left.gateway, &Notice { dot: *dot, outcome, reason: String::new() })?;
+    }
+    for (dot, gateway) in also {
+        // To others it came by another route, in whatever form.
+        let seq = changes::sequence(work.db, dot)?.unwrap_or(0);
+        let outcome = Outcome::Known { seq };
+        notice::put(work.db, gateway, &Notice { dot, outcome, reason: String::new() })?;
     }
     Ok(heeded)
 }

@@ -29,6 +29,15 @@ CREATE INDEX wadi_released_waits ON wadi_released (device) WHERE waits;
 -- `typed` is then the form that an operator gave it: its gateway does not lay what it has.
 ALTER TABLE wadi_change ADD COLUMN repaired INTEGER NOT NULL DEFAULT 0;
 
+-- Gateways that brought a quarantined change after the first: they are told too.
+CREATE TABLE wadi_also (
+    device INTEGER NOT NULL,
+    run INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    gateway INTEGER NOT NULL,
+    PRIMARY KEY (device, run, seq, gateway)
+) STRICT, WITHOUT ROWID;
+
 -- What the writer had seen, in our sequences at arrival; why it is never to be applied.
 ALTER TABLE wadi_quarantine ADD COLUMN seen_seq INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE wadi_quarantine ADD COLUMN closure_seqs BLOB NOT NULL DEFAULT x'00';

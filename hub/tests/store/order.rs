@@ -1,7 +1,7 @@
 //! The same set of changes by any order, batching and route gives the same bytes,
 //! and every gateway's base ends equal to the hub: with operators' repairs, rejects,
 //! settles and undos among them. A failure names its seed.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wadi_hub::store::StoreError;
 use wadi_hub::store::operators::Act;
@@ -11,6 +11,7 @@ use wadi_protocol::change::{Change, Delta, Group, Op, Seen, SeenRow};
 use wadi_protocol::id::Dot;
 use wadi_protocol::schema::{Kind, OnDelete};
 use wadi_protocol::value::Value;
+use wadi_protocol::wire::message::Outcome;
 
 use crate::model::{Device, Key, NOW_S, key_of};
 use crate::story::{Story, database, released, story};
@@ -259,7 +260,20 @@ fn replay(story: &Story, devices: &[Device], random: &mut Random) -> String {
     }
     world.settle();
     world.check();
+    agree(&world);
     picture(&world)
+}
+
+/// Both ends agree on what is in quarantine.
+fn agree(world: &World) {
+    let kept: BTreeSet<Dot> =
+        world.hub.quarantined().unwrap().into_iter().map(|one| one.dot).collect();
+    for site in &world.sites {
+        for (dot, outcome) in &site.outcomes {
+            let aside = *outcome == Outcome::Quarantined;
+            assert_eq!(aside, kept.contains(dot), "{dot} at gateway {}: {outcome:?}", site.number);
+        }
+    }
 }
 
 /// The export, and behind it what is kept outside the tables.
@@ -288,6 +302,7 @@ fn run(seed: u64) {
     }
     world.settle();
     world.check();
+    agree(&world);
     let (picture, story) = (picture(&world), story(&world));
     for _ in 0..2 {
         let again = replay(&story, &devices, &mut random);

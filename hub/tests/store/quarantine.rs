@@ -295,21 +295,53 @@ fn what_the_schema_of_today_takes_is_released_as_it_came() {
     world.check();
 }
 
-/// The other gateway brings it too, before and after it is repaired.
+/// Whoever brings it too, before or after it is repaired, hears of it.
 #[test]
 fn a_repaired_change_that_comes_again_is_known() {
-    let (mut world, anna, dot) = poisoned();
-    let change = world.sites[0].own[0].0.clone();
-    world.sites[1].enter(&anna, change.clone());
+    let mut world = World::with(3, SCHEMA);
+    let mut anna = Device::new(1);
+    let change = anna.change(Op::Insert, KEY, &[(2, number(131))], 100);
+    let dot = change.dot;
+    for site in [0, 1] {
+        world.sites[site].enter(&anna, change.clone());
+        world.settle();
+        assert_eq!(world.sites[site].outcomes[&dot], Outcome::Quarantined);
+    }
+    world.hub.reject(dot, "too old", NOW_S).unwrap();
     world.settle();
-    assert_eq!(world.sites[1].outcomes[&dot], Outcome::Quarantined);
+    assert_eq!(world.sites[1].reasons[&dot], "rejected by the operators: too old");
     world.hub.repair(dot, &set(&[("age", "13")]), NOW_S).unwrap();
     world.crash();
     world.settle();
     world.check();
-    world.sites[1].outcomes.remove(&dot);
+    world.sites[2].enter(&anna, change);
     world.settle();
-    assert!(matches!(world.sites[1].outcomes[&dot], Outcome::Known { seq } if seq > 0));
+    for site in &world.sites {
+        assert!(matches!(site.outcomes[&dot], Outcome::Known { seq } if seq > 0));
+    }
+    assert_eq!(world.row(KEY).unwrap()["age"], 13);
+    world.check();
+}
+
+/// The same where it waits for what it references: the others hear that, too.
+#[test]
+fn a_repaired_change_that_waits_is_parked_at_whoever_brought_it() {
+    let mut world = World::with(2, SCHEMA);
+    let (mut anna, mut ben) = (Device::new(1), Device::new(2));
+    let change = anna.change(Op::Insert, KEY, &[(1, refer(row(1))), (2, number(131))], 100);
+    let dot = change.dot;
+    for site in [0, 1] {
+        world.sites[site].enter(&anna, change.clone());
+        world.settle();
+    }
+    let became = world.hub.repair(dot, &set(&[("age", "13")]), NOW_S).unwrap();
+    assert_eq!(became, Became::Parked);
+    world.settle();
+    assert_eq!(world.sites[0].outcomes[&dot], Outcome::Parked);
+    assert_eq!(world.sites[1].outcomes[&dot], Outcome::Known { seq: 0 });
+    world.enter(1, &mut ben, Op::Insert, (PATIENT, row(1)), &[(1, text("an"))], 100);
+    world.settle();
+    assert!(matches!(world.sites[0].outcomes[&dot], Outcome::Known { seq } if seq > 0));
     assert_eq!(world.row(KEY).unwrap()["age"], 13);
     world.check();
 }

@@ -1,7 +1,7 @@
 //! Own changes that operators repaired or rejected: what the hub tells later.
 use super::*;
 use wadi_protocol::link::message::Fate;
-use wadi_protocol::wire::downlink::Notice;
+use wadi_protocol::wire::downlink::{KnownRuns, Notice};
 
 const ROW: (u16, RowId) = (PLACE, RowId([1; 16]));
 
@@ -88,4 +88,20 @@ fn the_reason_of_a_reject_reaches_the_handheld_and_makes_room_for_what_is_held()
     assert_eq!(status.quarantined[0].reason, "rejected: twice");
     let again = batch::decode(&changeset(&village.begin()).1).unwrap();
     assert_eq!(again.changes[0].dot, dot(2));
+}
+
+/// It came to the hub by another route as well, and is parked there: the page that
+/// covers it says the rest.
+#[test]
+fn what_is_known_and_parked_is_durable_once_a_page_covers_it() {
+    let mut village = quarantined(Value::Bool(true));
+    let notices = vec![notice(1, Outcome::Known { seq: 0 }, "")];
+    village.round(&Page { notices, ..page(0, vec![]) }, vec![]);
+    assert_eq!(fate(&mut village, 1), [Fate::Parked]);
+    let fields = vec![(1, text("repaired"))];
+    let row = PageRow { whole: true, ..told(ROW, 8, RowState::Live, fields) };
+    let runs = KnownRuns { device: PHONE, run: PHONE_RUN, spans: vec![(1, 1)] };
+    village.round(&Page { known: vec![runs], ..page(8, vec![row]) }, vec![]);
+    assert_eq!(fate(&mut village, 1), [Fate::Durable]);
+    assert_eq!(village.shown(ROW).unwrap(), [(1, text("repaired"))]);
 }
