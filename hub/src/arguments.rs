@@ -166,12 +166,7 @@ pub enum ReviewCommand {
         /// The case's number.
         case: u64,
         /// Take the candidate of this number, as `review show` lists them.
-        #[arg(
-            long,
-            value_name = "N",
-            conflicts_with = "Choice",
-            required_unless_present = "Choice"
-        )]
+        #[arg(long, value_name = "N", conflicts_with = "Choice")]
         pick: Option<usize>,
         #[command(flatten)]
         choice: Choice,
@@ -204,7 +199,7 @@ pub enum ReviewCommand {
 #[group(multiple = false)]
 pub struct Choice {
     /// Take this value.
-    #[arg(long, value_name = "VALUE")]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     pub value: Option<String>,
     /// Take the candidate of the latest stamp.
     #[arg(long)]
@@ -213,7 +208,7 @@ pub struct Choice {
     #[arg(long, value_name = "SITE")]
     pub site: Option<String>,
     /// Join the texts of all candidates, oldest first, with this between them.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub join: Option<String>,
 }
 

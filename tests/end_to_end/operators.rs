@@ -215,8 +215,13 @@ fn cases_are_settled_alike_and_undone() {
     .unwrap();
     let alike = ["review", "settle-alike", "item", "verdict"];
     let unsaid = refuses(&pair.world, &alike);
-    assert!(unsaid.contains("say how to settle: --pick, --value, --newest"), "{unsaid}");
+    assert!(
+        unsaid.contains("say how to settle: by --value, --newest, --site or --join"),
+        "{unsaid}"
+    );
     let first = cases(&pair.world)[0][0].clone();
+    let unsaid = refuses(&pair.world, &["review", "settle", &first]);
+    assert!(unsaid.contains("say how to settle: by --pick, --value, --newest"), "{unsaid}");
     let show = says(&pair.world, &["review", "show", &first]);
     let lines: Vec<&str> = show.lines().filter(|line| line.contains("\tnew\t")).collect();
     assert_eq!(lines.len(), 2, "both had seen the new one:\n{show}");
@@ -243,6 +248,10 @@ fn cases_are_settled_alike_and_undone() {
     says(&pair.world, &["review", "settle", &again, "--site", "site-1"]);
     pair.until("verdict", text("broken")).unwrap();
     pair.until_shown("verdict", text("broken")).unwrap();
+    says(&pair.world, &["review", "undo", &again]);
+    let last = cases(&pair.world)[0][0].clone();
+    says(&pair.world, &["review", "settle", &last, "--value", "-5"]);
+    pair.until("verdict", text("-5")).unwrap();
     pair.world.stop().unwrap();
 }
 

@@ -117,7 +117,11 @@ pub fn review_settle(
     now_s: u64,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let seq = store.settle(number, &decided(decision)?, now_s)?;
+    let seq = store.settle(
+        number,
+        &decided(decision, "--pick, --value, --newest, --site or --join")?,
+        now_s,
+    )?;
     Ok(writeln!(out, "case {number} is settled, at sequence {seq}")?)
 }
 
@@ -129,7 +133,7 @@ pub fn review_settle_alike(
     (dry_run, now_s): (bool, u64),
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let decision = decided(decision)?;
+    let decision = decided(decision, "--value, --newest, --site or --join")?;
     let settled = match dry_run {
         true => store.would_settle(of, &decision)?,
         false => store.settle_alike(of, &decision, now_s)?,
@@ -167,10 +171,8 @@ pub fn review_undo(
     Ok(())
 }
 
-fn decided(decision: Option<Decision>) -> Result<Decision, StoreError> {
-    decision.ok_or_else(|| {
-        StoreError::Refused("say how to settle: --pick, --value, --newest, --site or --join".into())
-    })
+fn decided(decision: Option<Decision>, ways: &str) -> Result<Decision, StoreError> {
+    decision.ok_or_else(|| StoreError::Refused(format!("say how to settle: by {ways}")))
 }
 
 fn field(store: &Store, case: &Case) -> Result<Option<Field>, CommandError> {
