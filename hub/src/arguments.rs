@@ -1,8 +1,9 @@
 //! The command line of `wadi-hub`: words only, nothing is done here.
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use wadi_hub::config;
+use wadi_hub::store::settle::Decision;
 
 /// The centre of Wadi: commits what gateways bring, resolves conflicts, and
 /// gives back what changed elsewhere.
@@ -50,7 +51,7 @@ pub enum Command {
     /// Conflicts that wait for a person.
     #[command(subcommand)]
     Review(ReviewCommand),
-    /// Changes that broke the schema, kept whole.
+    /// Changes that broke the schema, kept whole: repair and release them, or reject them.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
     /// Accounts for every change; exit code 1 if one is in no custody or in two.
@@ -151,23 +152,74 @@ pub enum ReviewCommand {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// The newest closed cases instead, those whose settle can be undone marked.
+        #[arg(long)]
+        closed: bool,
     },
-    /// One case with all its competing values.
+    /// One case with all its competing values, by whom, when, and what each had seen.
     Show {
         /// The case's number.
         case: u64,
     },
-    /// Settle a case: everywhere, for good.
+    /// Settle a case, everywhere. `review undo` opens it again.
     Settle {
         /// The case's number.
         case: u64,
         /// Take the candidate of this number, as `review show` lists them.
-        #[arg(long, value_name = "N", conflicts_with = "value", required_unless_present = "value")]
+        #[arg(long, value_name = "N", conflicts_with = "Choice")]
         pick: Option<usize>,
-        /// Take this value instead.
-        #[arg(long, value_name = "VALUE")]
-        value: Option<String>,
+        #[command(flatten)]
+        choice: Choice,
     },
+    /// Settle every open case of one field alike; those that cannot be stay open, and are named.
+    SettleAlike {
+        /// The table's name.
+        table: String,
+        /// The field's name, or `existence`.
+        field: String,
+        #[command(flatten)]
+        choice: Choice,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Undo the settles that closed cases: they are open again, with all that has come since.
+    ///
+    /// An edit by somebody who was shown the decision joins the case. An undo cannot be
+    /// undone: settle the case anew.
+    Undo {
+        /// The cases' numbers, as `review list --closed` prints them.
+        #[arg(required = true, value_name = "CASE")]
+        cases: Vec<u64>,
+    },
+}
+
+/// How cases are settled.
+#[derive(Args)]
+#[group(multiple = false)]
+pub struct Choice {
+    /// Take this value.
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    pub value: Option<String>,
+    /// Take the candidate of the latest stamp.
+    #[arg(long)]
+    pub newest: bool,
+    /// Take the candidate of this site, the newest if there are several.
+    #[arg(long, value_name = "SITE")]
+    pub site: Option<String>,
+    /// Join the texts of all candidates, oldest first, with this between them.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub join: Option<String>,
+}
+
+impl Choice {
+    /// What was chosen, if anything was.
+    pub fn decision(self) -> Option<Decision> {
+        let newest = self.newest.then_some(Decision::Newest);
+        let value = self.value.map(Decision::Value);
+        let site = self.site.map(Decision::Site);
+        value.or(newest).or(site).or(self.join.map(Decision::Join))
+    }
 }
 
 /// `quarantine …`
@@ -179,11 +231,61 @@ pub enum QuarantineCommand {
         #[arg(long)]
         json: bool,
     },
-    /// One change, whole.
+    /// One change, whole: as it came, and as the schema reads it.
     Show {
         /// Its dot, as `quarantine list` prints it.
         dot: String,
     },
+    /// Repair a change and release it: it counts at its own place, as if recorded so.
+    ///
+    /// Its group, edits of its row and rows that reference it follow by themselves. The
+    /// record as it came stays in `history`. A released change can be repaired again (the
+    /// latest repair counts), but not taken back.
+    Repair {
+        /// Its dot, as `quarantine list` prints it.
+        dot: String,
+        /// A field and its new value; `{"add":5}` and such for sums and sets, `null` for none.
+        #[arg(long, value_name = "FIELD=VALUE", value_parser = assignment)]
+        set: Vec<(String, String)>,
+        /// A field that it is not to touch.
+        #[arg(long, value_name = "FIELD")]
+        unset: Vec<String>,
+        /// Its table, where the schema does not know the one that it names.
+        #[arg(long, value_name = "TABLE")]
+        table: Option<String>,
+    },
+    /// Release a change as it came, if the schema of today takes it.
+    Release {
+        /// Its dot, as `quarantine list` prints it.
+        dot: String,
+    },
+    /// Repair every quarantined change that carries an option code, by another code.
+    Map {
+        /// The table's name.
+        table: String,
+        /// The field's name.
+        field: String,
+        /// The code that was recorded.
+        from: String,
+        /// The code that is meant.
+        to: String,
+    },
+    /// Reject a change and its group: never applied; whoever recorded it reads the reason.
+    ///
+    /// They stay here, whole. A later `repair` or `release` outdoes a reject.
+    Reject {
+        /// Its dot, as `quarantine list` prints it.
+        dot: String,
+        /// Why, for whoever recorded it.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+/// `FIELD=VALUE`
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (field, value) = text.split_once('=').ok_or("say FIELD=VALUE, as in age=13")?;
+    Ok((field.trim().into(), value.into()))
 }
 
 impl Command {

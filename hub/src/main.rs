@@ -13,6 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use wadi_hub::command;
 use wadi_hub::config::{self, Config, ConfigError};
 use wadi_hub::identity::Identity;
+use wadi_hub::store::repair::Edits;
+use wadi_hub::store::settle::Decision;
 use wadi_hub::store::{Store, StoreError};
 use wadi_hub::{logging, serve};
 
@@ -135,16 +137,42 @@ fn ask(
         }
         Command::Gateway(GatewayCommand::List { json }) => command::gateway_list(store, json, out)?,
         Command::History { table, row } => command::history(store, &table, &row, out)?,
-        Command::Review(ReviewCommand::List { json }) => command::review_list(store, json, out)?,
+        Command::Review(ReviewCommand::List { json, closed: false }) => {
+            command::review_list(store, json, out)?
+        }
+        Command::Review(ReviewCommand::List { json, closed: true }) => {
+            command::review_closed(store, json, out)?
+        }
         Command::Review(ReviewCommand::Show { case }) => command::review_show(store, case, out)?,
-        Command::Review(ReviewCommand::Settle { case, pick, value }) => {
-            command::review_settle(store, case, pick, value.as_deref(), now_s, out)?
+        Command::Review(ReviewCommand::Settle { case, pick, choice }) => {
+            let decision = pick.map(Decision::Pick).or_else(|| choice.decision());
+            command::review_settle(store, case, decision, now_s, out)?
+        }
+        Command::Review(ReviewCommand::SettleAlike { table, field, choice, dry_run }) => {
+            let of = (&table[..], &field[..]);
+            command::review_settle_alike(store, of, choice.decision(), (dry_run, now_s), out)?
+        }
+        Command::Review(ReviewCommand::Undo { cases }) => {
+            command::review_undo(store, &cases, now_s, out)?
         }
         Command::Quarantine(QuarantineCommand::List { json }) => {
             command::quarantine_list(store, json, out)?
         }
         Command::Quarantine(QuarantineCommand::Show { dot }) => {
             command::quarantine_show(store, &dot, out)?
+        }
+        Command::Quarantine(QuarantineCommand::Repair { dot, set, unset, table }) => {
+            let edits = Edits { table, set, unset };
+            command::quarantine_repair(store, &dot, &edits, now_s, out)?
+        }
+        Command::Quarantine(QuarantineCommand::Release { dot }) => {
+            command::quarantine_repair(store, &dot, &Edits::default(), now_s, out)?
+        }
+        Command::Quarantine(QuarantineCommand::Map { table, field, from, to }) => {
+            command::quarantine_map(store, (&table, &field), (&from, &to), now_s, out)?
+        }
+        Command::Quarantine(QuarantineCommand::Reject { dot, reason }) => {
+            command::quarantine_reject(store, &dot, &reason, now_s, out)?
         }
         Command::Ledger { json } => {
             let whole = command::ledger(store, json, out)?;

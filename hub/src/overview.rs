@@ -44,8 +44,10 @@ pub struct Overview {
     pub durable: u64,
     /// Changes that wait for what they need.
     pub parked: u64,
-    /// Changes in quarantine.
+    /// Changes in quarantine that nobody has rejected.
     pub quarantined: u64,
+    /// Changes that operators rejected.
+    pub rejected: u64,
     /// Rows that are too large to travel to sites, the first few: table and id.
     pub large_rows: Vec<String>,
     /// Fields with two or more candidates, and deletes that were not obeyed.
@@ -168,6 +170,7 @@ impl Overview {
             durable: status.durable,
             parked: status.parked,
             quarantined: status.quarantined,
+            rejected: status.rejected,
             conflicts: status.conflicts,
             large_rows: large.collect(),
             reviews: status.reviews,

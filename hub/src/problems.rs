@@ -99,7 +99,11 @@ pub fn of_hub(seen: &Overview) -> Vec<Problem> {
     if let Some(age_s) = seen.reviews_oldest_age_s.filter(|age_s| *age_s > REVIEW_S_MAX) {
         let cases = words::count(seen.reviews, "case waits", "cases wait");
         let text = format!("{cases} for a person, the oldest for {}", words::span(age_s));
-        say("review", text, "run `wadi-hub review list`, then `review settle`");
+        say(
+            "review",
+            text,
+            "run `wadi-hub review list`, then `review settle`, or `settle-alike` for many",
+        );
     }
     found
 }
@@ -167,7 +171,7 @@ pub fn of_site(site: &SiteSeen, now_s: u64) -> Vec<Problem> {
         say(
             "quarantined",
             format!("{changes} in quarantine: what was recorded breaks the schema"),
-            "run `wadi-hub quarantine list`: what did people mean to record?",
+            "run `wadi-hub quarantine list`: what did people mean to record? Repair it, or reject it",
         );
     }
     if let Some(age_s) = site.parked_oldest_age_s.filter(|age_s| *age_s > PARKED_S_MAX) {

@@ -42,6 +42,9 @@ pub enum Op {
     /// An operator settles the carried fields: like an update, and the only change
     /// that closes an open case. Field 0 (existence) is settled by a boolean.
     Settle,
+    /// What a settle counts as once an operator has undone it: it stands where it stood
+    /// among what precedes what, and says nothing. Never made, see [`crate::ruling`].
+    Undone,
 }
 
 /// What happens to one field.

@@ -5,7 +5,7 @@
 //! either. Time and random numbers enter as arguments. A handheld's firmware
 //! can use everything in this crate.
 //!
-//! Floor 0, the ground: [`id`], [`stamp`], [`value`], [`schema`], [`change`],
+//! Floor 0, the ground: [`id`], [`stamp`], [`value`], [`schema`], [`change`], [`ruling`],
 //! [`wire`] (bytes of rounds), [`link`] (bytes between handheld and gateway).
 //! Floor 1, the rules: `resolve`, `order`, `round`.
 //! Imports point down: the ground never imports the rules.
@@ -23,6 +23,7 @@ pub mod link;
 pub mod order;
 pub mod resolve;
 pub mod round;
+pub mod ruling;
 pub mod schema;
 pub mod stamp;
 pub mod tag;

@@ -380,6 +380,7 @@ fn what_a_change_is_judged_for() {
     );
     assert_eq!(reason(&change(Op::Delete, &[("sex", text("f"))])), "a delete carries no fields");
     assert_eq!(reason(&change(Op::Settle, &[])), "only the hub's operators settle cases");
+    assert_eq!(reason(&change(Op::Undone, &[])), "only the hub's operators settle cases");
     assert_eq!(
         altered(&|change| change.table = TableRef::Name("visitor".into())),
         "table \"visitor\" is not in version 1 of the schema"

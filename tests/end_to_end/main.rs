@@ -17,6 +17,7 @@ mod logging;
 mod merging;
 mod nearby;
 mod newcomer;
+mod operators;
 mod paths;
 mod poison;
 mod quiet;

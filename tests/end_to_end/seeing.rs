@@ -122,7 +122,7 @@ fn status_of_both_ends_through_a_cut_link_and_a_bad_record() {
     assert!(status["quarantined"][0]["reason"].as_str().unwrap().contains("age"), "{status}");
     assert!(status["live"]["link"]["connections"].as_u64().unwrap() >= 2, "{status}");
     let said = page(&world.gateways[0]);
-    assert!(said.contains("1 change for an operator at the hub"), "{said}");
+    assert!(said.contains("1 change put aside at the hub"), "{said}");
 
     let hub = world.hub.operator.command(&["status", "--check"]).unwrap();
     assert_eq!(hub.code, Some(1), "{hub:?}");

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::Value as Json;
-use wadi_hub::store::{Store, StoreError, settle::Decision};
+use wadi_hub::store::{Store, StoreError, repair::Edits, settle::Decision};
 use wadi_protocol::change::Op;
 use wadi_protocol::id::{DeviceId, RowId, RunId};
 use wadi_protocol::wire::batch::{self, Batch, content_hash};
@@ -198,15 +198,65 @@ impl Play {
         );
     }
 
-    /// An operator settles whatever is open, in some way.
+    /// An operator does something about what is open, closed or put aside.
     fn operator(&mut self, script: &mut Script<'_>) {
+        match script.byte() % 4 {
+            0 => self.rule(script),
+            1 => self.undo(script),
+            _ => self.settle(script),
+        }
+    }
+
+    /// An operator repairs, releases or rejects something in quarantine.
+    fn rule(&mut self, script: &mut Script<'_>) {
+        let kept = self.world.hub.quarantined().expect("the quarantine is listed");
+        if kept.is_empty() {
+            return;
+        }
+        let one = script.pick(&kept);
+        let field = *script.pick(&["name", "note", "count", "house", "text", "nothing"]);
+        let value = *script.pick(&["repaired", "7", "null", "{\"add\":1}", "{", ""]);
+        let edits = Edits {
+            table: script.one_in(4).then(|| "house".into()),
+            set: if script.one_in(4) { Vec::new() } else { vec![(field.into(), value.into())] },
+            unset: if script.one_in(4) { vec!["text".into()] } else { Vec::new() },
+        };
+        let ruled = match script.byte() % 3 {
+            0 => self.world.hub.reject(one.dot, "no", NOW_S).map(drop),
+            1 => self.world.hub.map_code(("house", "name"), ("evil", "mapped"), NOW_S).map(drop),
+            _ => self.world.hub.repair(one.dot, &edits, NOW_S).map(drop),
+        };
+        if let Err(error) = ruled
+            && !matches!(error, StoreError::Refused(_))
+        {
+            panic!("ruling about {one:?} by {edits:?}: {error}");
+        }
+    }
+
+    /// An operator undoes a settle.
+    fn undo(&mut self, script: &mut Script<'_>) {
+        let closed = self.world.hub.closed_cases(20).expect("closed cases are listed");
+        if closed.is_empty() {
+            return;
+        }
+        let (case, ..) = script.pick(&closed);
+        match self.world.hub.undo(case.number, NOW_S) {
+            Ok(_) | Err(StoreError::Refused(_)) => {}
+            Err(error) => panic!("undoing {case:?}: {error}"),
+        }
+    }
+
+    /// An operator settles whatever is open, in some way.
+    fn settle(&mut self, script: &mut Script<'_>) {
         let cases = self.world.hub.cases().expect("cases are listed");
         if cases.is_empty() {
             return;
         }
         let case = script.pick(&cases);
-        let decision = match script.byte() % 4 {
+        let decision = match script.byte() % 6 {
             0 => Decision::Value("settled".into()),
+            4 => Decision::Join(" ".into()),
+            5 => Decision::Newest,
             byte => Decision::Pick(usize::from(byte)),
         };
         self.named.insert(case.key.row);

@@ -121,7 +121,7 @@ fn waiting(seen: &Overview) -> Vec<String> {
             stored.quarantined_changes,
             "change",
             "changes",
-            "for an operator at the hub, who has them whole (quarantined)",
+            "put aside at the hub, where operators have them whole (quarantined)",
         ),
         (unfit, "change", "changes", "not shown here: no fit for the schema; the hub will judge"),
         (stored.captured, "change", "changes", "of other programs, to be taken in here"),

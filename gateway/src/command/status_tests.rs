@@ -180,7 +180,7 @@ fn situations_and_what_is_said_of_them() {
                 "3 rows for a person at the hub (review)",
                 "2 changes at the hub for a row that they reference (parked)",
                 "1 change here at the hub's request (held)",
-                "1 change for an operator at the hub, who has them whole (quarantined)",
+                "1 change put aside at the hub, where operators have them whole (quarantined)",
                 "a.b.1: age: 131 is too much",
             ],
         ),

@@ -94,6 +94,7 @@ fn fold(table: &Table, base: &mut Option<Image>, change: &Change) {
             return;
         }
         Op::Update | Op::Settle => {}
+        Op::Undone => return,
     }
     // An update of a row that base does not have: it is not in this site's scope.
     let Some(image) = base else { return };

@@ -57,8 +57,8 @@ pub(super) fn of_round(
     Ok(())
 }
 
-/// News of changes of earlier rounds. A change that was parked and is no more
-/// makes room at the hub: what was held may be offered again.
+/// News of changes of earlier rounds. A change that was parked or quarantined and is no
+/// more (or was rejected) makes room at the hub: what was held may be offered again.
 pub(super) fn of_notices(
     work: &mut Work<'_>,
     notices: &[Notice],
@@ -75,7 +75,10 @@ pub(super) fn of_notices(
             continue;
         };
         apply(work, &subject, &notice.outcome, &notice.reason, false)?;
-        released |= subject.custody == Custody::Parked && notice.outcome != Outcome::Parked;
+        released |= match subject.custody {
+            Custody::Parked => notice.outcome != Outcome::Parked,
+            custody => custody == Custody::Quarantined,
+        };
         dirty.extend(subject.key);
     }
     if released {
@@ -111,11 +114,15 @@ fn apply(
         Outcome::Quarantined => (Custody::Quarantined, None, Some(true)),
         Outcome::Held => (Custody::Held, None, None),
     };
-    // Who brought it was settled by its round, not by what comes later.
-    let brought = brought.filter(|_| by_round);
+    // Who brought it was settled by its round, not by what comes later; unless the hub
+    // has it in another form than ours, since an operator repaired it.
+    let repaired = !by_round && brought == Some(false);
+    let brought = brought.filter(|_| by_round || repaired);
     // The hub took what we could not lay: it is folded, so it counts as laid. What our
-    // schema has no place for cannot be folded: that waits for the schema that has.
+    // schema has no place for cannot be folded: that waits for the schema that has. And
+    // what was repaired comes as state.
     let laid = match (custody, subject.laid) {
+        (Custody::Committed, log::UNLAID) if repaired => log::DONE,
         (Custody::Committed, log::UNLAID) if has_place(work, subject)? => log::LAID,
         (_, laid) => laid,
     };

@@ -2,9 +2,10 @@
 use std::io::Write;
 
 use wadi_protocol::id::RowId;
+use wadi_protocol::ruling::Word;
 
 use super::{CommandError, id, line};
-use crate::store::history::Fate;
+use crate::store::history::{Fate, Past, Ruled};
 use crate::store::{Store, StoreError, text};
 
 /// Every change of a row, in hub order.
@@ -40,11 +41,44 @@ pub fn history(
                 &text::time(past.received_s),
                 text::op(past.change.op),
                 &outcome(&past.fate),
-                &past.fields,
+                &fields(past),
             ],
         )?;
+        for ruled in &past.rulings {
+            line(out, &cells(ruled).each_ref().map(String::as_str))?;
+        }
     }
     Ok(())
+}
+
+/// What a change carries, as it counts and as it came.
+fn fields(past: &Past) -> String {
+    match &past.came {
+        Some((came, _)) if *came == past.fields => format!("{came} (released)"),
+        Some((came, why)) => format!("{} (came as {came}: {why})", past.fields),
+        None => past.fields.clone(),
+    }
+}
+
+/// The line of a ruling, below the change that it is about.
+fn cells(ruled: &Ruled) -> [String; 9] {
+    let ruling = &ruled.ruling;
+    let op = match ruling.word {
+        Word::Repair(_) => "repair",
+        Word::Reject { .. } => "reject",
+        Word::Undo => "undo",
+    };
+    [
+        "-".into(),
+        ruling.dot.to_string(),
+        "operator".into(),
+        "hub".into(),
+        format!("{}+{}", text::time(ruling.stamp.seconds), ruling.stamp.counter),
+        text::time(ruling.entered_s),
+        format!("{op} of {}", ruling.subject),
+        if ruled.counts { "counts".into() } else { "outdone".into() },
+        ruled.says.clone(),
+    ]
 }
 
 fn outcome(fate: &Fate) -> String {
@@ -53,6 +87,7 @@ fn outcome(fate: &Fate) -> String {
         Fate::Shown => "shown".into(),
         Fate::Candidate => "candidate".into(),
         Fate::Superseded => "superseded".into(),
+        Fate::Undone => "undone".into(),
         Fate::Parked => "parked".into(),
         Fate::Quarantined(reason) => format!("quarantined: {reason}"),
     }

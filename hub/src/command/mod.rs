@@ -24,9 +24,13 @@ pub use self::export::export;
 pub use self::gateway::{Enroller, gateway_enrol, gateway_list, gateway_revoke, subject};
 pub use self::history::history;
 pub use self::ledger::ledger;
-pub use self::quarantine::{quarantine_list, quarantine_show};
+pub use self::quarantine::{
+    quarantine_list, quarantine_map, quarantine_reject, quarantine_repair, quarantine_show,
+};
 pub use self::rescue::{backup, restore};
-pub use self::review::{review_list, review_settle, review_show};
+pub use self::review::{
+    review_closed, review_list, review_settle, review_settle_alike, review_show, review_undo,
+};
 pub use self::schema::{schema_check, schema_publish};
 pub use self::status::status;
 

@@ -1,4 +1,4 @@
-//! `wadi-hub quarantine list | show`.
+//! `wadi-hub quarantine list | show | repair | release | map | reject`.
 use std::io::Write;
 
 use serde_json::{Value as Json, json};
@@ -6,6 +6,7 @@ use wadi_protocol::id::Dot;
 
 use super::{CommandError, id, line};
 use crate::store::quarantine::Quarantined;
+use crate::store::repair::{Became, Edits};
 use crate::store::{Store, text};
 
 /// List what is in quarantine, and why.
@@ -30,11 +31,22 @@ pub fn quarantine_list(
                 &one.label,
                 &one.site,
                 &text::time(one.received_s),
-                &one.reason,
+                &why(one),
             ],
         )?;
     }
     Ok(())
+}
+
+/// Why a change is here now.
+fn why(one: &Quarantined) -> String {
+    match &one.rejected {
+        Some(rejected) => rejected.clone(),
+        None if one.repaired => {
+            format!("repaired, and waits for its group; it was: {}", one.reason)
+        }
+        None => one.reason.clone(),
+    }
 }
 
 /// Show the changes of one number whole: more than one, if several came under it.
@@ -53,6 +65,9 @@ fn show(one: &Quarantined, out: &mut dyn Write) -> Result<(), CommandError> {
     let stamp = one.change.stamp;
     writeln!(out, "change    {}", one.dot)?;
     writeln!(out, "reason    {}", one.reason)?;
+    if one.rejected.is_some() || one.repaired {
+        writeln!(out, "ruled     {}", why(one))?;
+    }
     writeln!(out, "device    {}, by site {}", one.label, one.site)?;
     writeln!(out, "stamp     {}+{}", text::time(stamp.seconds), stamp.counter)?;
     writeln!(out, "entered   {}", text::time(one.change.entered_s))?;
@@ -68,8 +83,84 @@ fn show(one: &Quarantined, out: &mut dyn Write) -> Result<(), CommandError> {
     }
     writeln!(out, "schema    {}", one.change.schema)?;
     writeln!(out, "{:9} {} {}", text::op(one.change.op), one.table, one.row)?;
-    for field in one.fields.lines() {
-        writeln!(out, "          {field}")?;
+    for field in &one.decoded {
+        let plain = |text: &str| text.replace(char::is_control, " ");
+        writeln!(out, "  came    {} = {}", plain(&field.field), plain(&field.raw))?;
+        match &field.read {
+            Ok(read) => writeln!(out, "  read    {}", plain(read))?,
+            Err(why) => writeln!(out, "  wrong   {}", plain(why))?,
+        }
+    }
+    Ok(())
+}
+
+/// Repair a change, or release it as it came, and say what became of it.
+pub fn quarantine_repair(
+    store: &mut Store,
+    dot: &str,
+    edits: &Edits,
+    now_s: u64,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let dot: Dot = id(dot)?;
+    match store.repair(dot, edits, now_s)? {
+        Became::Applied { seq, followed: 0 } => {
+            writeln!(out, "{dot} is released, at sequence {seq}")?
+        }
+        Became::Applied { seq, followed } => writeln!(
+            out,
+            "{dot} is released, at sequence {seq}, and {followed} that waited for it with it"
+        )?,
+        Became::Parked => writeln!(
+            out,
+            "{dot} is released and parked: it waits for a row that it references or changes"
+        )?,
+        Became::Waits { mate, why } => writeln!(
+            out,
+            "{dot} stands alone now; its group waits for {mate}, which does not: {why}"
+        )?,
+    }
+    Ok(())
+}
+
+/// Map an option code, and say which changes that does not help.
+pub fn quarantine_map(
+    store: &mut Store,
+    of: (&str, &str),
+    codes: (&str, &str),
+    now_s: u64,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let mapped = store.map_code(of, codes, now_s)?;
+    writeln!(out, "{} changes are released", mapped.released)?;
+    for (dot, why) in &mapped.waiting {
+        line(out, &[&dot.to_string(), "waits for its group", why])?;
+    }
+    for (dot, why) in &mapped.left {
+        line(out, &[&dot.to_string(), "stays", why])?;
+    }
+    if mapped.more {
+        writeln!(out, "there are more: run it again")?;
+    }
+    Ok(())
+}
+
+/// Reject a change and its group.
+pub fn quarantine_reject(
+    store: &mut Store,
+    dot: &str,
+    reason: &str,
+    now_s: u64,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let dot: Dot = id(dot)?;
+    match store.reject(dot, reason, now_s)? {
+        1 => writeln!(out, "{dot} is rejected; its gateway hears why at its next round")?,
+        count => writeln!(
+            out,
+            "{dot} and {} others of its group are rejected; their gateway hears why at its next round",
+            count - 1
+        )?,
     }
     Ok(())
 }
@@ -78,6 +169,8 @@ fn as_value(one: &Quarantined) -> Json {
     json!({
         "dot": one.dot.to_string(),
         "reason": one.reason,
+        "rejected": one.rejected,
+        "repaired": one.repaired,
         "table": one.table,
         "row": one.row.to_string(),
         "op": text::op(one.change.op),

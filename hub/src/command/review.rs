@@ -1,4 +1,4 @@
-//! `wadi-hub review list | show | settle`.
+//! `wadi-hub review list | show | settle | settle-alike | undo`.
 use std::io::Write;
 
 use serde_json::{Value as Json, json};
@@ -8,6 +8,9 @@ use super::{CommandError, line};
 use crate::store::review::{Candidate, Case};
 use crate::store::settle::Decision;
 use crate::store::{Store, StoreError, text};
+
+/// Closed cases that are listed.
+const CLOSED_SHOWN_MAX: usize = 100;
 
 /// List open cases.
 pub fn review_list(store: &Store, as_json: bool, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -45,7 +48,13 @@ pub fn review_show(store: &Store, number: u64, out: &mut dyn Write) -> Result<()
         writeln!(out, "shown: {shown}; settle it by --value")?;
         return Ok(());
     }
-    line(out, &["pick", "value", "device", "site", "stamp", "entered", "received", "change", ""])?;
+    line(
+        out,
+        &[
+            "pick", "value", "device", "site", "stamp", "entered", "received", "change",
+            "had seen", "",
+        ],
+    )?;
     for (pick, candidate) in (1..).zip(&candidates) {
         line(
             out,
@@ -58,6 +67,7 @@ pub fn review_show(store: &Store, number: u64, out: &mut dyn Write) -> Result<()
                 &text::time(candidate.entered_s),
                 &text::time(candidate.received_s),
                 &candidate.dot.to_string(),
+                &had_seen(field.as_ref(), candidate),
                 if candidate.shown { "shown" } else { "" },
             ],
         )?;
@@ -65,22 +75,104 @@ pub fn review_show(store: &Store, number: u64, out: &mut dyn Write) -> Result<()
     Ok(())
 }
 
-/// Settle a case by the number of a candidate or by a value.
+/// List the newest closed cases.
+pub fn review_closed(
+    store: &Store,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let cases = store.closed_cases(CLOSED_SHOWN_MAX)?;
+    if as_json {
+        let value = |(case, closed_s, settled): &(Case, u64, bool)| {
+            let mut value = as_value(case);
+            value["closed_s"] = json!(closed_s);
+            value["settled"] = json!(settled);
+            value
+        };
+        return Ok(super::json(out, &cases.iter().map(value).collect())?);
+    }
+    line(out, &["case", "table", "row", "field", "closed", "shown", "by"])?;
+    for (case, closed_s, settled) in &cases {
+        line(
+            out,
+            &[
+                &case.number.to_string(),
+                &case.names.0,
+                &case.key.row.to_string(),
+                &case.names.1,
+                &text::time(*closed_s),
+                &text::value(field(store, case)?.as_ref(), &case.shown),
+                if *settled { "settle" } else { "" },
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// Settle a case by a decision.
 pub fn review_settle(
     store: &mut Store,
     number: u64,
-    pick: Option<usize>,
-    value: Option<&str>,
+    decision: Option<Decision>,
     now_s: u64,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let decision = match (pick, value) {
-        (Some(pick), None) => Decision::Pick(pick),
-        (None, Some(value)) => Decision::Value(value.into()),
-        _ => return Err(StoreError::Refused("settle by --pick or by --value".into()).into()),
-    };
-    let seq = store.settle(number, &decision, now_s)?;
+    let seq = store.settle(
+        number,
+        &decided(decision, "--pick, --value, --newest, --site or --join")?,
+        now_s,
+    )?;
     Ok(writeln!(out, "case {number} is settled, at sequence {seq}")?)
+}
+
+/// Settle every open case of a field alike, or say what that would do.
+pub fn review_settle_alike(
+    store: &mut Store,
+    of: (&str, &str),
+    decision: Option<Decision>,
+    (dry_run, now_s): (bool, u64),
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let decision = decided(decision, "--value, --newest, --site or --join")?;
+    let settled = match dry_run {
+        true => store.would_settle(of, &decision)?,
+        false => store.settle_alike(of, &decision, now_s)?,
+    };
+    let done = if dry_run { "would be settled to" } else { "settled to" };
+    for (case, value) in &settled.done {
+        line(out, &[&format!("case {case}"), done, value])?;
+    }
+    for (case, why) in &settled.left {
+        line(out, &[&format!("case {case}"), "stays open", why])?;
+    }
+    if settled.done.is_empty() && settled.left.is_empty() {
+        writeln!(out, "no open case about {}.{}", of.0, of.1)?;
+    }
+    if settled.more {
+        writeln!(out, "there are more: run it again")?;
+    }
+    Ok(())
+}
+
+/// Undo the settles that closed cases, one after the other.
+pub fn review_undo(
+    store: &mut Store,
+    cases: &[u64],
+    now_s: u64,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    for &number in cases {
+        let open = match store.undo(number, now_s)?.case {
+            Some(case) => format!("it is open again as case {case}"),
+            None => "what came since left no case open".into(),
+        };
+        writeln!(out, "the settle of case {number} is undone: {open}")?;
+    }
+    Ok(())
+}
+
+fn decided(decision: Option<Decision>, ways: &str) -> Result<Decision, StoreError> {
+    decision.ok_or_else(|| StoreError::Refused(format!("say how to settle: by {ways}")))
 }
 
 fn field(store: &Store, case: &Case) -> Result<Option<Field>, CommandError> {
@@ -93,6 +185,14 @@ fn says(field: Option<&Field>, candidate: &Candidate) -> String {
     match &candidate.delta {
         Some(delta) => text::delta(field, delta),
         None => "(the record)".into(),
+    }
+}
+
+/// What the field showed to whoever made the candidate.
+fn had_seen(field: Option<&Field>, candidate: &Candidate) -> String {
+    match &candidate.had_seen {
+        Some(value) => text::value(field, value),
+        None => "nothing".into(),
     }
 }
 

@@ -59,8 +59,12 @@ fn page(seen: &Overview, out: &mut dyn Write) -> Result<(), CommandError> {
         out,
         "changes",
         &format!(
-            "{} applied, {} parked, {} in quarantine; sequence {}",
-            seen.durable, seen.parked, seen.quarantined, seen.head
+            "{} applied, {} parked, {} in quarantine{}; sequence {}",
+            seen.durable,
+            seen.parked,
+            seen.quarantined,
+            if seen.rejected > 0 { format!(", {} rejected", seen.rejected) } else { String::new() },
+            seen.head
         ),
     )?;
     put(out, "conflicts", &conflicts(seen))?;

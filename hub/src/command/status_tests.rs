@@ -79,6 +79,7 @@ fn well() -> Facts {
         durable: 41,
         parked: 0,
         quarantined: 0,
+        rejected: 0,
         conflicts: 1,
         large: Vec::new(),
         reviews: 0,

@@ -6,6 +6,7 @@ use wadi_protocol::change::{Change, TableRef};
 use wadi_protocol::id::{DeviceId, Dot, RunId, RunInfo};
 use wadi_protocol::resolve::Placed;
 use wadi_protocol::stamp::Stamp;
+use wadi_protocol::wire::message::Outcome;
 
 use super::StoreError;
 use super::run::expand;
@@ -40,10 +41,12 @@ pub(super) struct Entered {
     pub seen_seq: u64,
     /// The same for each row of its closure.
     pub closure_seqs: Vec<u64>,
+    /// Whether its form is an operator's: its gateway has another, and lays none.
+    pub repaired: bool,
 }
 
 const COLUMNS: &str =
-    "number, coalesce(typed, body), hub_seq, gateway, received_s, seen_seq, closure_seqs";
+    "number, coalesce(typed, body), hub_seq, gateway, received_s, seen_seq, closure_seqs, repaired";
 
 impl Entered {
     /// The row that it changes.
@@ -54,6 +57,14 @@ impl Entered {
     /// As resolution wants it.
     pub fn placed(&self) -> Placed<'_> {
         Placed { change: &self.change, seq: self.seq, seen_seq: self.seen_seq }
+    }
+
+    /// What its gateway is told once it is applied.
+    pub fn outcome(&self) -> Outcome {
+        match self.repaired {
+            true => Outcome::Known { seq: self.seq },
+            false => Outcome::Applied { seq: self.seq },
+        }
     }
 }
 
@@ -78,6 +89,14 @@ pub(super) struct Form {
     typed: Option<Vec<u8>>,
 }
 
+impl Form {
+    /// Of a change that came in some round, in its numbered form.
+    pub fn of(round: u64, original: &Change, typed: &Change) -> Form {
+        let typed = (original != typed).then(|| pack(typed));
+        Form { round, body: pack(original), typed }
+    }
+}
+
 /// What is to be stored of a change, and in which form. It has no number yet.
 pub(super) fn enter(
     db: &Connection,
@@ -85,18 +104,26 @@ pub(super) fn enter(
     now_s: u64,
 ) -> Result<(Entered, Form), StoreError> {
     let Arrival { original, typed, gateway, round } = arrival;
-    let seen_seq = expand(db, typed.seen.version)?;
-    let closure_seqs = typed
-        .closure
-        .iter()
-        .map(|row| expand(db, row.seen.version))
-        .collect::<Result<Vec<u64>, StoreError>>()?;
-    let form =
-        Form { round, body: pack(&original), typed: (original != typed).then(|| pack(&typed)) };
+    let (seen_seq, closure_seqs) = seen_seqs(db, &typed)?;
+    let form = Form::of(round, &original, &typed);
     let change = Rc::new(typed);
-    let entered =
-        Entered { number: 0, change, seq: 0, gateway, received_s: now_s, seen_seq, closure_seqs };
+    let entered = Entered {
+        number: 0,
+        change,
+        seq: 0,
+        gateway,
+        received_s: now_s,
+        seen_seq,
+        closure_seqs,
+        repaired: false,
+    };
     Ok((entered, form))
+}
+
+/// What a change's writer had seen, of its row and of each in its closure, in our sequences now.
+pub(super) fn seen_seqs(db: &Connection, change: &Change) -> Result<(u64, Vec<u64>), StoreError> {
+    let closure = change.closure.iter().map(|row| expand(db, row.seen.version));
+    Ok((expand(db, change.seen.version)?, closure.collect::<Result<_, _>>()?))
 }
 
 /// Store a change, with its hub sequence if it was given one: written once, since every
@@ -106,8 +133,8 @@ pub(super) fn store(db: &Connection, entered: &mut Entered, form: &Form) -> Resu
     let dot = entered.change.dot;
     let mut query = db.prepare_cached(
         "INSERT INTO wadi_change (device, run, seq, hub_seq, gateway, round, received_s, seen_seq,
-             closure_seqs, tbl, row, body, typed)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             closure_seqs, tbl, row, body, typed, repaired)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
     query.execute(params![
         Bits(dot.device.0),
@@ -123,6 +150,7 @@ pub(super) fn store(db: &Connection, entered: &mut Entered, form: &Form) -> Resu
         Id(key.row),
         form.body,
         form.typed,
+        entered.repaired,
     ])?;
     entered.number = db.last_insert_rowid();
     Ok(())
@@ -144,6 +172,31 @@ pub(super) fn find(db: &Connection, dot: Dot) -> Result<Option<Entered>, StoreEr
         .query_row([Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)], |row| Ok(entered(row)))
         .optional()?;
     found.transpose()
+}
+
+/// A change that was committed, as it was made.
+pub(super) fn as_made(db: &Connection, dot: Dot) -> Result<Option<Change>, StoreError> {
+    let mut query = db.prepare_cached(
+        "SELECT body FROM wadi_change WHERE device = ?1 AND run = ?2 AND seq = ?3",
+    )?;
+    let key = [Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)];
+    let body = query.query_row(key, |row| row.get::<_, Vec<u8>>(0)).optional()?;
+    body.map(|body| unpack(&body, "wadi_change.body")).transpose()
+}
+
+/// Give a stored change the form of a repair.
+pub(super) fn reform(db: &Connection, stored: &Entered, form: &Change) -> Result<(), StoreError> {
+    retype(db, stored, form)?;
+    db.prepare_cached("UPDATE wadi_change SET repaired = 1, tbl = ?2 WHERE number = ?1")?
+        .execute(params![stored.number, key_of(form).table])?;
+    Ok(())
+}
+
+/// Let a stored change count in another form; `body` stays as it was made.
+pub(super) fn retype(db: &Connection, stored: &Entered, form: &Change) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE wadi_change SET typed = ?2 WHERE number = ?1")?
+        .execute(params![stored.number, pack(form)])?;
+    Ok(())
 }
 
 /// The hub sequence of a dot that was committed; 0 while it is parked.
@@ -192,11 +245,7 @@ pub(super) fn contain(
         return Ok(None);
     }
     Rc::make_mut(&mut stored.change).contained = Some(stamp);
-    // The rest of `body` stays as it was made: only the typed form is compared.
-    db.execute(
-        "UPDATE wadi_change SET typed = ?2 WHERE number = ?1",
-        params![stored.number, pack(&*stored.change)],
-    )?;
+    retype(db, &stored, &stored.change)?;
     Ok((stored.seq != 0).then(|| stored.key()))
 }
 
@@ -277,5 +326,6 @@ fn entered(row: &Row<'_>) -> Result<Entered, StoreError> {
         received_s: number_at(row, 4)?,
         seen_seq: number_at(row, 5)?,
         closure_seqs: unpack(&row.get::<_, Vec<u8>>(6)?, "wadi_change.closure_seqs")?,
+        repaired: row.get(7)?,
     })
 }

@@ -103,7 +103,7 @@ pub(super) fn standings(
     let mut fresh: Vec<(Dot, Hash)> = Vec::new();
     let mut standings = Vec::with_capacity(batch.changes.len());
     let mut runs = Runs::new();
-    let operators = super::operators(db)?;
+    let operators = super::operators::device(db)?;
     for (index, change) in batch.changes.iter().enumerate() {
         let mut standing = match is_new(db, &mut runs, change.dot)? {
             true => Standing::New,
@@ -177,7 +177,7 @@ fn stored(db: &Connection, change: &Change) -> Result<Standing, StoreError> {
     }
     if let Some((reason, first, body)) = holder(
         db,
-        "SELECT reason, gateway, round, received_s, body FROM wadi_quarantine
+        "SELECT coalesce(rejected, reason), gateway, round, received_s, body FROM wadi_quarantine
          WHERE device = ?1 AND run = ?2 AND seq = ?3",
         change.dot,
         |row| row.get(0),

@@ -10,12 +10,12 @@ use wadi_protocol::wire::batch::Batch;
 use wadi_protocol::wire::downlink::Notice;
 use wadi_protocol::wire::message::Outcome;
 
-use super::changes::{self, Arrival, Entered};
+use super::changes::{self, Arrival, Entered, Form};
 use super::clash::Standing;
 use super::judge::{GroupKey, group_key};
 use super::sql::Bits;
 use super::work::Work;
-use super::{StoreError, admit, apply, clash, judge, notice, quarantine};
+use super::{StoreError, admit, apply, clash, judge, kept, notice, operators, release};
 
 /// Parked changes of one gateway; beyond it the hub hands changes back, to be held there.
 const PARKED_CHANGES_MAX: usize = 4_096;
@@ -38,10 +38,11 @@ pub(super) fn commit(
     let mut settled: BTreeMap<usize, Outcome> = BTreeMap::new();
     let mut arrivals = Vec::new();
     let mut clashes = Vec::new();
+    let mut aside = Vec::new();
     learn_runs(work, &batch.runs)?;
     for (index, (change, standing)) in batch.changes.into_iter().zip(&standings).enumerate() {
         let dot = change.dot;
-        if matches!(standing, Standing::Known(0) | Standing::Quarantined(_)) {
+        if *standing == Standing::Known(0) {
             notice::also(work.db, gateway, dot)?;
         }
         let outcome = match standing {
@@ -68,7 +69,8 @@ pub(super) fn commit(
                         _ if held => {}
                         Standing::Clash(first) => clashes.push((index, *first, change, reason)),
                         _ => {
-                            quarantine::put(work, (gateway, round), &change, &reason)?;
+                            kept::put(work, (gateway, round), &change, &reason)?;
+                            aside.push(dot);
                         }
                     }
                     outcome
@@ -91,6 +93,12 @@ pub(super) fn commit(
         } else {
             clash::keep(work.db, (gateway, round), work.now_s, first, &change, &reason)?;
         }
+    }
+    let ruled = release::ruled(work.db, &aside)?;
+    if !ruled.is_empty() {
+        // What was committed is written: it is read anew.
+        *work = Work::new(work.db, work.catalog, work.now_s)?;
+        release::heed(work, &ruled, Vec::new())?;
     }
     Ok(outcomes)
 }
@@ -137,7 +145,7 @@ impl Groups {
         if sizes.is_empty() {
             return Ok(());
         }
-        let mut room = QUARANTINED_CHANGES_MAX.saturating_sub(quarantine::count(work.db, gateway)?);
+        let mut room = QUARANTINED_CHANGES_MAX.saturating_sub(kept::count(work.db, gateway)?);
         for (key, size) in sizes {
             match room.checked_sub(size) {
                 Some(left) => room = left,
@@ -180,31 +188,44 @@ pub(super) fn take(
     work: &mut Work<'_>,
     arrivals: Vec<Arrival>,
 ) -> Result<BTreeMap<Dot, Outcome>, StoreError> {
+    let mut fresh = Vec::with_capacity(arrivals.len());
+    for arrival in arrivals {
+        fresh.push(changes::enter(work.db, arrival, work.now_s)?);
+    }
+    go(work, fresh, Some(PARKED_CHANGES_MAX))
+}
+
+/// The same of changes that are ready to be stored; of one gateway no more than
+/// `parked_max` are parked, the others it keeps.
+pub(super) fn go(
+    work: &mut Work<'_>,
+    fresh: Vec<(Entered, Form)>,
+    parked_max: Option<usize>,
+) -> Result<BTreeMap<Dot, Outcome>, StoreError> {
     let mut waiting = changes::parked(work.db)?;
     let parked_before = waiting.len();
     let mut outcomes = BTreeMap::new();
-    let mut forms = Vec::with_capacity(arrivals.len());
-    for arrival in arrivals {
-        let (entered, form) = changes::enter(work.db, arrival, work.now_s)?;
-        waiting.push(entered);
-        forms.push(form);
-    }
+    let (entries, forms): (Vec<Entered>, Vec<Form>) = fresh.into_iter().unzip();
+    waiting.extend(entries);
     for place in admit::admit(work, &waiting)? {
         let entered = &mut waiting[place];
         entered.seq = work.next_seq();
         let dot = entered.change.dot;
-        let outcome = Outcome::Applied { seq: entered.seq };
+        let outcome = entered.outcome();
         if place < parked_before {
             changes::number(work.db, entered)?;
             let notice = Notice { dot, outcome, reason: String::new() };
-            notice::put(work.db, entered.gateway, &notice)?;
+            notice::put_all(work.db, entered.gateway, &notice)?;
         } else {
             changes::store(work.db, entered, &forms[place - parked_before])?;
             outcomes.insert(dot, outcome);
         }
         touch(work, entered)?;
     }
-    let held = held(&waiting, parked_before);
+    let held = match parked_max {
+        Some(parked_max) => held(&waiting, parked_before, parked_max),
+        None => BTreeSet::new(),
+    };
     for (entered, form) in waiting[parked_before..].iter_mut().zip(&forms) {
         if entered.seq != 0 {
             continue;
@@ -218,13 +239,14 @@ pub(super) fn take(
         };
         outcomes.insert(dot, outcome);
     }
+    release::promote(work)?;
     apply::finish(work)?;
     Ok(outcomes)
 }
 
 /// Of the arrivals that would be parked, those for which there is no room, groups whole:
 /// their gateway keeps them until parked ones of it are released.
-fn held(waiting: &[Entered], parked_before: usize) -> BTreeSet<Dot> {
+fn held(waiting: &[Entered], parked_before: usize, parked_max: usize) -> BTreeSet<Dot> {
     let is_parked = |entered: &&Entered| entered.seq == 0;
     let (before, arrived) = waiting.split_at(parked_before);
     let mut groups: BTreeMap<_, Vec<&Entered>> = BTreeMap::new();
@@ -240,7 +262,7 @@ fn held(waiting: &[Entered], parked_before: usize) -> BTreeSet<Dot> {
     let mut parked =
         before.iter().filter(is_parked).filter(|entered| entered.gateway == gateway).count();
     for group in groups.values() {
-        if parked + group.len() <= PARKED_CHANGES_MAX {
+        if parked + group.len() <= parked_max {
             parked += group.len();
         } else {
             held.extend(group.iter().map(|entered| entered.change.dot));
@@ -257,7 +279,7 @@ fn touch(work: &mut Work<'_>, entered: &Entered) -> Result<(), StoreError> {
 /// Learn of runs. Where one closes a gap in a line that was judged by before, the rows
 /// of its device are resolved again.
 fn learn_runs(work: &mut Work<'_>, runs: &[RunInfo]) -> Result<(), StoreError> {
-    let operators = super::operators(work.db)?;
+    let operators = operators::device(work.db)?;
     for run in runs {
         // Of their own runs the hub need not be told.
         if run.device == operators {

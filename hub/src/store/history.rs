@@ -1,16 +1,18 @@
 //! The history of a row: every change, and what became of it.
 use std::collections::BTreeSet;
 
-use rusqlite::params;
+use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::change::{Change, Op};
 use wadi_protocol::id::{Dot, RowId};
 use wadi_protocol::resolve::Resolved;
+use wadi_protocol::ruling::{self, Ruling, Word};
+use wadi_protocol::schema::Table;
 
 use super::changes::{self, Entered};
 use super::review::{label, site};
-use super::sql::{Id, RowKey, unpack};
+use super::sql::{Bits, Id, RowKey, unpack};
 use super::work::Work;
-use super::{Store, StoreError, text};
+use super::{Store, StoreError, rulings, text};
 
 /// One change of a row's history.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +33,22 @@ pub struct Past {
     pub fields: String,
     /// What became of it.
     pub fate: Fate,
+    /// Of a change that was released from quarantine: what it carried as it came, and why
+    /// it had been there.
+    pub came: Option<(String, String)>,
+    /// What operators ruled about it, in the order of their stamps.
+    pub rulings: Vec<Ruled>,
+}
+
+/// A ruling about a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ruled {
+    /// The ruling.
+    pub ruling: Ruling,
+    /// What it says, for people.
+    pub says: String,
+    /// Whether it is the one that counts.
+    pub counts: bool,
 }
 
 /// What became of a change.
@@ -44,6 +62,8 @@ pub enum Fate {
     Candidate,
     /// Others followed it; its values stay readable here.
     Superseded,
+    /// A settle that an operator has undone.
+    Undone,
     /// It waits for what it needs.
     Parked,
     /// It is kept outside the tables, for this reason.
@@ -68,6 +88,8 @@ impl Store {
                     site: site(tx, entered.gateway)?,
                     received_s: entered.received_s,
                     fields: text::fields(Some(table), &change, " "),
+                    came: came(tx, table, change.dot)?,
+                    rulings: ruled(tx, table, &change)?,
                     change,
                     fate,
                 })
@@ -97,6 +119,7 @@ fn fate(index: usize, entered: &Entered, resolved: &Resolved, dead: bool) -> Fat
     let competes = existence.conflict && existence.candidates.contains(&index)
         || resolved.fields.iter().any(|field| field.conflict && field.candidates.contains(&index));
     match (waits && !dead, shows, competes) {
+        _ if entered.change.op == Op::Undone => Fate::Undone,
         (true, ..) => Fate::Review,
         (_, true, _) => Fate::Shown,
         (.., true) => Fate::Candidate,
@@ -104,18 +127,47 @@ fn fate(index: usize, entered: &Entered, resolved: &Resolved, dead: bool) -> Fat
     }
 }
 
+/// What a released change carried as it came, and why it was in quarantine.
+fn came(db: &Connection, table: &Table, dot: Dot) -> Result<Option<(String, String)>, StoreError> {
+    let mut query = db.prepare_cached(
+        "SELECT reason FROM wadi_released WHERE device = ?1 AND run = ?2 AND seq = ?3",
+    )?;
+    let key = params![Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)];
+    let reason: Option<String> = query.query_row(key, |row| row.get(0)).optional()?;
+    let original = match reason {
+        Some(_) => changes::as_made(db, dot)?,
+        None => None,
+    };
+    Ok(original.map(|original| text::fields(Some(table), &original, " ")).zip(reason))
+}
+
+/// What operators ruled about a change.
+fn ruled(db: &Connection, table: &Table, change: &Change) -> Result<Vec<Ruled>, StoreError> {
+    let rulings = rulings::about(db, change.dot)?;
+    let repair = ruling::repairs(&rulings).first().map(|(ruling, _)| ruling.dot);
+    let last = rulings.last().map(|ruling| ruling.dot);
+    let ruled = |ruling: &Ruling| Ruled {
+        says: match &ruling.word {
+            Word::Repair(repair) => {
+                text::fields(Some(table), &ruling::repaired(change, repair), " ")
+            }
+            Word::Reject { reason } => reason.clone(),
+            Word::Undo => String::new(),
+        },
+        counts: Some(ruling.dot) == repair.or(last),
+        ruling: ruling.clone(),
+    };
+    Ok(rulings.iter().map(ruled).collect())
+}
+
 /// Quarantined changes that name the row, by the table's number or name.
-fn quarantined(
-    db: &rusqlite::Connection,
-    key: RowKey,
-    table: &wadi_protocol::schema::Table,
-) -> Result<Vec<Past>, StoreError> {
+fn quarantined(db: &Connection, key: RowKey, table: &Table) -> Result<Vec<Past>, StoreError> {
     let names: BTreeSet<String> = [key.table.to_string(), table.name.clone()].into();
     let mut query = db.prepare_cached(
-        "SELECT tbl, gateway, received_s, reason, body, device, run, seq
+        "SELECT tbl, gateway, received_s, coalesce(rejected, reason), body, device, run, seq
              FROM wadi_quarantine WHERE row = ?1
          UNION ALL
-         SELECT tbl, gateway, received_s, reason, body, device, run, seq
+         SELECT tbl, gateway, received_s, coalesce(rejected, reason), body, device, run, seq
              FROM wadi_clash WHERE row = ?1
          ORDER BY received_s, device, run, seq, body",
     )?;
@@ -133,6 +185,8 @@ fn quarantined(
             site: site(db, row.get(1)?)?,
             received_s: super::sql::number_at(row, 2)?,
             fields: text::fields(Some(table), &change, " "),
+            came: None,
+            rulings: ruled(db, table, &change)?,
             change,
             fate: Fate::Quarantined(row.get(3)?),
         });

@@ -1,6 +1,6 @@
 //! The ledger: every change that ever came in has exactly one custody.
 //!
-//! Runs are counted from the changelog and the quarantine; gaps are sequences
+//! Runs are counted from the changelog, the quarantine and the rulings; gaps are sequences
 //! that nobody brought yet (they may be under way by another gateway, or lost
 //! with a card). A second change under one number has its own account: it is kept
 //! in quarantine beside the first. What contradicts itself is named in words.
@@ -79,6 +79,9 @@ impl Store {
             }
             for dot in dots(tx, "wadi_clash")? {
                 accounts.entry(account(dot)).or_default().clashes.push(dot.seq);
+            }
+            for dot in dots(tx, "wadi_ruling")? {
+                accounts.entry(account(dot)).or_default().committed.insert(dot.seq);
             }
             let mut wrong = Vec::new();
             let mut runs = Vec::new();
@@ -160,6 +163,18 @@ const NEVER: &[(&str, &str)] = &[
         "changes were made in runs that nobody told of",
         "SELECT count(*) FROM wadi_change c WHERE NOT EXISTS
              (SELECT 1 FROM wadi_run r WHERE r.device = c.device AND r.run = c.run)",
+    ),
+    (
+        "changes are repaired by nobody's ruling",
+        "SELECT count(*) FROM wadi_change c WHERE repaired AND NOT EXISTS
+             (SELECT 1 FROM wadi_ruling r WHERE r.subject_device = c.device
+                 AND r.subject_run = c.run AND r.subject_seq = c.seq)",
+    ),
+    (
+        "changes left quarantine and are in no changelog",
+        "SELECT count(*) FROM wadi_released q WHERE NOT EXISTS
+             (SELECT 1 FROM wadi_change c WHERE c.device = q.device
+                 AND c.run = q.run AND c.seq = q.seq)",
     ),
     (
         "live rows reference rows that are not there",

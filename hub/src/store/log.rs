@@ -72,6 +72,7 @@ fn stays_home(row: &RowWork, shown_after: &Fields) -> bool {
         && row.resolved.is_none()
         && row.touches.windows(2).all(|pair| pair[0].gateway == pair[1].gateway)
         && !row.touches.is_empty()
+        && !row.touches.iter().any(|touch| touch.repaired)
         && (before.is_live() || !before.known)
         && after.is_live()
         && std::ptr::eq(shown_after, &*after.fields)
@@ -107,12 +108,12 @@ fn travelling(table: &Table, row: &RowWork, shown_after: &Fields) -> BTreeSet<u1
     travels
 }
 
-/// Whether all were brought by one gateway (or there are none).
+/// Whether all were brought by one gateway, as they count (or there are none).
 fn one_line<'a>(mut touches: impl Iterator<Item = &'a Entered>) -> bool {
     let Some(first) = touches.next() else {
         return true;
     };
-    touches.all(|touch| touch.gateway == first.gateway)
+    !first.repaired && touches.all(|touch| !touch.repaired && touch.gateway == first.gateway)
 }
 
 fn has_touch(row: &RowWork, field: u16) -> bool {
@@ -124,7 +125,7 @@ fn fold_existence(row: &RowWork) -> bool {
     row.touches.iter().fold(row.before.is_live(), |live, touch| match touch.change.op {
         Op::Insert => true,
         Op::Delete => false,
-        Op::Update | Op::Settle => live,
+        Op::Update | Op::Settle | Op::Undone => live,
     })
 }
 

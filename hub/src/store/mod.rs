@@ -12,24 +12,32 @@ mod catalog;
 mod changes;
 mod clash;
 mod commit;
+mod compose;
 pub mod copy;
 mod deletion;
 mod draw;
 pub mod enrolment;
+mod entered;
 pub mod export;
 pub mod gateway;
 pub mod history;
 mod judge;
+mod kept;
 pub mod ledger;
 mod log;
 mod neighbours;
 mod notice;
 mod open;
+pub mod operators;
 mod page;
 mod page_row;
+mod past;
 pub mod quarantine;
+mod release;
+pub mod repair;
 pub mod review;
 mod round;
+mod rulings;
 mod run;
 pub mod schema;
 mod scope;
@@ -40,13 +48,14 @@ mod telling;
 pub mod text;
 mod twins;
 mod typed;
+pub mod undo;
 mod work;
 
 use std::fs::File;
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
-use wadi_protocol::id::{DeviceId, RunId};
+use wadi_protocol::id::RunId;
 
 pub use self::catalog::Catalog;
 pub use self::draw::Draw;
@@ -188,11 +197,6 @@ fn explain(error: &rusqlite::Error) -> String {
 /// The hub sequence.
 fn head(db: &Connection) -> Result<u64, StoreError> {
     stored(db, "head")
-}
-
-/// The device of the hub's operators.
-fn operators(db: &Connection) -> Result<DeviceId, StoreError> {
-    stored(db, "device").map(DeviceId)
 }
 
 /// A value of `wadi_store`.

@@ -7,35 +7,35 @@ use wadi_protocol::wire::message::Outcome;
 use super::StoreError;
 use super::sql::{Bits, pack, unpack};
 
-/// Let the next page of the gateway that brought a change tell it, and of those that
-/// offered it too. The hub's own operators need not be told.
+/// Let the next page of a gateway tell it. The hub's own operators need not be told.
 pub(super) fn put(db: &Connection, gateway: u32, notice: &Notice) -> Result<(), StoreError> {
+    if gateway != 0 {
+        db.prepare_cached("INSERT INTO wadi_notice (gateway, body) VALUES (?1, ?2)")?
+            .execute(params![gateway, pack(notice)])?;
+    }
+    Ok(())
+}
+
+/// Let the gateway that brought a change be told, and those that offered it too.
+pub(super) fn put_all(db: &Connection, gateway: u32, notice: &Notice) -> Result<(), StoreError> {
     let dot = key(notice.dot);
     let mut others = db.prepare_cached(
         "SELECT gateway FROM wadi_also WHERE device = ?1 AND run = ?2 AND seq = ?3",
     )?;
     let others = others.query_map(dot, |row| row.get::<_, u32>(0))?;
     let others = others.collect::<Result<Vec<u32>, _>>()?;
-    tell(db, gateway, notice)?;
+    put(db, gateway, notice)?;
     for other in others.into_iter().filter(|&other| other != gateway) {
         // To others it came by another route.
         let outcome = match notice.outcome {
             Outcome::Applied { seq } => Outcome::Known { seq },
             ref outcome => outcome.clone(),
         };
-        tell(db, other, &Notice { outcome, ..notice.clone() })?;
+        put(db, other, &Notice { outcome, ..notice.clone() })?;
     }
     if matches!(notice.outcome, Outcome::Applied { .. }) {
         db.prepare_cached("DELETE FROM wadi_also WHERE device = ?1 AND run = ?2 AND seq = ?3")?
             .execute(dot)?;
-    }
-    Ok(())
-}
-
-fn tell(db: &Connection, gateway: u32, notice: &Notice) -> Result<(), StoreError> {
-    if gateway != 0 {
-        db.prepare_cached("INSERT INTO wadi_notice (gateway, body) VALUES (?1, ?2)")?
-            .execute(params![gateway, pack(notice)])?;
     }
     Ok(())
 }
@@ -56,7 +56,8 @@ fn key(dot: Dot) -> [Bits; 3] {
 
 /// All notices of a gateway, and the last one's number. None may stay behind: a gateway
 /// must know the sequence of an own change no later than the page that covers it, or
-/// it would fold it over what came after. There are about as many as it may have parked.
+/// it would fold it over what came after. There are about as many as it
+/// may have parked and quarantined.
 pub(super) fn waiting(db: &Connection, gateway: u32) -> Result<(Vec<Notice>, i64), StoreError> {
     let mut query = db.prepare_cached(
         "SELECT number, body FROM wadi_notice WHERE gateway = ?1 ORDER BY number",

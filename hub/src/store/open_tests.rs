@@ -15,6 +15,8 @@ fn old_file(path: &Path) {
              VALUES (7, 2, x'01', 1, 3, x'0102', x'00');
          INSERT INTO wadi_reference (tbl, row, field, to_tbl, to_row)
              VALUES (2, x'01', 4, 1, x'05');
+         INSERT INTO wadi_quarantine (device, run, seq, gateway, round, received_s, reason, tbl, row, body)
+             VALUES (1, 2, 3, 1, 4, 5, 'too old', '2', x'00112233445566778899aabbccddeeff', x'00');
          PRAGMA user_version = 1;",
     )
     .unwrap();
@@ -56,6 +58,10 @@ fn what_a_file_holds_outlives_its_layout() {
     let reference = "SELECT format('%d %s %d %d %s', tbl, hex(row), field, to_tbl, hex(to_row))
         FROM wadi_reference";
     assert_eq!(all(reference), "2 01 4 1 05");
+    // What its writer had seen is not known any more: nothing is claimed.
+    let quarantine = "SELECT format('%d %s %d %s %s', seq, reason, seen_seq, hex(closure_seqs),
+        rejected) FROM wadi_quarantine";
+    assert_eq!(all(quarantine), "3 too old 0 00 ");
 }
 
 #[test]

@@ -41,14 +41,23 @@ impl Asker<'_> {
     }
 
     /// Whether the gateway may lack a row of its own scope.
-    pub fn may_lack(&self, table: &Table, state: &State) -> bool {
-        state.first_seq > self.cursor(table) && state.site != self.gateway
+    pub fn may_lack(&self, key: RowKey, state: &State) -> Result<bool, StoreError> {
+        let new = state.first_seq > self.cursor(self.catalog.table(key.table)?);
+        Ok(new && (state.site != self.gateway || self.is_repaired(key)?))
+    }
+
+    /// Whether a change of the row counts in a form that no gateway has.
+    fn is_repaired(&self, key: RowKey) -> Result<bool, StoreError> {
+        let mut query = self
+            .db
+            .prepare_cached("SELECT 1 FROM wadi_change WHERE tbl = ?1 AND row = ?2 AND repaired")?;
+        Ok(query.exists(params![key.table, Id(key.row)])?)
     }
 
     /// Whether a row that a travelling one references must come along.
     pub fn comes_along(&self, key: RowKey, state: &State) -> Result<bool, StoreError> {
         let table = self.catalog.table(key.table)?;
-        let lacks = !scope::is_direct(table, state, self.gateway) || self.may_lack(table, state);
+        let lacks = !scope::is_direct(table, state, self.gateway) || self.may_lack(key, state)?;
         Ok(lacks && !scope::is_present(self.db, self.gateway, key)?)
     }
 
@@ -68,7 +77,7 @@ impl Asker<'_> {
         let entries = log::since(self.db, key, self.cursor(table))?;
         let travels = log::travels_to(&entries, self.gateway);
         let direct = scope::is_direct(table, state, self.gateway);
-        let whole = self.may_lack(table, state) || !direct || travels.contains_key(&0);
+        let whole = self.may_lack(key, state)? || !direct || travels.contains_key(&0);
         let whole = whole && state.is_live();
         let shown = if state.is_live() { self.shown(key, state)? } else { Rc::default() };
         let fields = if whole {

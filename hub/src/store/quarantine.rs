@@ -1,12 +1,16 @@
-//! Changes that will never be applied: kept whole, with the reason.
+//! Changes that may not be applied as they came, as operators see them: kept whole, with
+//! the reason, until one repairs them (see [`super::release`]), and for good if one
+//! rejects them.
 use rusqlite::{Connection, Row, params};
-use wadi_protocol::change::Change;
+use wadi_protocol::change::{Change, Delta, FieldRef, Op};
 use wadi_protocol::id::{Dot, RowId};
+use wadi_protocol::ruling;
+use wadi_protocol::schema::interpret::interpret;
+use wadi_protocol::schema::judge;
 
 use super::review::{label, site};
-use super::sql::{Bits, Id, dot_at, number_at, pack, unpack};
-use super::work::Work;
-use super::{Catalog, Store, StoreError, changes, text};
+use super::sql::{Bits, Id, dot_at, number_at, unpack};
+use super::{Catalog, Store, StoreError, rulings, text};
 
 /// A quarantined change.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,12 +31,29 @@ pub struct Quarantined {
     pub row: RowId,
     /// What it carries, for people: `field=value`, one a line.
     pub fields: String,
+    /// What it carries, field by field, as it came and as the schema reads it.
+    pub decoded: Vec<Decoded>,
+    /// Why it is never to be applied, if an operator said so.
+    pub rejected: Option<String>,
+    /// Whether it was repaired, and waits for others of its group.
+    pub repaired: bool,
     /// The change, whole.
     pub change: Change,
     /// In which round it came.
     pub round: u64,
     /// Who brought the change that has its number, if another has.
     pub first: Option<First>,
+}
+
+/// One thing that a quarantined change carries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decoded {
+    /// The field, as the change names it.
+    pub field: String,
+    /// What came, with its kind.
+    pub raw: String,
+    /// What that is in the schema, or why it is nothing there.
+    pub read: Result<String, String>,
 }
 
 /// Who brought the change that has a number.
@@ -49,10 +70,10 @@ pub struct First {
 /// Both tables as one.
 const ALL: &str = "SELECT * FROM (
     SELECT device, run, seq, gateway, round, received_s, reason, tbl, row, body,
-        NULL AS first_gateway, NULL AS first_round, NULL AS first_s FROM wadi_quarantine
+        NULL AS first_gateway, NULL AS first_round, NULL AS first_s, rejected FROM wadi_quarantine
     UNION ALL
     SELECT device, run, seq, gateway, round, received_s, reason, tbl, row, body,
-        first_gateway, first_round, first_s FROM wadi_clash)";
+        first_gateway, first_round, first_s, rejected FROM wadi_clash)";
 const ORDER: &str = "ORDER BY received_s, device, run, seq, body";
 
 impl Store {
@@ -94,6 +115,7 @@ struct Line {
     row: RowId,
     body: Vec<u8>,
     first: Option<(u32, u64, u64)>,
+    rejected: Option<String>,
 }
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<Line> {
@@ -112,6 +134,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Line> {
             Some(gateway) => Some((gateway, number_at(row, 11)?, number_at(row, 12)?)),
             None => None,
         },
+        rejected: row.get(13)?,
     })
 }
 
@@ -131,41 +154,43 @@ fn finish(db: &Connection, catalog: &Catalog, line: Line) -> Result<Quarantined,
         table: known.map_or(line.table, |known| known.name.clone()),
         row: line.row,
         fields: text::fields(known, &change, "\n"),
+        decoded: decoded(catalog, &change),
+        rejected: line.rejected,
+        repaired: line.first.is_none()
+            && !ruling::repairs(&rulings::about(db, line.dot)?).is_empty(),
         change,
         round: line.round,
         first: first.transpose()?,
     })
 }
 
-/// How many changes of a gateway are kept so.
-pub(super) fn count(db: &Connection, gateway: u32) -> Result<u64, StoreError> {
-    let mut query = db.prepare_cached("SELECT count(*) FROM wadi_quarantine WHERE gateway = ?1")?;
-    Ok(query.query_row([gateway], |row| number_at(row, 0))?)
-}
-
-/// Keep a change whole, outside the tables.
-pub(super) fn put(
-    work: &Work<'_>,
-    (gateway, round): (u32, u64),
-    change: &Change,
-    reason: &str,
-) -> Result<(), StoreError> {
-    let mut query = work.db.prepare_cached(
-        "INSERT OR IGNORE INTO wadi_quarantine
-             (device, run, seq, gateway, round, received_s, reason, tbl, row, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?;
-    query.execute(params![
-        Bits(change.dot.device.0),
-        Bits(change.dot.run.0),
-        Bits(change.dot.seq),
-        gateway,
-        Bits(round),
-        Bits(work.now_s),
-        reason,
-        changes::table_text(&change.table),
-        Id(change.row),
-        pack(change),
-    ])?;
-    Ok(())
+/// What a change carries, each part read alone, under the schema version that it names
+/// or, where that was never published, the newest.
+fn decoded(catalog: &Catalog, change: &Change) -> Vec<Decoded> {
+    let schema = catalog.version(change.schema).or(catalog.newest());
+    let number = change.table_number();
+    let table = number.and_then(|number| schema?.table(number));
+    let read = |named: &FieldRef, delta: &Delta| {
+        let schema = schema.ok_or("no schema was published")?;
+        let alone = Change {
+            op: if change.op == Op::Insert { Op::Update } else { change.op },
+            fields: vec![(named.clone(), delta.clone())],
+            ..change.clone()
+        };
+        let typed = interpret(schema, &alone)?;
+        let table = typed.table_number().and_then(|number| schema.table(number));
+        judge::judge(schema, &alone).map(|()| text::fields(table, &typed, " "))
+    };
+    let decode = |(named, delta): &(FieldRef, Delta)| Decoded {
+        field: match named {
+            FieldRef::Name(name) => name.clone(),
+            FieldRef::Number(number) => match table {
+                Some(table) => text::field_name(table, *number),
+                None => format!("field {number}"),
+            },
+        },
+        raw: text::raw(delta),
+        read: read(named, delta),
+    };
+    change.fields.iter().map(decode).collect()
 }

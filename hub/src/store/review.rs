@@ -10,6 +10,7 @@ use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 
 use super::changes;
+use super::past::Past;
 use super::sql::{Bits, Id, RowKey, dot_at, key_at, number_at, unpack};
 use super::work::{State, is_dead, load, shown};
 use super::{Catalog, Store, StoreError, text};
@@ -50,6 +51,8 @@ pub struct Candidate {
     pub received_s: u64,
     /// What it says; none where it says nothing of this field alone.
     pub delta: Option<Delta>,
+    /// What the field showed to its writer; none where they had been shown no such row.
+    pub had_seen: Option<Value>,
     /// Whether it is what is shown.
     pub shown: bool,
 }
@@ -57,21 +60,18 @@ pub struct Candidate {
 impl Store {
     /// Every open case, by number.
     pub fn cases(&self) -> Result<Vec<Case>, StoreError> {
-        self.read(|tx, catalog| {
-            let mut query = tx.prepare_cached(
-                "SELECT number, tbl, row, field, opened_s FROM wadi_review
-                 WHERE closed_seq IS NULL ORDER BY number",
-            )?;
-            let found = query.query_map([], found)?.collect::<Result<Vec<_>, _>>()?;
-            found.into_iter().map(|found| case(tx, catalog, found)).collect()
-        })
+        self.read(|tx, catalog| open_cases(tx, catalog))
     }
 
     /// A case and everything that competes in it.
     pub fn case(&self, number: u64) -> Result<(Case, Vec<Candidate>), StoreError> {
         self.read(|tx, catalog| {
             let case = open_case(tx, catalog, number)?;
-            let candidates = candidates(tx, case.key, case.field)?;
+            let mut candidates = candidates(tx, case.key, case.field)?;
+            let past = Past::of(tx, catalog, case.key)?;
+            for candidate in &mut candidates {
+                candidate.had_seen = past.shown_to(candidate.dot, case.field)?;
+            }
             Ok((case, candidates))
         })
     }
@@ -83,27 +83,80 @@ fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
     Ok((number_at(row, 0)?, key_at(row, 1)?, row.get(3)?, number_at(row, 4)?))
 }
 
+/// Every open case, by number.
+pub(super) fn open_cases(db: &Connection, catalog: &Catalog) -> Result<Vec<Case>, StoreError> {
+    let mut query = db.prepare_cached(
+        "SELECT number, tbl, row, field, opened_s FROM wadi_review
+         WHERE closed_seq IS NULL ORDER BY number",
+    )?;
+    let found = query.query_map([], found)?.collect::<Result<Vec<_>, _>>()?;
+    found.into_iter().map(|found| case(db, catalog, found)).collect()
+}
+
+/// A case by its number; when it was closed, sequence and seconds since 1970, if it was.
+type Known = (Found, Option<(u64, u64)>);
+
+fn known(db: &Connection, number: u64) -> Result<Known, StoreError> {
+    let row = db
+        .query_row(
+            "SELECT number, tbl, row, field, opened_s, closed_seq, closed_s FROM wadi_review
+             WHERE number = ?1",
+            [Bits(number)],
+            |row| {
+                let closed: (Option<Bits>, Option<Bits>) = (row.get(5)?, row.get(6)?);
+                Ok((found(row)?, closed.0.zip(closed.1).map(|(seq, s)| (seq.0, s.0))))
+            },
+        )
+        .optional()?;
+    row.ok_or_else(|| StoreError::Refused(format!("no case {number}: see `wadi-hub review list`")))
+}
+
 /// An open case by its number.
 pub(super) fn open_case(
     db: &Connection,
     catalog: &Catalog,
     number: u64,
 ) -> Result<Case, StoreError> {
-    let row = db
-        .query_row(
-            "SELECT number, tbl, row, field, opened_s, closed_s FROM wadi_review WHERE number = ?1",
-            [Bits(number)],
-            |row| Ok((found(row)?, row.get::<_, Option<Bits>>(5)?)),
-        )
-        .optional()?;
-    match row {
-        None => Err(StoreError::Refused(format!("no case {number}: see `wadi-hub review list`"))),
-        Some((_, Some(Bits(closed_s)))) => Err(StoreError::Refused(format!(
+    match known(db, number)? {
+        (_, Some((_, closed_s))) => Err(StoreError::Refused(format!(
             "case {number} was closed at {}: `wadi-hub review list` names those that are open",
             text::time(closed_s)
         ))),
-        Some((found, None)) => case(db, catalog, found),
+        (found, None) => case(db, catalog, found),
     }
+}
+
+/// A closed case by its number, and the hub sequence that closed it.
+pub(super) fn closed_case(
+    db: &Connection,
+    catalog: &Catalog,
+    number: u64,
+) -> Result<(Case, u64), StoreError> {
+    match known(db, number)? {
+        (found, Some((seq, _))) => Ok((case(db, catalog, found)?, seq)),
+        (_, None) => {
+            Err(StoreError::Refused(format!("case {number} is open: there is nothing to undo")))
+        }
+    }
+}
+
+/// A case by its number, open or closed.
+pub(super) fn case_of(db: &Connection, catalog: &Catalog, number: u64) -> Result<Case, StoreError> {
+    case(db, catalog, known(db, number)?.0)
+}
+
+/// The number of the open case about a field, if there is one.
+pub(super) fn open_number(
+    db: &Connection,
+    key: RowKey,
+    field: u16,
+) -> Result<Option<u64>, StoreError> {
+    let mut query = db.prepare_cached(
+        "SELECT number FROM wadi_review
+         WHERE tbl = ?1 AND row = ?2 AND field = ?3 AND closed_seq IS NULL",
+    )?;
+    let key = params![key.table, Id(key.row), field];
+    Ok(query.query_row(key, |row| number_at(row, 0)).optional()?)
 }
 
 fn case(
@@ -164,6 +217,7 @@ pub(super) fn candidates(
             entered_s: entered.change.entered_s,
             received_s: entered.received_s,
             delta: unpack(&row.get::<_, Vec<u8>>(3)?, "wadi_candidate.value")?,
+            had_seen: None,
             shown: row.get(4)?,
         });
     }

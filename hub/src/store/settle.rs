@@ -1,21 +1,18 @@
-//! Operators' decisions: changes of the hub's own device, taken like any other.
+//! Operators' decisions about cases: changes of the hub's own device, taken like any other.
 use rusqlite::Connection;
 use wadi_protocol::change::{Change, Delta, FieldRef, Op, Seen, TableRef};
-use wadi_protocol::id::{DeviceId, Dot, RowVersion, RunId, RunInfo};
-use wadi_protocol::schema::interpret::interpret;
+use wadi_protocol::id::{RowVersion, RunId};
 use wadi_protocol::schema::judge::judge;
-use wadi_protocol::schema::{Field, Kind, Merge, Schema};
+use wadi_protocol::schema::{Field, Kind, Merge, Schema, Table};
 use wadi_protocol::stamp::Clock;
 use wadi_protocol::value::Value;
-use wadi_protocol::wire::message::Outcome;
 
-use super::changes::{self, Arrival};
-use super::review::{Case, candidates, open_case};
-use super::work::Work;
-use super::{Catalog, Draw, Store, StoreError, commit, operators, run, sql};
+use super::operators::{self, Act, Names};
+use super::review::{Candidate, Case, candidates, open_case, open_cases};
+use super::{Catalog, Store, StoreError, entered, head, run, sql, text};
 
-/// The name of the operators' device.
-const LABEL: &str = "operator";
+/// Cases that one command settles at most.
+pub const AT_ONCE_MAX: usize = 1_000;
 
 /// What a person decided.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +21,23 @@ pub enum Decision {
     Pick(usize),
     /// A value of their own, as text.
     Value(String),
+    /// The candidate of the greatest stamp.
+    Newest,
+    /// The candidate of a site, by name; of several the newest.
+    Site(String),
+    /// The texts of all candidates in the order of their stamps, each once, with this between.
+    Join(String),
+}
+
+/// What a decision about many cases does, or did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Settled {
+    /// Cases and what each is settled to, for people.
+    pub done: Vec<(u64, String)>,
+    /// Cases that cannot be settled so, and why: they stay open.
+    pub left: Vec<(u64, String)>,
+    /// Whether there are more: [`AT_ONCE_MAX`] was reached.
+    pub more: bool,
 }
 
 impl Store {
@@ -39,49 +53,108 @@ impl Store {
             let case = open_case(tx, catalog, case)?;
             let delta = delta(tx, catalog, &case, decision)?;
             let hub = run::begin_run(tx, &draw, now_s)?;
-            let mut work = Work::new(tx, catalog, now_s)?;
-            let (info, dot) = operator(tx, &draw)?;
-            changes::insert_run(tx, &info)?;
-            let schema = catalog.newest().map_or(0, |schema| schema.version);
-            let entered_s = now_s;
-            let change = Change {
-                dot,
-                stamp: latest(tx, &case)?.issue(now_s),
-                entered_s,
-                contained: None,
-                schema,
-                rights: 0,
-                group: None,
-                table: TableRef::Number(case.key.table),
-                row: case.key.row,
-                op: Op::Settle,
-                fields: vec![(FieldRef::Number(case.field), delta)],
-                seen: Seen { version: RowVersion { hub, seq: work.head }, above: Vec::new() },
-                closure: Vec::new(),
-            };
-            let arrival = Arrival { typed: change.clone(), original: change, gateway: 0, round: 0 };
-            let outcomes = commit::take(&mut work, vec![arrival])?;
-            match outcomes.get(&dot) {
-                Some(Outcome::Applied { seq }) => Ok(*seq),
-                _ => Err(StoreError::Broken("an operator's decision was not applied".into())),
-            }
+            let mut names = Names::draw(tx, &draw)?;
+            let change = change(tx, catalog, (hub, &mut names), &case, delta, now_s)?;
+            let dot = change.dot;
+            let heeded = operators::take(tx, catalog, &[Act::Settle(change)], now_s)?;
+            operators::applied(&heeded, dot)
         })
+    }
+
+    /// Settle every case of a field alike, as far as that can be.
+    pub fn settle_alike(
+        &mut self,
+        (table, field): (&str, &str),
+        decision: &Decision,
+        now_s: u64,
+    ) -> Result<Settled, StoreError> {
+        let draw = self.draw.clone();
+        self.write(|tx, catalog| {
+            let (settled, deltas) = plan(tx, catalog, (table, field), decision)?;
+            if deltas.is_empty() {
+                return Ok(settled);
+            }
+            let hub = run::begin_run(tx, &draw, now_s)?;
+            let mut names = Names::draw(tx, &draw)?;
+            let mut acts = Vec::with_capacity(deltas.len());
+            for (case, delta) in deltas {
+                let change = change(tx, catalog, (hub, &mut names), &case, delta, now_s)?;
+                acts.push(Act::Settle(change));
+            }
+            operators::take(tx, catalog, &acts, now_s)?;
+            Ok(settled)
+        })
+    }
+
+    /// What [`Store::settle_alike`] would do; nothing is done.
+    pub fn would_settle(
+        &self,
+        of: (&str, &str),
+        decision: &Decision,
+    ) -> Result<Settled, StoreError> {
+        self.read(|tx, catalog| Ok(plan(tx, catalog, of, decision)?.0))
     }
 }
 
-/// A new run of the operators' device and its first dot: a restored database can
-/// then never use a number twice.
-fn operator(db: &Connection, draw: &Draw) -> Result<(RunInfo, Dot), StoreError> {
-    let device = operators(db)?;
-    let runs = changes::runs(db, device)?;
-    let is_parent = |run: &RunInfo| {
-        runs.iter().any(|other| other.parent.is_some_and(|(parent, _)| parent == run.run))
+/// What each open case of a field would be settled to.
+fn plan(
+    db: &Connection,
+    catalog: &Catalog,
+    (table, field): (&str, &str),
+    decision: &Decision,
+) -> Result<(Settled, Vec<(Case, Delta)>), StoreError> {
+    let table = catalog.table_named(table)?;
+    let number = match field {
+        "existence" => 0,
+        name => super::compose::known_field(table, name)?.number,
     };
-    let last = runs.iter().find(|run| !is_parent(run));
-    let run = RunId::from_random(draw.bits()?);
-    let parent = last.map(|last| (last.run, 1));
-    let info = RunInfo { device, run, parent, label: LABEL.into() };
-    Ok((info, Dot { device, run, seq: 1 }))
+    let mut settled = Settled::default();
+    let mut deltas = Vec::new();
+    for case in open_cases(db, catalog)? {
+        if (case.key.table, case.field) != (table.number, number) {
+            continue;
+        }
+        settled.more = settled.done.len() == AT_ONCE_MAX;
+        if settled.more {
+            break;
+        }
+        match delta(db, catalog, &case, decision) {
+            Ok(delta) => {
+                let value = text::delta(table.field(number), &delta);
+                settled.done.push((case.number, value));
+                deltas.push((case, delta));
+            }
+            Err(StoreError::Refused(why)) => settled.left.push((case.number, why)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((settled, deltas))
+}
+
+/// The change that settles a case, by somebody who was shown all that the hub has.
+fn change(
+    db: &Connection,
+    catalog: &Catalog,
+    (hub, names): (RunId, &mut Names),
+    case: &Case,
+    delta: Delta,
+    now_s: u64,
+) -> Result<Change, StoreError> {
+    Ok(Change {
+        dot: names.next(),
+        stamp: latest(db, case)?.issue(now_s),
+        entered_s: now_s,
+        contained: None,
+        schema: catalog.newest().map_or(0, |schema| schema.version),
+        rights: 0,
+        group: None,
+        table: TableRef::Number(case.key.table),
+        row: case.key.row,
+        op: Op::Settle,
+        fields: vec![(FieldRef::Number(case.field), delta)],
+        seen: Seen { version: RowVersion { hub, seq: head(db)? }, above: Vec::new() },
+        closure: Vec::new(),
+    })
 }
 
 /// A clock that has heard of every stamp in the case.
@@ -100,24 +173,45 @@ fn delta(
     decision: &Decision,
 ) -> Result<Delta, StoreError> {
     let table = catalog.table(case.key.table)?;
+    let candidates = || candidates(db, case.key, case.field);
     match decision {
         Decision::Pick(number) => {
-            let candidates = candidates(db, case.key, case.field)?;
+            let candidates = candidates()?;
             let picked = number.checked_sub(1).and_then(|index| candidates.get(index));
-            match picked.map(|candidate| &candidate.delta) {
-                Some(Some(delta @ Delta::Set(_))) => Ok(delta.clone()),
-                Some(_) => Err(StoreError::Refused(format!(
-                    "candidate {number} is a part of the value, not a value: use --value"
-                ))),
-                None if candidates.is_empty() => Err(StoreError::Refused(
-                    "nothing to pick from: use --value with the value that it shall have".into(),
-                )),
+            match picked {
+                Some(picked) => taken(picked, &format!("candidate {number}")),
+                None if candidates.is_empty() => nothing_to_pick(),
                 None => Err(StoreError::Refused(format!(
                     "no candidate {number}: there are 1 to {}, see `wadi-hub review show {}`",
                     candidates.len(),
                     case.number
                 ))),
             }
+        }
+        Decision::Newest => match candidates()?.last() {
+            Some(newest) => taken(newest, "the newest candidate"),
+            None => nothing_to_pick(),
+        },
+        Decision::Site(site) => {
+            let candidates = candidates()?;
+            match candidates.iter().rfind(|candidate| candidate.site == *site) {
+                Some(of_site) => taken(of_site, &format!("the candidate of {site}")),
+                None if candidates.is_empty() => nothing_to_pick(),
+                None => Err(StoreError::Refused(format!("no candidate is of site {site:?}"))),
+            }
+        }
+        Decision::Join(between) => {
+            let field = table
+                .field(case.field)
+                .filter(|field| field.kind == Kind::Text && !matches!(field.merge, Merge::Append));
+            let (Some(field), Some(schema)) = (field, catalog.newest()) else {
+                let (table, field) = &case.names;
+                return Err(StoreError::Refused(format!(
+                    "{table}.{field} holds no text that could be joined: pick, or use --value"
+                )));
+            };
+            let joined = joined(&candidates()?, between)?;
+            Ok(Delta::Set(judged(schema, table, field, Value::Text(joined))?))
         }
         Decision::Value(text) if case.field == 0 => match text.as_str() {
             "true" | "keep" => Ok(Delta::Set(Value::Bool(true))),
@@ -129,7 +223,7 @@ fn delta(
                 .field(case.field)
                 .ok_or_else(|| StoreError::Broken(format!("case about field {}", case.field)))?;
             let schema = catalog.newest().expect("the table is in it");
-            let value = value_of(schema, case, field, text)?;
+            let value = judged(schema, table, field, entered::raw(field, text)?)?;
             if let (Kind::Reference { table, .. }, Value::Row(row)) = (&field.kind, &value)
                 && super::work::load(db, sql::RowKey { table: *table, row: *row })?.is_none()
             {
@@ -142,53 +236,53 @@ fn delta(
     }
 }
 
-/// A person's text as a value that the field may hold.
-fn value_of(schema: &Schema, case: &Case, field: &Field, text: &str) -> Result<Value, StoreError> {
-    let raw = match (&field.kind, text) {
-        (_, "null") => Value::Null,
-        (Kind::Integer | Kind::Decimal { .. }, text) => Value::Number(text.into()),
-        (Kind::Boolean, "true") => Value::Bool(true),
-        (Kind::Boolean, "false") => Value::Bool(false),
-        (Kind::Set { .. }, text) => list(text)?,
-        (_, text) if field.merge == Merge::Append => list(text)?,
-        (_, text) => Value::Text(text.into()),
-    };
+fn nothing_to_pick() -> Result<Delta, StoreError> {
+    Err(StoreError::Refused(
+        "nothing to pick from: use --value with the value that it shall have".into(),
+    ))
+}
+
+/// What a candidate says, if that is a value.
+fn taken(candidate: &Candidate, which: &str) -> Result<Delta, StoreError> {
+    match &candidate.delta {
+        Some(delta @ Delta::Set(_)) => Ok(delta.clone()),
+        _ => Err(StoreError::Refused(format!(
+            "{which} is a part of the value, not a value: use --value"
+        ))),
+    }
+}
+
+/// The texts of candidates, in their order, each once.
+fn joined(candidates: &[Candidate], between: &str) -> Result<String, StoreError> {
+    let mut texts: Vec<&str> = Vec::new();
+    for candidate in candidates {
+        if let Some(Delta::Set(Value::Text(text))) = &candidate.delta
+            && !texts.contains(&text.as_str())
+        {
+            texts.push(text);
+        }
+    }
+    match texts.is_empty() {
+        true => nothing_to_pick().map(|_| String::new()),
+        false => Ok(texts.join(between)),
+    }
+}
+
+/// A raw value as one that the field may hold.
+fn judged(schema: &Schema, table: &Table, field: &Field, raw: Value) -> Result<Value, StoreError> {
     // Judged as a plain value: the total of a sum against its range, a list by its codes.
     let mut plain = schema.clone();
-    for table in plain.tables.iter_mut().filter(|table| table.number == case.key.table) {
-        for field in table.fields.iter_mut().filter(|field| field.number == case.field) {
+    for table in plain.tables.iter_mut().filter(|other| other.number == table.number) {
+        for field in table.fields.iter_mut().filter(|other| other.number == field.number) {
             if !matches!(field.merge, Merge::Append) {
                 field.merge = Merge::LastWrite;
             }
         }
     }
-    let probe = Change {
-        dot: Dot { device: DeviceId(0), run: RunId::NONE, seq: 1 },
-        stamp: Default::default(),
-        entered_s: 0,
-        contained: None,
-        schema: schema.version,
-        rights: 0,
-        group: None,
-        table: TableRef::Number(case.key.table),
-        row: case.key.row,
-        op: Op::Settle,
-        fields: vec![(FieldRef::Number(field.number), Delta::Set(raw))],
-        seen: Seen::default(),
-        closure: Vec::new(),
-    };
-    let typed = interpret(&plain, &probe).map_err(StoreError::Refused)?;
+    let value = entered::typed(&plain, table, field, raw).map_err(StoreError::Refused)?;
     if field.merge != Merge::Append {
-        judge(&plain, &Change { op: Op::Update, ..typed.clone() }).map_err(StoreError::Refused)?;
+        let probe = entered::probe(&plain, table, field, value.clone());
+        judge(&plain, &Change { op: Op::Update, ..probe }).map_err(StoreError::Refused)?;
     }
-    match typed.delta(field.number) {
-        Some(Delta::Set(value)) => Ok(value.clone()),
-        _ => Err(StoreError::Broken(format!("case about field {}", case.field))),
-    }
-}
-
-fn list(text: &str) -> Result<Value, StoreError> {
-    serde_json::from_str(text).map(Value::List).map_err(|_| {
-        StoreError::Refused(format!("{text:?}: use a JSON list of texts such as [\"a\", \"b\"]"))
-    })
+    Ok(value)
 }

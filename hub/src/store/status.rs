@@ -50,8 +50,10 @@ pub struct Status {
     pub durable: u64,
     /// Changes that wait for what they need.
     pub parked: u64,
-    /// Changes in quarantine.
+    /// Changes in quarantine that nobody has rejected.
     pub quarantined: u64,
+    /// Changes that operators rejected.
+    pub rejected: u64,
     /// Rows that are too large to travel, the first few: tables' names and ids.
     pub large: Vec<(String, RowId)>,
     /// Fields (and existences) with two or more candidates, and deletes that were not obeyed.
@@ -77,7 +79,7 @@ pub struct Site {
     pub sequences_behind: u64,
     /// Its changes that wait for what they need.
     pub parked: Waiting,
-    /// Its changes in quarantine.
+    /// Its changes in quarantine that nobody has rejected.
     pub quarantined: Waiting,
     /// Open cases about rows that it brought.
     pub reviews: Waiting,
@@ -134,9 +136,8 @@ impl Store {
                 durable: count(DURABLE)?,
                 conflicts: count(CONFLICTS)?,
                 parked: count("SELECT count(*) FROM wadi_change WHERE hub_seq IS NULL")?,
-                quarantined: count(
-                    "SELECT (SELECT count(*) FROM wadi_quarantine) + (SELECT count(*) FROM wadi_clash)",
-                )?,
+                quarantined: count(&aside("IS NULL"))?,
+                rejected: count(&aside("IS NOT NULL"))?,
                 large: large(tx, catalog)?,
                 reviews,
                 reviews_oldest_s,
@@ -145,6 +146,14 @@ impl Store {
             })
         })
     }
+}
+
+/// Counts what is kept outside the tables, rejected or not.
+fn aside(rejected: &str) -> String {
+    format!(
+        "SELECT (SELECT count(*) FROM wadi_quarantine WHERE rejected {rejected})
+             + (SELECT count(*) FROM wadi_clash WHERE rejected {rejected})"
+    )
 }
 
 fn rows(db: &Connection, catalog: &Catalog) -> Result<Vec<(String, u64)>, StoreError> {
@@ -177,8 +186,8 @@ fn sites(
     let quarantined = by_site(
         db,
         "SELECT gateway, count(*), min(received_s) FROM (
-             SELECT gateway, received_s FROM wadi_quarantine
-             UNION ALL SELECT gateway, received_s FROM wadi_clash)
+             SELECT gateway, received_s FROM wadi_quarantine WHERE rejected IS NULL
+             UNION ALL SELECT gateway, received_s FROM wadi_clash WHERE rejected IS NULL)
          GROUP BY gateway",
     )?;
     let reviews = by_site(

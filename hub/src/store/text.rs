@@ -29,6 +29,23 @@ pub fn delta(field: Option<&Field>, delta: &Delta) -> String {
     }
 }
 
+/// What a change does to a field as it came, with the kinds of its values.
+pub fn raw(delta: &Delta) -> String {
+    match delta {
+        Delta::Set(value) => raw_value(value),
+        other => delta_json(Some(other)).to_string(),
+    }
+}
+
+fn raw_value(value: &Value) -> String {
+    match value {
+        Value::Int(number) => format!("{number} (scaled)"),
+        Value::Number(text) => text.clone(),
+        Value::Row(row) => format!("row {row}"),
+        other => json(other).to_string(),
+    }
+}
+
 /// What a change carries, for people: `field=value` each, with `between` between them.
 pub fn fields(table: Option<&Table>, change: &Change, between: &str) -> String {
     let one = |(named, set): &(FieldRef, Delta)| {
@@ -61,6 +78,7 @@ pub fn op(op: Op) -> &'static str {
         Op::Update => "update",
         Op::Delete => "delete",
         Op::Settle => "settle",
+        Op::Undone => "settle (undone)",
     }
 }
 

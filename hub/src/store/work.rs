@@ -163,6 +163,15 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Whether a row has come, by what is to be applied now too.
+    pub fn is_known(&self, key: RowKey) -> Result<bool, StoreError> {
+        let comes = self
+            .rows
+            .get(&key)
+            .is_some_and(|row| row.touches.iter().any(|touch| touch.change.op == Op::Insert));
+        Ok(comes || self.peek(key)?.known)
+    }
+
     /// Whether a row is dead now.
     pub fn is_dead(&self, key: RowKey) -> Result<bool, StoreError> {
         match self.rows.get(&key) {

@@ -2,6 +2,7 @@
 //!
 //! Each attack is played by site 1 between honest rounds of site 0; after it the
 //! books balance, the honest rows are as they were, and site 0 goes on.
+use wadi_hub::store::repair::Edits;
 use wadi_hub::store::settle::Decision;
 use wadi_protocol::change::{Change, Delta, Group, Op, Seen};
 use wadi_protocol::id::{DeviceId, Dot, Hash, RowVersion, RunId, RunInfo};
@@ -180,6 +181,7 @@ fn forged(anna: &Device) -> Vec<Change> {
         Change { schema: u32::MAX, rights: u32::MAX, ..make(20) },
         Change { op: Op::Settle, ..make(1) },
         Change { op: Op::Settle, fields: vec![], ..make(1) },
+        Change { op: Op::Undone, ..make(1) },
         Change { op: Op::Delete, ..make(1) },
     ];
     for seq in [0, 1 << 56, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
@@ -197,14 +199,25 @@ fn forged_changes_stop_at_themselves() {
         let (op, seq) = (change.op, change.dot.seq);
         let dot = world.sites[EVIL].enter(&evil, change);
         world.sync(EVIL);
-        if op == Op::Settle || op == Op::Delete || seq == 0 || seq >= 1 << 56 {
+        let an_operators = matches!(op, Op::Settle | Op::Undone);
+        if an_operators || op == Op::Delete || seq == 0 || seq >= 1 << 56 {
             assert_eq!(world.sites[EVIL].outcomes[&dot], Outcome::Quarantined, "{op:?} {seq}");
         }
         assert_eq!(world.hub.ledger().unwrap().wrong, Vec::<String>::new());
     }
     goes_on(&mut world, &mut anna);
-    world.hub.quarantined().unwrap();
-    world.hub.status().unwrap();
+    // Whatever it is, an operator can reject it; none of it can be repaired into a settle.
+    for one in world.hub.quarantined().unwrap() {
+        let repaired = world.hub.repair(one.dot, &Edits::default(), NOW_S);
+        let an_operators = matches!(one.change.op, Op::Settle | Op::Undone);
+        assert!(!an_operators || repaired.is_err(), "{one:?}");
+        if repaired.is_err() {
+            world.hub.reject(one.dot, "forged", NOW_S).unwrap();
+        }
+    }
+    assert_eq!(world.hub.status().unwrap().quarantined, 0);
+    assert_eq!(world.hub.ledger().unwrap().wrong, Vec::<String>::new());
+    goes_on(&mut world, &mut anna);
 }
 
 #[test]

@@ -300,7 +300,7 @@ impl Site {
                     base.fields.clear();
                 }
                 Op::Delete => base.live = false,
-                Op::Update | Op::Settle => {}
+                Op::Update | Op::Settle | Op::Undone => {}
             }
             for field in &table.fields {
                 if let Some(delta) = change.delta(field.number) {

@@ -70,7 +70,7 @@ pub(super) fn deletes(change: &Change) -> bool {
     match change.op {
         Op::Delete => true,
         Op::Settle => change.delta(0) == Some(&Delta::Set(Value::Bool(false))),
-        Op::Insert | Op::Update => false,
+        Op::Insert | Op::Update | Op::Undone => false,
     }
 }
 
@@ -79,8 +79,23 @@ pub(super) fn affirms(change: &Change) -> bool {
     match change.op {
         Op::Insert => true,
         Op::Settle => change.delta(0).is_some() && !deletes(change),
-        Op::Update | Op::Delete => false,
+        Op::Update | Op::Delete | Op::Undone => false,
     }
+}
+
+/// Whether the change touches every field: it makes the row or ends it, or once did.
+pub(super) fn touches_every(change: &Change) -> bool {
+    match change.op {
+        Op::Insert | Op::Delete => true,
+        Op::Settle | Op::Undone => change.delta(0) == Some(&Delta::Set(Value::Bool(false))),
+        Op::Update => false,
+    }
+}
+
+/// Whether the change touches the existence alone, not every field.
+pub(super) fn touches_existence(change: &Change) -> bool {
+    let word = matches!(change.op, Op::Settle | Op::Undone) && change.delta(0).is_some();
+    word && !touches_every(change)
 }
 
 /// The run of each change, and how the runs follow one another.

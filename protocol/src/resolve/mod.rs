@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 use crate::change::{Change, Delta, FieldRef, Op};
 use crate::schema::{Field, Merge, Mode, Table};
 use crate::value::Value;
-use history::{History, affirms, deletes};
+use history::{History, affirms, touches_every, touches_existence};
 use standing::Standing;
 
 pub use lines::Lines;
@@ -155,14 +155,14 @@ fn by_field(table: &Table, base: Option<&Image>, history: &History<'_>) -> Resol
     for place in all() {
         for (field, _) in &change(place).fields {
             match field {
-                FieldRef::Number(0) if !affirms(change(place)) => {}
+                FieldRef::Number(0) if !touches_existence(change(place)) => {}
                 FieldRef::Number(number) => touching.entry(*number).or_default().push(place),
                 FieldRef::Name(_) => {}
             }
         }
     }
     let whole = |place: usize| matches!(change(place).op, Op::Insert | Op::Delete);
-    let every = all().filter(|&place| whole(place) || deletes(change(place)));
+    let every = all().filter(|&place| touches_every(change(place)));
     let every: Vec<usize> = every.collect();
     let shared = standing(every.clone(), u16::MAX);
     let own: BTreeMap<u16, Standing> = touching
@@ -210,7 +210,7 @@ fn gives(change: &Change, field: u16) -> bool {
         _ if field == 0 => affirms(change),
         Op::Insert => true,
         Op::Update | Op::Settle => change.delta(field).is_some(),
-        Op::Delete => false,
+        Op::Delete | Op::Undone => false,
     }
 }
 

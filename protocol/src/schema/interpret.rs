@@ -25,7 +25,7 @@ pub fn interpret(schema: &Schema, change: &Change) -> Result<Change, String> {
     let table = table(schema, &change.table).map_err(reason)?;
     let mut fields = Vec::with_capacity(change.fields.len());
     for (named, delta) in &change.fields {
-        if change.op == Op::Settle && *named == FieldRef::Number(0) {
+        if matches!(change.op, Op::Settle | Op::Undone) && *named == FieldRef::Number(0) {
             fields.push((named.clone(), delta.clone()));
             continue;
         }
@@ -99,7 +99,9 @@ fn type_delta(op: Op, field: &Field, delta: &Delta) -> Result<Option<Delta>, Str
         (_, Value::Null) if insert => return Ok(None),
         (Merge::Sum, Value::Int(number)) if insert => Delta::Add(number),
         (Merge::Set, Value::List(add)) if insert => Delta::Edit { add, remove: Vec::new() },
-        (Merge::Append, Value::Text(entry)) if op != Op::Settle => Delta::Append(entry),
+        (Merge::Append, Value::Text(entry)) if !matches!(op, Op::Settle | Op::Undone) => {
+            Delta::Append(entry)
+        }
         (_, value) => Delta::Set(value),
     }))
 }

@@ -45,7 +45,7 @@ pub fn typed(schema: &Schema, change: &Change) -> Result<Change, String> {
 
 /// What can be judged without a schema.
 fn check_form(change: &Change) -> Result<(), String> {
-    if change.op == Op::Settle {
+    if matches!(change.op, Op::Settle | Op::Undone) {
         return Err("only the hub's operators settle cases".into());
     }
     if change.op == Op::Delete && !change.fields.is_empty() {

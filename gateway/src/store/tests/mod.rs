@@ -7,6 +7,7 @@ mod handhelds;
 mod intake;
 mod layouts;
 mod overlay;
+mod repaired;
 mod rounds;
 mod scope;
 mod threads;

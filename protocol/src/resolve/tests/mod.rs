@@ -4,6 +4,7 @@
 //! ```text
 //! B1@20 v=2 saw A1      device B's first change, stamp 20: sets v to 2, had been shown A1
 //! A1@10 insert v=1      a new row; `delete` and `settle` likewise, an update is not named
+//! O1@9 undone v=1       a settle that was undone
 //! v+5  v-2              added to a sum          v<x       an entry appended
 //! v+{a,b}  v-{a}        entries of a set        v=[a,b]   a whole list
 //! is=true               an operator's word on the row's existence
@@ -57,6 +58,7 @@ fn tell(text: &str) -> Told {
             "insert" => change.op = Op::Insert,
             "delete" => change.op = Op::Delete,
             "settle" => change.op = Op::Settle,
+            "undone" => change.op = Op::Undone,
             "saw" => saw = true,
             _ if saw => change.seen.above.push(dot(word)),
             _ if word.starts_with('#') => told.seq = word[1..].parse().expect("a sequence"),

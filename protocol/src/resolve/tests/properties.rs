@@ -79,7 +79,7 @@ fn delta_of(merge: Merge, op: Op, how: u8, number: i64) -> Delta {
     let entries = |bits: i64| -> Vec<String> {
         (0..4).filter(|at| bits >> at & 1 == 1).map(|at| ["a", "b", "c", "d"][at].into()).collect()
     };
-    let whole = how == 7 || op == Op::Settle && how > 4;
+    let whole = how == 7 || matches!(op, Op::Settle | Op::Undone) && how > 4;
     match merge {
         Merge::Sum if whole => Delta::Set(Value::Int(number)),
         Merge::Sum => Delta::Add(number),
@@ -106,11 +106,12 @@ fn fit(table: &Table, drafts: &[Draft]) -> Vec<Told> {
             0 | 1 => Op::Insert,
             2 => Op::Delete,
             3 => Op::Settle,
+            4 => Op::Undone,
             _ => Op::Update,
         };
         for &(field, how, number) in draft.fields.iter().filter(|_| change.op != Op::Delete) {
             let delta = match field {
-                0 if change.op != Op::Settle => continue,
+                0 if !matches!(change.op, Op::Settle | Op::Undone) => continue,
                 0 => Delta::Set(Value::Bool(how > 3)),
                 1 => delta_of(table.fields[0].merge, change.op, how, number),
                 _ => delta_of(Merge::LastWrite, change.op, how, number),

@@ -56,6 +56,8 @@ fn deletes() {
             ("inserted beside the delete",         "A1@10 insert v=1 | B1@20 delete saw A1 | C1@30 insert v=2",
                 [GONE_CONFLICT, HERE_CONFLICT, HERE_REVIEW]),
             ("settled: the row is",                "A1@10 insert v=1 | B1@20 delete saw A1 | C1@15 v=2 saw A1 | O1@30 settle is=true saw B1 C1", [HERE; 3]),
+            ("that is undone: as before",          "A1@10 insert v=1 | B1@20 delete saw A1 | C1@15 v=2 saw A1 | O1@30 undone is=true saw B1 C1",
+                [GONE_CONFLICT, HERE_CONFLICT, HERE_REVIEW]),
             ("settled: the row is not",            "A1@10 insert v=1 | B1@20 delete saw A1 | C1@15 v=2 saw A1 | O1@30 settle is=false saw B1 C1", [GONE; 3]),
             ("an update that the settle missed",   "A1@10 insert v=1 | B1@20 delete saw A1 | O1@30 settle is=false saw B1 | C1@15 v=2 saw A1",
                 [GONE_CONFLICT, HERE_CONFLICT, HERE_REVIEW]),

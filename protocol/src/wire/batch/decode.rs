@@ -274,6 +274,7 @@ fn op_of(code: u64) -> Result<Op, BatchError> {
         1 => Ok(Op::Update),
         2 => Ok(Op::Delete),
         3 => Ok(Op::Settle),
+        4 => Ok(Op::Undone),
         _ => Err(BatchError::Malformed("what a change does")),
     }
 }

@@ -183,6 +183,7 @@ fn code(op: Op) -> u64 {
         Op::Update => 1,
         Op::Delete => 2,
         Op::Settle => 3,
+        Op::Undone => 4,
     }
 }
 

@@ -155,7 +155,14 @@ fn is_there(change: &Change) -> bool {
 }
 
 fn gives(change: &Change, field: u16) -> bool {
-    change.op == Op::Insert || change.op != Op::Delete && change.delta(field).is_some()
+    let update = matches!(change.op, Op::Update | Op::Settle);
+    change.op == Op::Insert || update && change.delta(field).is_some()
+}
+
+/// Whether it is a settle that was undone, and gave or ended the field until then.
+fn gave(change: &Change, field: u16) -> bool {
+    let settle = Change { op: Op::Settle, ..change.clone() };
+    change.op == Op::Undone && (gives(&settle, field) || is_delete(&settle))
 }
 
 /// What [`super::super::resolve`] has to answer. Changes have distinct dots.
@@ -167,12 +174,13 @@ pub(super) fn resolve_plainly(
 ) -> Resolved {
     let record = table.mode == Mode::Record;
     let model = |field: u16| {
-        let touches = |change: &Change| record || gives(change, field) || is_delete(change);
+        let stands = |change: &Change| gives(change, field) || gave(change, field);
+        let touches = |change: &Change| record || stands(change) || is_delete(change);
         Model::new(changes, runs, touches, |change| gives(change, field))
     };
     let row = |change: &Change| table.fields.iter().any(|field| gives(change, field.number));
     let row = Model::new(changes, runs, |_| true, row);
-    let there = |change: &Change| is_there(change) || is_delete(change);
+    let there = |change: &Change| is_there(change) || is_delete(change) || gave(change, 0);
     let existence = Model::new(changes, runs, |change| record || there(change), is_there);
     let models: Vec<Model<'_>> = table.fields.iter().map(|field| model(field.number)).collect();
 
