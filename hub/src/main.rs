@@ -126,6 +126,9 @@ fn ask(
         Command::Gateway(GatewayCommand::Enrol { site, out: file }) => {
             enrol(config, store, (&site, true), file.as_deref(), now_s, out)?
         }
+        Command::Gateway(GatewayCommand::Rejoin { site }) => {
+            command::gateway_rejoin(store, &site, now_s, out)?
+        }
         Command::Gateway(GatewayCommand::Revoke { site }) => {
             command::gateway_revoke(store, &site, now_s, out)?
         }

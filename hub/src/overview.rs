@@ -143,6 +143,25 @@ pub struct SiteSeen {
     pub refused_s: u64,
     /// Why then.
     pub refusal: String,
+    /// The box that comes under its number with another history than the hub's; none = none does.
+    pub other_line: Option<OtherLine>,
+}
+
+/// A box that was restored, cloned or replaced, and not taken.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct OtherLine {
+    /// Its run when it came last.
+    pub run: String,
+    /// Whether it never finished a round: a new box, or one that lost its database.
+    pub empty: bool,
+    /// How far it has the hub's sequence, a lane each.
+    pub cursors: [u64; LANES],
+    /// When it came first.
+    pub first_s: u64,
+    /// When it came last.
+    pub last_s: u64,
+    /// How long ago.
+    pub last_age_s: Option<u64>,
 }
 
 impl Overview {
@@ -225,6 +244,14 @@ fn seen(site: Site, newest: u32, now_s: u64) -> SiteSeen {
         refusals: site.refusals,
         refused_s: site.refused_s,
         refusal: site.refusal,
+        other_line: site.other_line.map(|other| OtherLine {
+            run: other.run.to_string(),
+            empty: other.is_empty(),
+            cursors: other.cursors,
+            first_s: other.first_s,
+            last_s: other.last_s,
+            last_age_s: age(now_s, other.last_s),
+        }),
     }
 }
 

@@ -61,8 +61,11 @@ impl LinkError {
         // What a person can do at once some of them say themselves.
         let advice = match why {
             Refused::UnknownGateway | Refused::Revoked | Refused::Replaced => "",
-            Refused::OtherParent
-            | Refused::OtherHub
+            Refused::OtherParent => {
+                "records stay safe here: tell the hub's operators, whom `wadi-hub status` tells \
+                 how it rejoins"
+            }
+            Refused::OtherHub
             | Refused::OtherContent
             | Refused::Undecodable { .. }
             | Refused::TooLarge { .. } => "records stay safe here: tell the hub's operators",
@@ -200,7 +203,7 @@ mod tests {
             (Refused::UnknownGateway, "run `wadi-hub gateway add` there"),
             (Refused::Revoked, "`wadi-gateway enrol` here with the file that it writes"),
             (Refused::Replaced, "`wadi-gateway enrol` here with the file that the hub wrote then"),
-            (Refused::OtherParent, "; records stay safe here: tell the hub's operators"),
+            (Refused::OtherParent, "operators, whom `wadi-hub status` tells how it rejoins"),
             (Refused::OtherHub, "; records stay safe here: tell the hub's operators"),
             (Refused::OtherContent, "; records stay safe here: tell the hub's operators"),
             (

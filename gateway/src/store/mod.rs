@@ -19,6 +19,7 @@ mod image;
 mod install;
 mod intake;
 pub mod ledger;
+mod line;
 mod literal;
 mod log;
 mod open;

@@ -21,7 +21,9 @@ mod status;
 
 pub use self::broker_config::broker_config;
 pub use self::export::export;
-pub use self::gateway::{Enroller, gateway_enrol, gateway_list, gateway_revoke, subject};
+pub use self::gateway::{
+    Enroller, gateway_enrol, gateway_list, gateway_rejoin, gateway_revoke, subject,
+};
 pub use self::history::history;
 pub use self::ledger::ledger;
 pub use self::quarantine::{quarantine_list, quarantine_show};

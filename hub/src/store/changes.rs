@@ -40,10 +40,12 @@ pub(super) struct Entered {
     pub seen_seq: u64,
     /// The same for each row of its closure.
     pub closure_seqs: Vec<u64>,
+    /// Whether its gateway's line of rounds ended while it was parked.
+    pub stray: bool,
 }
 
 const COLUMNS: &str =
-    "number, coalesce(typed, body), hub_seq, gateway, received_s, seen_seq, closure_seqs";
+    "number, coalesce(typed, body), hub_seq, gateway, received_s, seen_seq, closure_seqs, stray";
 
 impl Entered {
     /// The row that it changes.
@@ -94,8 +96,16 @@ pub(super) fn enter(
     let form =
         Form { round, body: pack(&original), typed: (original != typed).then(|| pack(&typed)) };
     let change = Rc::new(typed);
-    let entered =
-        Entered { number: 0, change, seq: 0, gateway, received_s: now_s, seen_seq, closure_seqs };
+    let entered = Entered {
+        number: 0,
+        change,
+        seq: 0,
+        gateway,
+        received_s: now_s,
+        seen_seq,
+        closure_seqs,
+        stray: false,
+    };
     Ok((entered, form))
 }
 
@@ -133,6 +143,13 @@ pub(super) fn number(db: &Connection, entered: &Entered) -> Result<(), StoreErro
     let mut query = db.prepare_cached("UPDATE wadi_change SET hub_seq = ?2 WHERE number = ?1")?;
     query.execute(params![entered.number, Bits(entered.seq)])?;
     Ok(())
+}
+
+/// Whether changes of a row were released after the line of rounds that brought them.
+pub(super) fn has_stray(db: &Connection, key: RowKey) -> Result<bool, StoreError> {
+    let mut query =
+        db.prepare_cached("SELECT 1 FROM wadi_change WHERE tbl = ?1 AND row = ?2 AND stray")?;
+    Ok(query.exists(params![key.table, Id(key.row)])?)
 }
 
 /// The change of a dot, if it was committed.
@@ -277,5 +294,6 @@ fn entered(row: &Row<'_>) -> Result<Entered, StoreError> {
         received_s: number_at(row, 4)?,
         seen_seq: number_at(row, 5)?,
         closure_seqs: unpack(&row.get::<_, Vec<u8>>(6)?, "wadi_change.closure_seqs")?,
+        stray: row.get(7)?,
     })
 }

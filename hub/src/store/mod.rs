@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod history;
 mod judge;
 pub mod ledger;
+pub mod line;
 mod log;
 mod neighbours;
 mod notice;

@@ -14,7 +14,7 @@ use wadi_protocol::wire::message::{Down, DownBody, Outcome, Prepare, Refused, Up
 use super::sql::{Bits, pack, unpack};
 use super::telling::{self, Told};
 use super::work::Work;
-use super::{Catalog, Store, StoreError, clash, commit, judge, page};
+use super::{Catalog, Store, StoreError, clash, commit, judge, line, page};
 
 impl Store {
     /// Hear one message of a gateway: what to answer, once that is durable.
@@ -32,10 +32,13 @@ impl Store {
         };
         let continues = self.vouches(up, cursors)?;
         let (answers, told) = self.write(|tx, catalog| {
-            let Some(machine) = machine(tx, gateway)? else {
+            let Some(mut machine) = machine(tx, gateway)? else {
                 let body = DownBody::Refused(Refused::UnknownGateway);
                 return Ok((vec![Down { hub, known: up.hub, round: up.round, body }], None));
             };
+            if continues && machine.is_other_line(up) {
+                machine = line::met(tx, gateway.0, machine, up, now_s)?;
+            }
             let mut scene = Scene { db: tx, catalog, gateway: gateway.0, now_s, told: None };
             let (mut step, todo) = machine.hear(up, continues);
             scene.write(&step.writes)?;
@@ -172,7 +175,8 @@ impl Scene<'_> {
         self.db
             .prepare_cached(
                 "UPDATE wadi_gateway SET rounds = rounds + 1, round = ?2,
-                     cursor_urgent = ?3, cursor_routine = ?4, round_s = ?5 WHERE number = ?1",
+                     cursor_urgent = ?3, cursor_routine = ?4, round_s = ?5, any_line = 0
+                 WHERE number = ?1",
             )?
             .execute(params![
                 self.gateway,
@@ -243,7 +247,7 @@ impl Scene<'_> {
 }
 
 /// The state of a gateway's rounds; none if it is not enrolled.
-fn machine(db: &Connection, gateway: GatewayId) -> Result<Option<HubRound>, StoreError> {
+pub(super) fn machine(db: &Connection, gateway: GatewayId) -> Result<Option<HubRound>, StoreError> {
     let mut query = db.prepare_cached("SELECT machine FROM wadi_gateway WHERE number = ?1")?;
     let bytes = query.query_row([gateway.0], |row| row.get::<_, Vec<u8>>(0)).optional()?;
     bytes.map(|bytes| unpack(&bytes, "wadi_gateway.machine")).transpose()

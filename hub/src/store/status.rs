@@ -11,6 +11,7 @@ use wadi_protocol::limits::ROW_BYTES_MAX;
 
 use super::backup::Watermark;
 use super::gateway::Gateway;
+use super::line::{self, Other};
 use super::sql::{key_at, number_at};
 use super::{Catalog, Store, StoreError, head, page, run};
 
@@ -89,6 +90,8 @@ pub struct Site {
     pub refused_s: u64,
     /// Why then.
     pub refusal: String,
+    /// The box that comes under its number with another history, if one does.
+    pub other_line: Option<Other>,
 }
 
 /// How many wait, and since when.
@@ -207,6 +210,7 @@ fn sites(
             refusals: 0,
             refused_s: 0,
             refusal: String::new(),
+            other_line: line::other(db, number)?,
             gateway,
         };
         // Both are by number, and a gateway is never taken out again.

@@ -6,6 +6,7 @@ mod conflicts;
 mod deletes;
 mod greedy;
 mod hostile;
+mod lineage;
 mod model;
 mod order;
 mod refusals;

@@ -151,6 +151,14 @@ pub struct Committed {
     pub more: bool,
 }
 
+impl Committed {
+    /// Whether a head is that of the round that was committed, asked about again.
+    pub fn answers(&self, head: &Prepare) -> bool {
+        head.content == self.content
+            && self.chain == chain(head.parent, self.content, &self.outcomes)
+    }
+}
+
 /// What became of a change.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Outcome {

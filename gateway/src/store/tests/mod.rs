@@ -6,6 +6,7 @@ mod folding;
 mod handhelds;
 mod intake;
 mod layouts;
+mod line;
 mod overlay;
 mod rounds;
 mod threads;
