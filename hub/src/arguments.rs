@@ -74,6 +74,8 @@ pub enum Command {
         /// The backup.
         file: PathBuf,
     },
+    /// Number changes again after a restore, and take back what gateways still hold.
+    Resume,
     /// The configuration as it takes effect, and where each value comes from.
     Config {
         /// A commented file to begin with, instead.

@@ -56,6 +56,8 @@ pub struct Overview {
     pub reviews_oldest_age_s: Option<u64>,
     /// The last backup; none = none was made.
     pub backup: Option<Backup>,
+    /// What is known of a loss, if the database was restored from an older backup.
+    pub loss: LossSeen,
     /// Room.
     pub disk: Disk,
     /// Every site, worst first.
@@ -92,6 +94,21 @@ pub struct Backup {
     pub age_s: Option<u64>,
     /// Sequences since.
     pub sequences_since: u64,
+}
+
+/// What a restored database lacks.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct LossSeen {
+    /// Since when nothing is numbered; 0 = it is.
+    pub stopped_s: u64,
+    /// Sites whose gateways know more, and no operator has confirmed it.
+    pub waiting: Vec<String>,
+    /// The last sequence that the lost hub and this one have alike.
+    pub fork: u64,
+    /// The last one that the lost hub is known to have given; 0 = none is known to be lost.
+    pub last: u64,
+    /// How many of those between them came back.
+    pub returned: u64,
 }
 
 /// One site.
@@ -197,6 +214,13 @@ impl Overview {
                 age_s: age(now_s, made_s),
                 sequences_since: head.saturating_sub(seq),
             }),
+            loss: LossSeen {
+                stopped_s: status.loss.stopped_s,
+                waiting: status.loss.waiting,
+                fork: status.loss.fork,
+                last: status.loss.last,
+                returned: status.loss.returned,
+            },
             disk,
             sites: status.sites.into_iter().map(|site| seen(site, newest, now_s)).collect(),
         };

@@ -77,6 +77,7 @@ pub fn of_hub(seen: &Overview) -> Vec<Problem> {
         let text = format!("no broker at {broker} for {for_}: no gateway reaches this hub");
         say("no-broker", text, "check that it runs, and [broker] in the hub's configuration");
     }
+    restored(seen, &mut say);
     let disk = &seen.disk;
     if disk.free_bytes.is_some_and(|free| free < FREE_BYTES_MIN)
         || disk.free_percent.is_some_and(|percent| percent < FREE_PERCENT_MIN)
@@ -112,6 +113,25 @@ pub fn of_hub(seen: &Overview) -> Vec<Problem> {
         say("review", text, "run `wadi-hub review list`, then `review settle`");
     }
     found
+}
+
+/// What is to be done about a restored database.
+fn restored(seen: &Overview, say: &mut impl FnMut(&'static str, String, &str)) {
+    let loss = &seen.loss;
+    let sites = loss.waiting.join(", ");
+    let who = match sites.is_empty() {
+        true => "no gateway is known yet that knows more".into(),
+        false => format!("gateways of these sites know more: {sites}"),
+    };
+    let remedy = "publish again what was published of the schema since the backup, then run \
+                  `wadi-hub resume`: gateways return what they still hold";
+    if loss.stopped_s > 0 {
+        let text = format!("the database was restored, and nothing is numbered: {who}");
+        say("stopped", text, remedy);
+    } else if !sites.is_empty() {
+        let text = format!("this database is older than what gateways know of: {who}");
+        say("lost", text, remedy);
+    }
 }
 
 fn backup(seen: &Overview) -> Option<String> {

@@ -81,8 +81,13 @@ impl World {
         let mut body = vec![7; len];
         body.iter_mut().zip(self.begun.to_le_bytes()).for_each(|(byte, mark)| *byte = mark);
         let content = Hash::of(&[&body]);
-        let changeset =
-            Changeset { content, bytes: len as u32, changes: (len / 50) as u32, schema: 1 };
+        let changeset = Changeset {
+            content,
+            bytes: len as u32,
+            changes: (len / 50) as u32,
+            schema: 1,
+            returned: None,
+        };
         self.boxes[at].body = body;
         self.step(at, Input::Begin(changeset));
     }
@@ -100,6 +105,7 @@ impl World {
                     site.parts.insert(part.index, part.bytes.clone());
                 }
                 gateway::Write::DropPage | gateway::Write::Drop => site.parts.clear(),
+                gateway::Write::Restart { .. } => unreachable!("this hub is never restored"),
                 gateway::Write::Finish { committed, .. } => {
                     site.history.push(committed.content);
                     site.parts.clear();
@@ -129,7 +135,7 @@ impl World {
         {
             self.other = Some(head.parent);
         }
-        let (mut step, todo) = self.hub.clone().hear(up, true);
+        let (mut step, todo) = self.hub.clone().hear(up);
         self.hub_writes(&step.writes);
         let mut says = Vec::new();
         if let Some(todo) = todo {

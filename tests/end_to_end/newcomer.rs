@@ -296,6 +296,9 @@ fn both_ends_are_lost_and_restored(place: &Place, hub: Process, gateway: Process
     assert_eq!((place.rows("centre/hub.db"), place.rows("village/gateway.db")), (6, 5));
 
     let hub = centre.starts("wadi-hub --config hub.toml serve");
+    let stopped = |status: &Value| problems(status) == ["stopped"];
+    place.until("the hub to wait for somebody", || place.hub_status(), stopped);
+    centre.well("wadi-hub --config hub.toml resume");
     let gateway = place.run_gateway();
     let told = |status: &Value| status["refused"].is_string();
     let seen = place.until("the gateway to be refused", || place.gateway_status(), told);

@@ -66,10 +66,11 @@ impl LinkError {
                  how it rejoins"
             }
             Refused::OtherHub
+            | Refused::Stopped
             | Refused::OtherContent
             | Refused::Undecodable { .. }
             | Refused::TooLarge { .. } => "records stay safe here: tell the hub's operators",
-            Refused::BelowFloor { .. } | Refused::NotPrepared => {
+            Refused::BelowFloor { .. } | Refused::NotPrepared | Refused::Restored { .. } => {
                 "nothing to do here: it is tried again by itself"
             }
         };
@@ -205,6 +206,11 @@ mod tests {
             (Refused::Replaced, "`wadi-gateway enrol` here with the file that the hub wrote then"),
             (Refused::OtherParent, "operators, whom `wadi-hub status` tells how it rejoins"),
             (Refused::OtherHub, "; records stay safe here: tell the hub's operators"),
+            (Refused::Stopped, "what to do; records stay safe here: tell the hub's operators"),
+            (
+                Refused::Restored { line: Vec::new() },
+                "holds; nothing to do here: it is tried again by itself",
+            ),
             (Refused::OtherContent, "; records stay safe here: tell the hub's operators"),
             (
                 Refused::Undecodable { reason: reason() },

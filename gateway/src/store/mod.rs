@@ -28,6 +28,7 @@ mod overlay;
 mod page;
 mod picture;
 mod promote;
+mod restored;
 pub mod roster;
 mod round;
 mod seen;

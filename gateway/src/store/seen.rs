@@ -25,6 +25,8 @@ pub(crate) fn version(ground: &Ground, schema: &Schema, key: Key, meta: &Meta) -
 pub(crate) fn effective(ground: &Ground, schema: &Schema, key: Key, meta: &Meta) -> u64 {
     match meta.state {
         State::None => 0,
+        // The versions of a hub that is lost are none of the one that is there.
+        _ if meta.stale => 0,
         // Nothing is told of a row that left the scope.
         State::Left => meta.version,
         State::Live | State::Dead => meta.version.max(cursor(ground, schema, key.0)),

@@ -134,10 +134,9 @@ pub fn subject(certificate: Certificate) -> Subject {
 pub fn gateway_rejoin(
     store: &mut Store,
     site: &str,
-    now_s: u64,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let (gateway, other) = store.rejoin(site, now_s)?;
+    let (gateway, other) = store.rejoin(site)?;
     let what = if other.is_empty() { "an empty box" } else { "restored or cloned" };
     writeln!(
         out,

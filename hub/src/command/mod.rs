@@ -27,7 +27,7 @@ pub use self::gateway::{
 pub use self::history::history;
 pub use self::ledger::ledger;
 pub use self::quarantine::{quarantine_list, quarantine_show};
-pub use self::rescue::{backup, restore};
+pub use self::rescue::{backup, restore, resume};
 pub use self::review::{review_list, review_settle, review_show};
 pub use self::schema::{schema_check, schema_publish};
 pub use self::status::status;

@@ -8,6 +8,7 @@ use crate::overview::Overview;
 use crate::store::backup::Watermark;
 use crate::store::gateway::Gateway;
 use crate::store::line::Other;
+use crate::store::restored::Loss;
 use crate::store::status::{Site, Status, Waiting};
 
 /// 2026-11-22 16:00 UTC.
@@ -91,6 +92,7 @@ fn well() -> Facts {
         reviews: 0,
         reviews_oldest_s: 0,
         backup: Some(made(40, NOW_S - DAY_S)),
+        loss: Loss::default(),
         sites: vec![site(1, "north"), site(2, "south")],
     };
     let disk = Disk {

@@ -7,9 +7,9 @@ use wadi_protocol::id::{DeviceId, Dot, RunId, RunInfo};
 use wadi_protocol::resolve::Placed;
 use wadi_protocol::stamp::Stamp;
 
-use super::StoreError;
 use super::run::expand;
 use super::sql::{Bits, Id, RowKey, key_at, number_at, pack, unpack};
+use super::{StoreError, restored};
 
 /// A change that came in, judged and typed, not stored yet.
 pub(super) struct Arrival {
@@ -86,12 +86,18 @@ pub(super) fn enter(
     arrival: Arrival,
     now_s: u64,
 ) -> Result<(Entered, Form), StoreError> {
-    let Arrival { original, typed, gateway, round } = arrival;
-    let seen_seq = expand(db, typed.seen.version)?;
+    let Arrival { original, mut typed, gateway, round } = arrival;
+    let seen_seq = expand(db, gateway, typed.seen.version)?;
+    if typed.seen.version.seq > seen_seq {
+        let more = restored::returned(db, gateway, &typed, typed.seen.version)?;
+        typed.seen.above.extend(more);
+        typed.seen.above.sort_unstable();
+        typed.seen.above.dedup();
+    }
     let closure_seqs = typed
         .closure
         .iter()
-        .map(|row| expand(db, row.seen.version))
+        .map(|row| expand(db, gateway, row.seen.version))
         .collect::<Result<Vec<u64>, StoreError>>()?;
     let form =
         Form { round, body: pack(&original), typed: (original != typed).then(|| pack(&typed)) };
@@ -215,6 +221,17 @@ pub(super) fn contain(
         params![stored.number, pack(&*stored.change)],
     )?;
     Ok((stored.seq != 0).then(|| stored.key()))
+}
+
+/// A stored change had seen another one of its row too.
+pub(super) fn has_seen(db: &Connection, entered: &Entered, dot: Dot) -> Result<(), StoreError> {
+    let mut change = (*entered.change).clone();
+    change.seen.above.push(dot);
+    change.seen.above.sort_unstable();
+    // As in `contain`: `body` stays as it was made.
+    db.prepare_cached("UPDATE wadi_change SET typed = ?2 WHERE number = ?1")?
+        .execute(params![entered.number, pack(&change)])?;
+    Ok(())
 }
 
 /// Store what is told of a run; true if that changes what was known of it. Reports

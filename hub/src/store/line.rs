@@ -43,7 +43,7 @@ impl Other {
 
 impl Store {
     /// Go on with the box that came last to a site with another history.
-    pub fn rejoin(&mut self, site: &str, now_s: u64) -> Result<(GatewayId, Other), StoreError> {
+    pub fn rejoin(&mut self, site: &str) -> Result<(GatewayId, Other), StoreError> {
         self.write(|tx, _| {
             let gateway = known(tx, site)?.ok_or_else(|| unknown(site))?;
             let other = other(tx, gateway.0)?.ok_or_else(|| {
@@ -53,7 +53,7 @@ impl Store {
                 ))
             })?;
             let machine = round::machine(tx, gateway)?.ok_or_else(|| unknown(site))?;
-            let machine = begin(tx, gateway.0, machine, (other.parent, other.cursors), now_s)?;
+            let machine = begin(tx, gateway.0, machine, (other.parent, other.cursors))?;
             tx.execute(
                 "UPDATE wadi_gateway SET machine = ?2 WHERE number = ?1",
                 params![gateway.0, pack(&machine)],
@@ -102,8 +102,10 @@ pub(super) fn met(
         return Ok(machine);
     };
     let mut query = db.prepare_cached("SELECT any_line FROM wadi_gateway WHERE number = ?1")?;
-    if query.query_row([gateway], |row| row.get(0))? {
-        return begin(db, gateway, machine, (*parent, *cursors), now_s);
+    // 2: only one that begins with nothing, since the hub was restored.
+    let allowed: u8 = query.query_row([gateway], |row| row.get(0))?;
+    if allowed == 1 || (allowed == 2 && *parent == Hash::default()) {
+        return begin(db, gateway, machine, (*parent, *cursors));
     }
     db.prepare_cached(
         "INSERT INTO wadi_other_line (gateway, parent, run, urgent, routine, first_s, last_s)
@@ -130,16 +132,14 @@ fn begin(
     gateway: u32,
     machine: HubRound,
     (parent, cursors): (Hash, [u64; LANES]),
-    now_s: u64,
 ) -> Result<HubRound, StoreError> {
     db.execute(
-        "UPDATE wadi_gateway SET line = line + 1, home_from = ?2, line_s = ?3,
-             cursor_urgent = ?4, cursor_routine = ?5, blank = ?6,
-             refusals = 0, refused_s = 0, refusal = '' WHERE number = ?1",
+        "UPDATE wadi_gateway SET line = line + 1, home_from = ?2, cursor_urgent = ?3,
+             cursor_routine = ?4, blank = ?5, refusals = 0, refused_s = 0, refusal = ''
+         WHERE number = ?1",
         params![
             gateway,
             Bits(head(db)?),
-            Bits(now_s),
             Bits(cursors[0]),
             Bits(cursors[1]),
             parent == Hash::default()

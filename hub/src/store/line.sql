@@ -2,10 +2,10 @@
 -- another; `line` counts those that ended, `home_from` is the hub sequence at which the
 -- present one began: what came before is not in its base, whoever brought it; `blank` if
 -- it began with an empty box, which holds nothing that it would have to let go of. `any_line`
--- is set by an enrolment until its first round: whoever has its secrets may begin one.
+-- is 1 by an enrolment until its first round: whoever has its secrets may begin one;
+-- 2 since the gateway was told to begin anew.
 ALTER TABLE wadi_gateway ADD COLUMN line INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE wadi_gateway ADD COLUMN home_from INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE wadi_gateway ADD COLUMN line_s INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE wadi_gateway ADD COLUMN blank INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE wadi_gateway ADD COLUMN any_line INTEGER NOT NULL DEFAULT 0;
 

@@ -28,6 +28,7 @@ mod open;
 mod page;
 mod page_row;
 pub mod quarantine;
+pub mod restored;
 pub mod review;
 mod round;
 mod run;

@@ -12,7 +12,7 @@ use wadi_protocol::wire::message::Outcome;
 use super::changes::{self, Arrival};
 use super::review::{Case, candidates, open_case};
 use super::work::Work;
-use super::{Catalog, Store, StoreError, commit, operators, random_bits, run, sql};
+use super::{Catalog, Store, StoreError, commit, operators, random_bits, restored, run, sql};
 
 /// The name of the operators' device.
 const LABEL: &str = "operator";
@@ -35,6 +35,11 @@ impl Store {
         now_s: u64,
     ) -> Result<u64, StoreError> {
         self.write(|tx, catalog| {
+            if restored::is_stopped(tx)? {
+                let text = "the database was restored and numbers nothing yet: first run `wadi-hub \
+                            resume`, see `wadi-hub status`";
+                return Err(StoreError::Refused(text.into()));
+            }
             let case = open_case(tx, catalog, case)?;
             let delta = delta(tx, catalog, &case, decision)?;
             let hub = run::begin_run(tx, now_s)?;

@@ -12,6 +12,7 @@ use wadi_protocol::limits::ROW_BYTES_MAX;
 use super::backup::Watermark;
 use super::gateway::Gateway;
 use super::line::{self, Other};
+use super::restored::{self, Loss};
 use super::sql::{key_at, number_at};
 use super::{Catalog, Store, StoreError, head, page, run};
 
@@ -63,6 +64,8 @@ pub struct Status {
     pub reviews_oldest_s: u64,
     /// Up to where a backup exists.
     pub backup: Option<Watermark>,
+    /// What is known of a loss, if the database was restored.
+    pub loss: Loss,
     /// Every site, by number.
     pub sites: Vec<Site>,
 }
@@ -144,6 +147,7 @@ impl Store {
                 reviews,
                 reviews_oldest_s,
                 backup,
+                loss: restored::loss(tx)?,
                 sites: sites(tx, catalog, gateways)?,
             })
         })

@@ -10,5 +10,6 @@ mod lineage;
 mod model;
 mod order;
 mod refusals;
+mod restored;
 mod scopes;
 mod world;

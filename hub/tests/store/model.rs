@@ -162,6 +162,7 @@ impl Site {
             bytes: bytes.len() as u32,
             parts: parts_of(bytes.len()),
             first: part(&bytes, 0).to_vec(),
+            returned: None,
         };
         let rest = (1..head.parts)
             .map(|index| UpBody::Part(Part { index, bytes: part(&bytes, index).to_vec() }));
@@ -372,7 +373,7 @@ impl Site {
                 other => panic!("expected a box with another history, got {other}"),
             }
         }
-        hub.rejoin(site, NOW_S).unwrap().1
+        hub.rejoin(site).unwrap().1
     }
 
     /// Whether the round that it would begin is the last that the hub committed: so an

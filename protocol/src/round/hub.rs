@@ -91,6 +91,13 @@ impl HubRound {
         up.round >= self.floor && matches!(&up.body, UpBody::Prepare(head) if other(head))
     }
 
+    /// Whether a message begins a round on a history that goes on where this hub's ends:
+    /// no number above the floor was ever heard of here, so this hub was restored.
+    pub fn knows_less(&self, up: &Up) -> bool {
+        let longer = |head: &Prepare| head.parent != self.chain && head.parent != Hash::default();
+        up.round > self.floor && matches!(&up.body, UpBody::Prepare(head) if longer(head))
+    }
+
     /// From now on this gateway's line of rounds is the one whose last round has this
     /// chain hash: whoever stands at the end of the former one has another parent now. No
     /// number is used again. What is staged is to be dropped.
@@ -99,12 +106,9 @@ impl HubRound {
         HubRound { floor: self.floor.max(after), chain: parent, staged: None, ..self }
     }
 
-    /// The machine: one message, one step, and maybe work for the store.
-    /// `continues`: whether this hub continues the run and cursors that the gateway names.
-    pub fn hear(self, up: &Up, continues: bool) -> (HubStep, Option<Todo>) {
-        if !continues {
-            return (refuse(self, Refused::OtherHub), None);
-        }
+    /// The machine: one message, one step, and maybe work for the store. The caller has
+    /// found that this hub continues the run and cursors that the gateway names.
+    pub fn hear(self, up: &Up) -> (HubStep, Option<Todo>) {
         if up.round < self.floor {
             return (self.hear_old(up), None);
         }

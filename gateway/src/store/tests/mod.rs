@@ -8,6 +8,7 @@ mod intake;
 mod layouts;
 mod line;
 mod overlay;
+mod restored;
 mod rounds;
 mod threads;
 
@@ -27,7 +28,8 @@ use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::{self, Batch};
 use wadi_protocol::wire::downlink::{self, Page, PageRow, RowState};
 use wadi_protocol::wire::message::{
-    self, Committed, Down, DownBody, Outcome, Part, Prepared, Up, UpBody, chain, part, parts_of,
+    self, Committed, Down, DownBody, Outcome, Part, Prepared, Refused, Up, UpBody, chain, part,
+    parts_of,
 };
 
 use super::*;
@@ -176,7 +178,7 @@ pub struct Village {
     pub store: Option<Store>,
     pub hub: RunId,
     pub starts: u64,
-    chain: Hash,
+    pub chain: Hash,
 }
 
 impl Village {

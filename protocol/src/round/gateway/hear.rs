@@ -5,6 +5,7 @@
 use alloc::vec::Vec;
 
 use super::{GatewayRound, GatewayStep, PageHead, Phase, Say, Write};
+use crate::id::RunId;
 use crate::limits::{DOWNLINK_BYTES_MAX, PART_BYTES_MAX};
 use crate::round::{PartSet, Step};
 use crate::wire::message::{Committed, Down, DownBody, Part, Prepared, Refused, chain, parts_of};
@@ -16,6 +17,11 @@ impl GatewayRound {
         }
         if down.known != self.hub && down.hub != self.hub {
             return Step::ignore(self, "not from the hub that this gateway knows");
+        }
+        if matches!(down.body, DownBody::Refused(Refused::Restored { .. }))
+            && (down.known != self.hub || self.hub == RunId::NONE)
+        {
+            return Step::ignore(self, "of a hub that this gateway does not know already");
         }
         if down.round != self.round || self.is_idle() {
             return Step::ignore(self, "about another round");
@@ -136,6 +142,12 @@ impl GatewayRound {
                 let changeset = changeset.clone();
                 self.phase = Phase::Aborting { changeset };
                 Step::to(self).write(Write::DropPage).say(Say::Abort)
+            }
+            // The hub that had been asked to commit is no more.
+            (Refused::Restored { line }, _) => {
+                let next =
+                    GatewayRound { round: self.round.saturating_add(1), ..GatewayRound::new() };
+                Step::to(next).write(Write::Drop).write(Write::Restart { line: line.clone() })
             }
             // The same after Commit may have left: only the hub knows what became of it.
             (Refused::BelowFloor { floor }, Phase::Fetching { .. } | Phase::Committing { .. })
