@@ -133,7 +133,8 @@ fn refused(seen: &Overview) -> Vec<Problem> {
             problem(
                 "refused",
                 format!("the hub refuses to go on: {why}"),
-                "tell the hub's operators; records stay safe here meanwhile",
+                "tell the hub's operators: `wadi-hub status` there says what to do; records stay \
+                 safe here meanwhile",
             )
         })
         .collect()

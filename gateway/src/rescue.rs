@@ -56,8 +56,9 @@ pub fn restore(config: &Config, from: &Path, now_s: u64, out: &mut dyn Write) ->
     writeln!(
         out,
         "the next `wadi-gateway run` begins a new run. If the hub knows of rounds that this backup \
-         does not, it refuses this gateway as restored or cloned; what it holds stays safe here until \
-         an operator of the hub has decided"
+         does not, it refuses this gateway until an operator there has run `wadi-hub gateway rejoin {}`; \
+         it collects meanwhile, and gets then what it lacks",
+        config.site
     )?;
     Ok(())
 }

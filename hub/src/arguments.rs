@@ -75,6 +75,8 @@ pub enum Command {
         /// The backup.
         file: PathBuf,
     },
+    /// Number changes again after a restore, and take back what gateways still hold.
+    Resume,
     /// The configuration as it takes effect, and where each value comes from.
     Config {
         /// A commented file to begin with, instead.
@@ -123,13 +125,20 @@ pub enum GatewayCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Enrol the gateway of a site anew (a lost or stolen key); the former enrolment ends.
+    /// Enrol the gateway of a site anew (a lost or stolen key, another box); the former
+    /// enrolment ends.
     Enrol {
         /// The site's name.
         site: String,
         /// Where to write it; gateway-NUMBER.enrolment.toml here, if left out.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+    },
+    /// Go on with the box of a site that `status` names: restored, cloned or empty. It gets
+    /// what it lacks; the box that the hub knew is refused from then on.
+    Rejoin {
+        /// The site's name.
+        site: String,
     },
     /// Believe a gateway no longer: a stolen box, a lost card.
     Revoke {

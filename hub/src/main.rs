@@ -116,6 +116,7 @@ fn ask(
         Command::Backup { file, force } => {
             command::backup(store, config, &file, force, now_s, out)?
         }
+        Command::Resume => command::resume(store, now_s, out)?,
         Command::Schema(SchemaCommand::Check { file }) => {
             command::schema_check(Some(store), &file, out)?
         }
@@ -127,6 +128,9 @@ fn ask(
         }
         Command::Gateway(GatewayCommand::Enrol { site, out: file }) => {
             enrol(config, store, (&site, true), file.as_deref(), now_s, out)?
+        }
+        Command::Gateway(GatewayCommand::Rejoin { site }) => {
+            command::gateway_rejoin(store, &site, out)?
         }
         Command::Gateway(GatewayCommand::Revoke { site }) => {
             command::gateway_revoke(store, &site, now_s, out)?

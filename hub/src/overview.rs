@@ -58,6 +58,8 @@ pub struct Overview {
     pub reviews_oldest_age_s: Option<u64>,
     /// The last backup; none = none was made.
     pub backup: Option<Backup>,
+    /// What is known of a loss, if the database was restored from an older backup.
+    pub loss: LossSeen,
     /// Room.
     pub disk: Disk,
     /// Every site, worst first.
@@ -94,6 +96,21 @@ pub struct Backup {
     pub age_s: Option<u64>,
     /// Sequences since.
     pub sequences_since: u64,
+}
+
+/// What a restored database lacks.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct LossSeen {
+    /// Since when nothing is numbered; 0 = it is.
+    pub stopped_s: u64,
+    /// Sites whose gateways know more, and no operator has confirmed it.
+    pub waiting: Vec<String>,
+    /// The last sequence that the lost hub and this one have alike.
+    pub fork: u64,
+    /// The last one that the lost hub is known to have given; 0 = none is known to be lost.
+    pub last: u64,
+    /// How many of those between them came back.
+    pub returned: u64,
 }
 
 /// One site.
@@ -145,6 +162,25 @@ pub struct SiteSeen {
     pub refused_s: u64,
     /// Why then.
     pub refusal: String,
+    /// The box that comes under its number with another history than the hub's; none = none does.
+    pub other_line: Option<OtherLine>,
+}
+
+/// A box that was restored, cloned or replaced, and not taken.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct OtherLine {
+    /// Its run when it came last.
+    pub run: String,
+    /// Whether it never finished a round: a new box, or one that lost its database.
+    pub empty: bool,
+    /// How far it has the hub's sequence, a lane each.
+    pub cursors: [u64; LANES],
+    /// When it came first.
+    pub first_s: u64,
+    /// When it came last.
+    pub last_s: u64,
+    /// How long ago.
+    pub last_age_s: Option<u64>,
 }
 
 impl Overview {
@@ -181,6 +217,13 @@ impl Overview {
                 age_s: age(now_s, made_s),
                 sequences_since: head.saturating_sub(seq),
             }),
+            loss: LossSeen {
+                stopped_s: status.loss.stopped_s,
+                waiting: status.loss.waiting,
+                fork: status.loss.fork,
+                last: status.loss.last,
+                returned: status.loss.returned,
+            },
             disk,
             sites: status.sites.into_iter().map(|site| seen(site, newest, now_s)).collect(),
         };
@@ -228,6 +271,14 @@ fn seen(site: Site, newest: u32, now_s: u64) -> SiteSeen {
         refusals: site.refusals,
         refused_s: site.refused_s,
         refusal: site.refusal,
+        other_line: site.other_line.map(|other| OtherLine {
+            run: other.run.to_string(),
+            empty: other.is_empty(),
+            cursors: other.cursors,
+            first_s: other.first_s,
+            last_s: other.last_s,
+            last_age_s: age(now_s, other.last_s),
+        }),
     }
 }
 

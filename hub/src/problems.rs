@@ -3,7 +3,7 @@
 //! Plain functions of an [`Overview`]; every bound is a named constant here.
 use serde::Serialize;
 
-use crate::overview::{Overview, SiteSeen};
+use crate::overview::{OtherLine, Overview, SiteSeen};
 use crate::words;
 
 /// A site that was not heard for so long is a problem.
@@ -14,6 +14,8 @@ pub const NO_BROKER_S_MAX: u64 = 60;
 pub const PARKED_S_MAX: u64 = 86_400;
 /// A case that waits for a person for so long is a problem.
 pub const REVIEW_S_MAX: u64 = 7 * 86_400;
+/// A box with another history that was not heard for so long is a problem no more.
+pub const OTHER_LINE_S_MAX: u64 = 7 * 86_400;
 /// A hub without a backup for so long is a problem.
 pub const BACKUP_S_MAX: u64 = 7 * 86_400;
 /// Less free room than this is a problem, bytes.
@@ -28,8 +30,16 @@ pub const CLOCK_S_MIN: u64 = 1_735_689_600;
 pub const CLOCK_S_MAX: u64 = 3_313_526_400;
 
 /// Codes of the problems of sites, worst first.
-const SITE_CODES: [&str; 7] =
-    ["refused", "certificate", "silent", "never-heard", "never-synced", "quarantined", "parked"];
+const SITE_CODES: [&str; 8] = [
+    "other-line",
+    "refused",
+    "certificate",
+    "silent",
+    "never-heard",
+    "never-synced",
+    "quarantined",
+    "parked",
+];
 
 /// Something to see to.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -67,6 +77,7 @@ pub fn of_hub(seen: &Overview) -> Vec<Problem> {
         let text = format!("no broker at {broker} for {for_}: no gateway reaches this hub");
         say("no-broker", text, "check that it runs, and [broker] in the hub's configuration");
     }
+    restored(seen, &mut say);
     let disk = &seen.disk;
     if disk.free_bytes.is_some_and(|free| free < FREE_BYTES_MIN)
         || disk.free_percent.is_some_and(|percent| percent < FREE_PERCENT_MIN)
@@ -108,6 +119,25 @@ pub fn of_hub(seen: &Overview) -> Vec<Problem> {
     found
 }
 
+/// What is to be done about a restored database.
+fn restored(seen: &Overview, say: &mut impl FnMut(&'static str, String, &str)) {
+    let loss = &seen.loss;
+    let sites = loss.waiting.join(", ");
+    let who = match sites.is_empty() {
+        true => "no gateway is known yet that knows more".into(),
+        false => format!("gateways of these sites know more: {sites}"),
+    };
+    let remedy = "publish again what was published of the schema since the backup, then run \
+                  `wadi-hub resume`: gateways return what they still hold";
+    if loss.stopped_s > 0 {
+        let text = format!("the database was restored, and nothing is numbered: {who}");
+        say("stopped", text, remedy);
+    } else if !sites.is_empty() {
+        let text = format!("this database is older than what gateways know of: {who}");
+        say("lost", text, remedy);
+    }
+}
+
 fn backup(seen: &Overview) -> Option<String> {
     match seen.backup {
         Some(backup) => {
@@ -131,13 +161,17 @@ pub fn of_site(site: &SiteSeen, now_s: u64) -> Vec<Problem> {
         let name = Some(site.site.clone());
         found.push(Problem { code, site: name, text, remedy: remedy.into() });
     };
-    if expected && site.refusals > 0 && site.refused_s >= site.round_s.max(1) {
+    let other = site.other_line.as_ref().filter(|other| {
+        other.last_s >= site.round_s || now_s.saturating_sub(other.last_s) <= OTHER_LINE_S_MAX
+    });
+    if let Some(other) = other.filter(|_| expected) {
+        say("other-line", other_line(site, other), &how_to_rejoin(site, other));
+    } else if expected && site.refusals > 0 && site.refused_s >= site.round_s.max(1) {
         let times = words::count(site.refusals, "time", "times");
         say(
             "refused",
             format!("its gateway is refused ({times}): {}", site.refusal),
-            "see the hub's log; a box that lost its database needs a site name of its own: run \
-             `wadi-hub gateway add NAME`",
+            "see the hub's log",
         );
     }
     if expected && site.until_s > 0 && site.until_s <= now_s {
@@ -183,4 +217,30 @@ pub fn of_site(site: &SiteSeen, now_s: u64) -> Vec<Problem> {
         );
     }
     found
+}
+
+/// What is known of a box that comes with another history.
+fn other_line(site: &SiteSeen, other: &OtherLine) -> String {
+    let what = match other.empty {
+        true => "an empty box: a new one, or it lost its database",
+        false => "an older copy of its database, restored or cloned",
+    };
+    let until = match site.round_s > other.first_s {
+        true => "; the box that the hub knows has synced meanwhile, so there are two",
+        false => "",
+    };
+    format!("a box with another history comes under its number (run {}): {what}{until}", other.run)
+}
+
+fn how_to_rejoin(site: &SiteSeen, other: &OtherLine) -> String {
+    let name = &site.site;
+    match site.round_s > other.first_s {
+        true => format!(
+            "switch one of them off; to go on with this one instead run `wadi-hub gateway rejoin {name}`"
+        ),
+        false => format!(
+            "if that is the site's box now, run `wadi-hub gateway rejoin {name}`: it gets what it lacks, \
+             nothing is lost or counted twice"
+        ),
+    }
 }

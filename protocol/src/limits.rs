@@ -66,6 +66,11 @@ pub const LINK_MEMORY_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const OFFER_BYTES_TARGET: usize = 8 * 1024;
 /// Encoded bytes of rows in one page of the feed (one larger row may exceed it).
 pub const FEED_BYTES_TARGET: usize = 16 * 1024;
+/// Runs of the hub that are named where a gateway knows others: each start draws one.
+pub const LOST_RUNS_MAX: usize = 64;
+/// Stretches of sequences that changes of one changeset had at a hub that is lost; what
+/// the others had is not told, which claims less.
+pub const RETURNED_STRETCHES_MAX: usize = 256;
 /// Bytes of a name: table, field, device label, site.
 pub const NAME_BYTES_MAX: usize = 63;
 

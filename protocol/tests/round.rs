@@ -73,6 +73,7 @@ impl World {
             bytes: len as u32,
             changes: (len / 50) as u32,
             schema: 1,
+            returned: None,
         };
         self.gateway_step(Input::Begin(changeset));
     }
@@ -88,6 +89,7 @@ impl World {
             match write {
                 gateway::Write::StagePart(part) => stage(&mut self.page_parts, part),
                 gateway::Write::DropPage | gateway::Write::Drop => self.page_parts.clear(),
+                gateway::Write::Restart { .. } => unreachable!("this hub is never restored"),
                 gateway::Write::Finish { committed, paged } => {
                     self.finished.push((committed.content, *paged));
                     self.page_parts.clear();
@@ -111,7 +113,7 @@ impl World {
     }
 
     fn hub_step(&mut self, up: &Up) {
-        let (mut step, todo) = self.hub.clone().hear(up, true);
+        let (mut step, todo) = self.hub.clone().hear(up);
         for write in &step.writes {
             match write {
                 hub::Write::StagePart(part) => stage(&mut self.staged, part),

@@ -126,6 +126,7 @@ impl Site {
             bytes: bytes.len() as u32,
             parts,
             first: part(&bytes, 0).to_vec(),
+            returned: None,
         });
         let rest =
             (1..parts).map(|index| UpBody::Part(Part { index, bytes: part(&bytes, index).into() }));

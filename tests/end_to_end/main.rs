@@ -12,6 +12,7 @@ mod handheld_errors;
 mod handhelds;
 mod identity;
 mod ledger;
+mod lineage;
 mod links_down;
 mod logging;
 mod merging;

@@ -296,17 +296,21 @@ fn both_ends_are_lost_and_restored(place: &Place, hub: Process, gateway: Process
     assert_eq!((place.rows("centre/hub.db"), place.rows("village/gateway.db")), (6, 5));
 
     let hub = centre.starts("wadi-hub --config hub.toml serve");
+    let stopped = |status: &Value| problems(status) == ["stopped"];
+    place.until("the hub to wait for somebody", || place.hub_status(), stopped);
+    centre.well("wadi-hub --config hub.toml resume");
     let gateway = place.run_gateway();
     let told = |status: &Value| status["refused"].is_string();
     let seen = place.until("the gateway to be refused", || place.gateway_status(), told);
     assert_eq!(problems(&seen), ["refused"], "{seen}");
-    let refused = |status: &Value| problems(status) == ["refused"];
+    let refused = |status: &Value| problems(status) == ["other-line"];
     let seen = place.until("the hub to tell of it", || place.hub_status(), refused);
     assert_eq!(seen["problems"][0]["site"], "north", "{seen}");
     // Who asks hears it at once, and does not wait for the gateway's own next attempt.
     let asked = village.types("wadi-gateway --config gateway.toml sync");
     assert_eq!(asked.code, Some(69), "{asked:?}");
     assert!(asked.stderr.contains("history differs from the hub's"), "{asked:?}");
+    assert!(seen["problems"][0]["remedy"].as_str().unwrap().contains("gateway rejoin north"));
     // Until somebody decides: the village works on, and all is there and accounted for.
     // What the restored gateway lacks the handheld has kept, and offers again.
     village.well(&format!("wadi-handheld --db my.db put '{RECORD}'"));
@@ -318,6 +322,14 @@ fn both_ends_are_lost_and_restored(place: &Place, hub: Process, gateway: Process
     village.well("wadi-gateway --config gateway.toml ledger");
     let shown = village.well("wadi-handheld --db my.db list nest");
     assert_eq!(shown.lines().count(), 7, "the handheld shows all of it: {shown}");
+    // One command, and both ends have all of it, once.
+    centre.well("wadi-hub --config hub.toml gateway rejoin north");
+    village.well("wadi-gateway --config gateway.toml sync");
+    assert_eq!(place.gateway_status()["pending_changes"], 0);
+    assert_eq!((place.rows("centre/hub.db"), place.rows("village/gateway.db")), (7, 7));
+    assert_eq!(problems(&place.hub_status()), [""; 0]);
+    centre.well("wadi-hub --config hub.toml ledger");
+    village.well("wadi-gateway --config gateway.toml ledger");
     assert!(gateway.stop().unwrap().success());
     assert!(hub.stop().unwrap().success());
 }

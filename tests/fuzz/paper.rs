@@ -115,6 +115,7 @@ impl Paper {
             bytes: 0,
             parts: 0,
             first: Vec::new(),
+            returned: None,
         });
         let mut left = batch::decode(&self.body).map_or(0, |batch| batch.changes.len() as u32);
         let mut outcomes = Vec::new();
@@ -150,7 +151,7 @@ fn outcome(script: &mut Script<'_>, cast: &Cast) -> Outcome {
 
 fn refused(script: &mut Script<'_>) -> DownBody {
     let reason = String::from("why");
-    DownBody::Refused(match script.byte() % 8 {
+    DownBody::Refused(match script.byte() % 10 {
         0 => Refused::UnknownGateway,
         1 => Refused::BelowFloor { floor: script.byte().into() },
         2 => Refused::OtherParent,
@@ -158,6 +159,8 @@ fn refused(script: &mut Script<'_>) -> DownBody {
         4 => Refused::OtherContent,
         5 => Refused::Undecodable { reason },
         6 => Refused::NotPrepared,
+        7 => Refused::Stopped,
+        8 => Refused::Restored { line: vec![(RunId(script.number()), script.byte().into())] },
         _ => Refused::TooLarge { reason },
     })
 }
@@ -192,6 +195,7 @@ fn page(script: &mut Script<'_>, cast: &Cast, cursors: [u64; 2]) -> Page {
             until_s: script.number(),
             der: vec![0x30; script.below(5_000)],
         }),
+        line: u32::from(script.one_in(32)),
     }
 }
 

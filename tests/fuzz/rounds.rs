@@ -37,7 +37,7 @@ fn the_hubs_end_takes_any_message() {
                 head.parent = hub.chain;
             }
             let floor = hub.floor;
-            let (mut step, todo) = hub.hear(&up, script.byte() % 8 != 0);
+            let (mut step, todo) = hub.hear(&up);
             step = match todo {
                 None => step,
                 Some(Todo::Judge) if script.byte() % 4 == 0 => {
@@ -73,6 +73,7 @@ fn the_gateways_end_takes_any_message() {
                         bytes: body.len() as u32,
                         changes: u32::from(script.byte() % 4),
                         schema: 3,
+                        returned: None,
                     }))
                 }
                 1 if gateway.wants_check() => gateway.step(Input::Checked(*script.pick(&[

@@ -331,7 +331,7 @@ fn each_problem_says_what_to_do() {
         (|facts| facts.stored.captured = 9_000, "takes them in while it runs: start it"),
         (
             |facts| facts.stored.refused = Some("no".into()),
-            "tell the hub's operators; records stay",
+            "`wadi-hub status` there says what to do; records stay",
         ),
         (|facts| facts.certificate_ends_s = Some(NOW_S - DAY_S), enrol),
         (

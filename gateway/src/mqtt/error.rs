@@ -61,12 +61,16 @@ impl LinkError {
         // What a person can do at once some of them say themselves.
         let advice = match why {
             Refused::UnknownGateway | Refused::Revoked | Refused::Replaced => "",
-            Refused::OtherParent
-            | Refused::OtherHub
+            Refused::OtherParent => {
+                "records stay safe here: tell the hub's operators, whom `wadi-hub status` tells \
+                 how it rejoins"
+            }
+            Refused::OtherHub
+            | Refused::Stopped
             | Refused::OtherContent
             | Refused::Undecodable { .. }
             | Refused::TooLarge { .. } => "records stay safe here: tell the hub's operators",
-            Refused::BelowFloor { .. } | Refused::NotPrepared => {
+            Refused::BelowFloor { .. } | Refused::NotPrepared | Refused::Restored { .. } => {
                 "nothing to do here: it is tried again by itself"
             }
         };
@@ -200,8 +204,13 @@ mod tests {
             (Refused::UnknownGateway, "run `wadi-hub gateway add` there"),
             (Refused::Revoked, "`wadi-gateway enrol` here with the file that it writes"),
             (Refused::Replaced, "`wadi-gateway enrol` here with the file that the hub wrote then"),
-            (Refused::OtherParent, "; records stay safe here: tell the hub's operators"),
+            (Refused::OtherParent, "operators, whom `wadi-hub status` tells how it rejoins"),
             (Refused::OtherHub, "; records stay safe here: tell the hub's operators"),
+            (Refused::Stopped, "what to do; records stay safe here: tell the hub's operators"),
+            (
+                Refused::Restored { line: Vec::new() },
+                "holds; nothing to do here: it is tried again by itself",
+            ),
             (Refused::OtherContent, "; records stay safe here: tell the hub's operators"),
             (
                 Refused::Undecodable { reason: reason() },

@@ -25,7 +25,7 @@ pub fn restore(
 ) -> Result<Option<PathBuf>, StoreError> {
     let _lock = lock(database).map_err(|problem| problem.at(database))?;
     let backup = fit(from, site, gateway).map_err(|problem| problem.at(from))?;
-    copy::exchange(&backup, database, 0o660, stamp)
+    copy::exchange(&backup, database, 0o660, stamp, |_| Ok(()))
         .map_err(|error| Problem::Copy(error).at(database))
 }
 

@@ -14,7 +14,7 @@ use super::error::Problem;
 use super::image::{Key, encode_image};
 use super::overlay::{Meta, State, base_image};
 use super::work::{Work, table_of};
-use super::{log, seen};
+use super::{log, restored, seen};
 
 /// Bring a row's base forward: to what the page says of it, or, where the page
 /// does not name it, to the cursor. Showing it comes after, when all are there.
@@ -26,6 +26,9 @@ pub(super) fn advance(
 ) -> Result<(), Problem> {
     let table = table_of(schema, key.0)?;
     let mut meta = Meta::load(&work.tx, key)?;
+    if told.is_some() && meta.stale {
+        meta = restored::renew(work, key, &meta)?;
+    }
     let mut base = base_image(work, table, key, &meta)?;
     if let Some(told) = told {
         meta.version = meta.version.max(told.version);

@@ -37,11 +37,13 @@ pub struct Opening {
 /// In the file's header: a gateway's database.
 const APPLICATION_ID: i64 = 0x5741_4447;
 /// Layouts, oldest first; `user_version` counts those that are in.
-pub(super) const MIGRATIONS: [&str; 4] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("tables.sql"),
     include_str!("certificate.sql"),
     include_str!("handhelds.sql"),
     include_str!("renewal.sql"),
+    include_str!("line.sql"),
+    include_str!("restored.sql"),
 ];
 
 impl Store {

@@ -70,13 +70,15 @@ pub(crate) struct Meta {
     pub followed: Vec<(Dot, Vec<u16>)>,
     pub sight: Sight,
     pub feed_seq: u64,
+    /// Its base is that of a hub that is lost, until the restored one has told of it.
+    pub stale: bool,
 }
 
 impl Meta {
     /// What is known of a row; nothing, of one that was never heard of.
     pub fn load(db: &Connection, key: Key) -> Result<Meta, Problem> {
         let mut statement = db.prepare_cached(
-            "SELECT state, version, shown, base, review, followed, sight, feed_seq
+            "SELECT state, version, shown, base, review, followed, sight, feed_seq, stale
              FROM wadi_row WHERE tbl = ? AND row = ?",
         )?;
         type Blobs = [Option<Vec<u8>>; 3];
@@ -98,6 +100,7 @@ impl Meta {
                     },
                     base: row.get(3)?,
                     feed_seq: row.get::<_, i64>(7)? as u64,
+                    stale: row.get(8)?,
                     ..Meta::default()
                 };
                 let blobs: Blobs = [row.get(4)?, row.get(5)?, row.get(6)?];
@@ -124,8 +127,8 @@ impl Meta {
         let blob = |empty: bool, bytes: Vec<u8>| (!empty).then_some(bytes);
         db.prepare_cached(
             "INSERT OR REPLACE INTO wadi_row
-             (tbl, row, state, version, shown, base, review, followed, sight, feed_seq)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             (tbl, row, state, version, shown, base, review, followed, sight, feed_seq, stale)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute((
             key.0,
@@ -138,6 +141,7 @@ impl Meta {
             blob(self.followed.is_empty(), encode(&self.followed)),
             blob(self.sight == Sight::default(), encode(&self.sight)),
             self.feed_seq as i64,
+            self.stale,
         ))?;
         Ok(())
     }

@@ -13,7 +13,7 @@ use wadi_protocol::wire::message::Committed;
 use super::error::Problem;
 use super::image::{Key, fits};
 use super::work::Work;
-use super::{Ground, base, install, intake, outcome, picture};
+use super::{Ground, base, install, intake, line, outcome, picture, restored};
 
 /// A renewed certificate of more bytes is none of the hub's.
 const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
@@ -126,11 +126,18 @@ pub(super) fn finish(
         intake::lay_again(work)?;
     }
     let mut dirty = BTreeSet::new();
+    if paged {
+        // Before the outcomes: what those park is asked about on this line already.
+        line::follow(work, page.line, &mut dirty)?;
+    }
     outcome::of_round(work, changes, &committed.outcomes, &page.verdicts, &mut dirty)?;
     outcome::of_notices(work, &page.notices, &mut dirty)?;
     outcome::of_known(work, &page.known, &mut dirty)?;
     if paged {
         rows(work, &page, &mut dirty)?;
+        if !committed.more {
+            restored::sweep(work, &mut dirty)?;
+        }
         learn_time(work, page.clock_s);
     }
     picture::show(work, &Vec::from_iter(dirty), false)

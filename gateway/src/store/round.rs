@@ -13,7 +13,7 @@ use wadi_protocol::wire::message::{self, Down, Refused};
 use super::assemble::assemble;
 use super::error::{Problem, StoreError};
 use super::work::{Work, decode, encode};
-use super::{Store, page, telling};
+use super::{Store, page, restored, telling};
 
 /// What happens to the round. `Begin` while one is open asks nothing and says nothing.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ impl Store {
             answer.more |= step.writes.iter().any(|write| match write {
                 Write::Finish { committed, .. } => committed.more,
                 Write::Drop => true,
-                Write::StagePart(_) | Write::DropPage => false,
+                Write::StagePart(_) | Write::DropPage | Write::Restart { .. } => false,
             });
             let state = step.next.clone();
             for say in step.committed() {
@@ -122,7 +122,9 @@ impl Store {
 /// Assemble a changeset and open a round.
 fn begin(work: &mut Work<'_>) -> Result<Vec<GatewayStep>, Problem> {
     let (ids, batch, body) = assemble(work)?;
+    let returned = restored::returned(work, &ids, &batch.changes)?;
     let changeset = Changeset {
+        returned,
         content: content_hash(&batch),
         bytes: body.len() as u32,
         changes: ids.len() as u32,
@@ -164,6 +166,7 @@ fn store(work: &mut Work<'_>, step: &GatewayStep) -> Result<(), Problem> {
                 drop_round(work)?;
             }
             Write::Drop => drop_round(work)?,
+            Write::Restart { line } => restored::restart(work, line)?,
         }
     }
     work.run("UPDATE wadi_round SET state = ?", (encode(&step.next),))?;

@@ -18,6 +18,8 @@ use super::overlay::{Meta, State};
 pub(crate) fn version(ground: &Ground, schema: &Schema, key: Key, meta: &Meta) -> RowVersion {
     let seq = match meta.state {
         State::None | State::Left => 0,
+        // The versions of a hub that is lost are none of the one that is there.
+        _ if meta.stale => 0,
         State::Live | State::Dead => meta.version.max(cursor(ground, schema, key.0)),
     };
     if seq == 0 { RowVersion::default() } else { RowVersion { hub: ground.round.hub, seq } }

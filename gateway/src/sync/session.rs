@@ -209,12 +209,14 @@ fn needs_a_person(refused: &Refused) -> bool {
         Refused::UnknownGateway
         | Refused::OtherParent
         | Refused::OtherHub
+        | Refused::Stopped
         | Refused::Revoked
         | Refused::Replaced => true,
         Refused::BelowFloor { .. }
         | Refused::OtherContent
         | Refused::Undecodable { .. }
         | Refused::NotPrepared
+        | Refused::Restored { .. }
         | Refused::TooLarge { .. } => false,
     }
 }

@@ -1,4 +1,4 @@
-//! `wadi-hub gateway add | enrol | revoke | list`.
+//! `wadi-hub gateway add | enrol | rejoin | revoke | list`.
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -128,6 +128,30 @@ fn make(
 pub fn subject(certificate: Certificate) -> Subject {
     let Certificate { gateway, enrolment, issue, until_s } = certificate;
     Subject { gateway, enrolment, issue, until_s }
+}
+
+/// Go on with the box that came last with another history.
+pub fn gateway_rejoin(
+    store: &mut Store,
+    site: &str,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let (gateway, other) = store.rejoin(site)?;
+    let what = if other.is_empty() { "an empty box" } else { "restored or cloned" };
+    writeln!(
+        out,
+        "gateway {gateway} of site {site} goes on with the box of run {} ({what}), from its next attempt on",
+        other.run
+    )?;
+    writeln!(
+        out,
+        "it gets what it lacks, and what it still holds is taken; changes that are here already count once"
+    )?;
+    Ok(writeln!(
+        out,
+        "a box that goes on from where the hub was is refused from now on, and keeps what it holds; for \
+         that to come too, run `wadi-hub gateway enrol {site}` and `wadi-gateway enrol` on it"
+    )?)
 }
 
 /// Believe a gateway no longer.

@@ -21,13 +21,15 @@ mod status;
 
 pub use self::broker_config::broker_config;
 pub use self::export::export;
-pub use self::gateway::{Enroller, gateway_enrol, gateway_list, gateway_revoke, subject};
+pub use self::gateway::{
+    Enroller, gateway_enrol, gateway_list, gateway_rejoin, gateway_revoke, subject,
+};
 pub use self::history::history;
 pub use self::ledger::ledger;
 pub use self::quarantine::{
     quarantine_list, quarantine_map, quarantine_reject, quarantine_repair, quarantine_show,
 };
-pub use self::rescue::{backup, restore};
+pub use self::rescue::{backup, restore, resume};
 pub use self::review::{
     review_closed, review_list, review_settle, review_settle_alike, review_show, review_undo,
 };

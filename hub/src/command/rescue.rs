@@ -54,7 +54,7 @@ pub fn restore(
     now_s: u64,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let aside = backup::restore(from, &config.database, &stamp(now_s))?;
+    let aside = backup::restore(from, &config.database, &stamp(now_s), now_s)?;
     writeln!(out, "{}: restored from {}", config.database.display(), from.display())?;
     if let Some(aside) = aside {
         writeln!(out, "the database that was there: {}", aside.display())?;
@@ -68,11 +68,30 @@ pub fn restore(
     }
     writeln!(
         out,
-        "the next `wadi-hub serve` begins a new run. Gateways that know of sequences that this backup \
-         does not hold are refused until an operator has decided about them; what they have not \
-         been told is durable they still hold"
+        "the next `wadi-hub serve` begins a new run and numbers nothing yet: gateways come, and \
+         `wadi-hub status` shows which of them know of more than this backup holds. Publish again \
+         what was published of the schema since, then run `wadi-hub resume`: they return by \
+         themselves what they still hold"
     )?;
     Ok(())
+}
+
+/// Confirm that the database was restored: number changes again.
+pub fn resume(store: &mut Store, now_s: u64, out: &mut dyn Write) -> Result<(), CommandError> {
+    let told = store.resume(now_s)?;
+    let known = match told {
+        0 => "no gateway is known yet that knows more than this database".into(),
+        told => {
+            let of = crate::words::count(told as u64, "gateway knows", "gateways know");
+            format!("{of} more than this database")
+        }
+    };
+    writeln!(out, "changes are numbered again; {known}")?;
+    Ok(writeln!(
+        out,
+        "each that does returns at its next attempt what it still holds; `wadi-hub status` says what \
+         nobody has returned"
+    )?)
 }
 
 /// A moment as a part of a file's name.

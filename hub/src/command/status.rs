@@ -69,6 +69,9 @@ fn page(seen: &Overview, out: &mut dyn Write) -> Result<(), CommandError> {
     )?;
     put(out, "conflicts", &conflicts(seen))?;
     put(out, "backup", &backup(seen))?;
+    if seen.loss.last > 0 {
+        put(out, "lost", &lost(seen))?;
+    }
     put(out, "disk", &disk(&seen.disk))?;
     let rows: Vec<String> =
         seen.tables.iter().map(|(name, rows)| format!("{name} {rows}")).collect();
@@ -117,6 +120,19 @@ fn backup(seen: &Overview) -> String {
     };
     let since = count(backup.sequences_since, "sequence", "sequences");
     format!("{} ({}), {since} since", ago(seen.now_s, backup.made_s), time(backup.made_s))
+}
+
+fn lost(seen: &Overview) -> String {
+    let loss = &seen.loss;
+    let lost = loss.last.saturating_sub(loss.fork);
+    let unknown = lost.saturating_sub(loss.returned);
+    format!(
+        "a hub that is no more gave sequences {} to {}: {} came back, of {} nobody has returned what they were",
+        loss.fork + 1,
+        loss.last,
+        loss.returned,
+        unknown
+    )
 }
 
 fn disk(disk: &Disk) -> String {

@@ -1,5 +1,5 @@
 //! Situations, and what the page says of each: a table for people to read.
-use wadi_protocol::id::{GatewayId, RowId, RunId};
+use wadi_protocol::id::{GatewayId, Hash, RowId, RunId};
 
 use super::page;
 use crate::disk::Disk;
@@ -7,6 +7,8 @@ use crate::live::{Counts, LinkState, Presence};
 use crate::overview::Overview;
 use crate::store::backup::Watermark;
 use crate::store::gateway::Gateway;
+use crate::store::line::Other;
+use crate::store::restored::Loss;
 use crate::store::status::{Site, Status, Waiting};
 
 /// 2026-11-22 16:00 UTC.
@@ -64,7 +66,13 @@ fn site(number: u32, name: &str) -> Site {
         refusals: 0,
         refused_s: 0,
         refusal: String::new(),
+        other_line: None,
     }
+}
+
+/// A box that came with another history, first and last.
+fn other(parent: Hash, first_s: u64, last_s: u64) -> Option<Other> {
+    Some(Other { parent, run: RunId(0xcd), cursors: [3, 4], first_s, last_s })
 }
 
 /// A hub with nothing to tell, and two sites.
@@ -85,6 +93,7 @@ fn well() -> Facts {
         reviews: 0,
         reviews_oldest_s: 0,
         backup: Some(made(40, NOW_S - DAY_S)),
+        loss: Loss::default(),
         sites: vec![site(1, "north"), site(2, "south")],
     };
     let disk = Disk {
@@ -197,6 +206,29 @@ fn situations_and_what_is_said_of_them() {
                 "-> call the site: is the box on, is there credit on its SIM?",
                 "south\t2\t60 s ago\t90 s ago\t9\tno\t1\t2\t0\t0\t0\trefused\nnorth\t1\t7 days ago",
             ],
+        ),
+        (
+            "boxes with another history: an empty one, and an older copy beside the one that is known",
+            |facts| {
+                let minute_ago = NOW_S - 60;
+                facts.site(1).other_line = other(Hash::default(), minute_ago, minute_ago);
+                facts.site(1).refusals = 1;
+                facts.site(1).refused_s = NOW_S - 60;
+                facts.site(2).other_line = other(Hash([7; 16]), NOW_S - DAY_S, NOW_S - 3_600);
+            },
+            &["other-line", "other-line"],
+            &[
+                "PROBLEM       site north: a box with another history comes under its number (run 0000000000cd): an empty box: a new one, or it lost its database",
+                "-> if that is the site's box now, run `wadi-hub gateway rejoin north`: it gets what it lacks, nothing is lost or counted twice",
+                "PROBLEM       site south: a box with another history comes under its number (run 0000000000cd): an older copy of its database, restored or cloned; the box that the hub knows has synced meanwhile, so there are two",
+                "-> switch one of them off; to go on with this one instead run `wadi-hub gateway rejoin south`",
+            ],
+        ),
+        (
+            "a box with another history that came no more",
+            |facts| facts.site(2).other_line = other(Hash([7; 16]), 5, NOW_S - 8 * DAY_S),
+            &[],
+            &["no problems"],
         ),
         (
             "a refusal that a later round has healed",
@@ -327,7 +359,7 @@ fn each_problem_says_what_to_do() {
                 facts.site(1).refusals = 1;
                 facts.site(1).refused_s = NOW_S;
             },
-            "a box that lost its database needs a site name of its own: run `wadi-hub gateway add",
+            "see the hub's log",
         ),
         (
             |facts| facts.site(1).gateway.until_s = NOW_S - DAY_S,
@@ -406,6 +438,7 @@ fn the_names_of_the_json() {
     let mut facts = well();
     facts.presence.serving = Some(false);
     facts.status.tables = vec![("visit".into(), 12)];
+    facts.site(1).other_line = other(Hash::default(), 1, 2);
     let seen = facts.seen();
     let json = serde_json::to_value(&seen).unwrap();
     let mut keys = std::collections::BTreeSet::new();

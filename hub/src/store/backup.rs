@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use wadi_protocol::id::RunId;
 
 use super::open::{MIGRATIONS, lock, version};
-use super::{Store, StoreError, copy, put_stored, stored};
+use super::{Store, StoreError, copy, put_stored, restored, stored};
 
 /// In a copy: it is a backup of itself, up to its own head.
 const MARK_COPY: &str = "UPDATE wadi_store SET value = CASE key
@@ -70,8 +70,14 @@ fn read_mark(db: &Connection) -> Result<Watermark, StoreError> {
 }
 
 /// Put a backup in the place of the database; where the one that was there lies now.
-/// Refused while a hub serves with it; nothing is ever deleted.
-pub fn restore(from: &Path, database: &Path, stamp: &str) -> Result<Option<PathBuf>, StoreError> {
+/// Refused while a hub serves with it; nothing is ever deleted. It numbers nothing until
+/// an operator confirms.
+pub fn restore(
+    from: &Path,
+    database: &Path,
+    stamp: &str,
+    now_s: u64,
+) -> Result<Option<PathBuf>, StoreError> {
     let _lock = lock(database)?;
     let unfit =
         |why: &str| StoreError::Refused(format!("{}: {why}; nothing was changed", from.display()));
@@ -96,5 +102,8 @@ pub fn restore(from: &Path, database: &Path, stamp: &str) -> Result<Option<PathB
     if let Some(fault) = faults {
         return Err(unfit(&format!("it is damaged: {fault}")));
     }
-    Ok(copy::exchange(&backup, database, 0o640, stamp)?)
+    let stop = |copy: &Connection| {
+        copy.execute(restored::STOP, [super::sql::Bits(now_s.max(1))]).map(drop)
+    };
+    Ok(copy::exchange(&backup, database, 0o640, stamp, stop)?)
 }

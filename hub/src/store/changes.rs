@@ -8,9 +8,9 @@ use wadi_protocol::resolve::Placed;
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::wire::message::Outcome;
 
-use super::StoreError;
 use super::run::expand;
 use super::sql::{Bits, Id, RowKey, key_at, number_at, pack, unpack};
+use super::{StoreError, restored};
 
 /// A change that came in, judged and typed, not stored yet.
 pub(super) struct Arrival {
@@ -43,10 +43,12 @@ pub(super) struct Entered {
     pub closure_seqs: Vec<u64>,
     /// Whether its form is an operator's: its gateway has another, and lays none.
     pub repaired: bool,
+    /// Whether its gateway's line of rounds ended while it was parked.
+    pub stray: bool,
 }
 
-const COLUMNS: &str =
-    "number, coalesce(typed, body), hub_seq, gateway, received_s, seen_seq, closure_seqs, repaired";
+const COLUMNS: &str = "number, coalesce(typed, body), hub_seq, gateway, received_s, seen_seq,
+     closure_seqs, repaired, stray";
 
 impl Entered {
     /// The row that it changes.
@@ -103,8 +105,14 @@ pub(super) fn enter(
     arrival: Arrival,
     now_s: u64,
 ) -> Result<(Entered, Form), StoreError> {
-    let Arrival { original, typed, gateway, round } = arrival;
-    let (seen_seq, closure_seqs) = seen_seqs(db, &typed)?;
+    let Arrival { original, mut typed, gateway, round } = arrival;
+    let (seen_seq, closure_seqs) = seen_seqs(db, gateway, &typed)?;
+    if typed.seen.version.seq > seen_seq {
+        let more = restored::returned(db, gateway, &typed, typed.seen.version)?;
+        typed.seen.above.extend(more);
+        typed.seen.above.sort_unstable();
+        typed.seen.above.dedup();
+    }
     let form = Form::of(round, &original, &typed);
     let change = Rc::new(typed);
     let entered = Entered {
@@ -116,14 +124,19 @@ pub(super) fn enter(
         seen_seq,
         closure_seqs,
         repaired: false,
+        stray: false,
     };
     Ok((entered, form))
 }
 
 /// What a change's writer had seen, of its row and of each in its closure, in our sequences now.
-pub(super) fn seen_seqs(db: &Connection, change: &Change) -> Result<(u64, Vec<u64>), StoreError> {
-    let closure = change.closure.iter().map(|row| expand(db, row.seen.version));
-    Ok((expand(db, change.seen.version)?, closure.collect::<Result<_, _>>()?))
+pub(super) fn seen_seqs(
+    db: &Connection,
+    gateway: u32,
+    change: &Change,
+) -> Result<(u64, Vec<u64>), StoreError> {
+    let closure = change.closure.iter().map(|row| expand(db, gateway, row.seen.version));
+    Ok((expand(db, gateway, change.seen.version)?, closure.collect::<Result<_, _>>()?))
 }
 
 /// Store a change, with its hub sequence if it was given one: written once, since every
@@ -161,6 +174,13 @@ pub(super) fn number(db: &Connection, entered: &Entered) -> Result<(), StoreErro
     let mut query = db.prepare_cached("UPDATE wadi_change SET hub_seq = ?2 WHERE number = ?1")?;
     query.execute(params![entered.number, Bits(entered.seq)])?;
     Ok(())
+}
+
+/// Whether changes of a row were released after the line of rounds that brought them.
+pub(super) fn has_stray(db: &Connection, key: RowKey) -> Result<bool, StoreError> {
+    let mut query =
+        db.prepare_cached("SELECT 1 FROM wadi_change WHERE tbl = ?1 AND row = ?2 AND stray")?;
+    Ok(query.exists(params![key.table, Id(key.row)])?)
 }
 
 /// The change of a dot, if it was committed.
@@ -249,6 +269,17 @@ pub(super) fn contain(
     Ok((stored.seq != 0).then(|| stored.key()))
 }
 
+/// A stored change had seen another one of its row too.
+pub(super) fn has_seen(db: &Connection, entered: &Entered, dot: Dot) -> Result<(), StoreError> {
+    let mut change = (*entered.change).clone();
+    change.seen.above.push(dot);
+    change.seen.above.sort_unstable();
+    // As in `contain`: `body` stays as it was made.
+    db.prepare_cached("UPDATE wadi_change SET typed = ?2 WHERE number = ?1")?
+        .execute(params![entered.number, pack(&change)])?;
+    Ok(())
+}
+
 /// Store what is told of a run; true if that changes what was known of it. Reports
 /// that disagree count as [`wadi_protocol::resolve::Lines::add`] says.
 pub(super) fn insert_run(db: &Connection, run: &RunInfo) -> Result<bool, StoreError> {
@@ -327,5 +358,6 @@ fn entered(row: &Row<'_>) -> Result<Entered, StoreError> {
         seen_seq: number_at(row, 5)?,
         closure_seqs: unpack(&row.get::<_, Vec<u8>>(6)?, "wadi_change.closure_seqs")?,
         repaired: row.get(7)?,
+        stray: row.get(8)?,
     })
 }

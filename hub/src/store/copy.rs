@@ -64,10 +64,11 @@ pub fn exchange(
     path: &Path,
     mode: u32,
     stamp: &str,
+    finish: impl FnOnce(&Connection) -> rusqlite::Result<()>,
 ) -> Result<Option<PathBuf>, CopyError> {
     let ready = beside(path, "-restored");
     let mode = if path.exists() { mode_of(path) } else { mode };
-    copy(from, &ready, mode, true, |_| Ok(()))?;
+    copy(from, &ready, mode, true, finish)?;
     let bad = |error: io::Error| failed(path, &error);
     let aside = match path.exists() {
         true => Some(put_aside(path, stamp)?),

@@ -63,8 +63,9 @@ impl Store {
             let public_key = make(certificate).map_err(StoreError::Refused)?;
             tx.execute(
                 "UPDATE wadi_gateway SET enrolment = ?2, issue = 1, enrolled_s = ?3, until_s = ?4,
-                     public_key = ?5, revoked_s = NULL, renewal = NULL WHERE number = ?1",
-                params![gateway.0, enrolment, Bits(now_s), Bits(until_s), public_key],
+                     public_key = ?5, revoked_s = NULL, renewal = NULL, any_line = ?6
+                 WHERE number = ?1",
+                params![gateway.0, enrolment, Bits(now_s), Bits(until_s), public_key, again],
             )?;
             note(tx, certificate)?;
             Ok(certificate)
@@ -211,12 +212,14 @@ fn place(
     Ok((gateway, enrolment + 1))
 }
 
-fn known(tx: &Connection, site: &str) -> Result<Option<GatewayId>, StoreError> {
+/// The gateway of a site.
+pub(super) fn known(tx: &Connection, site: &str) -> Result<Option<GatewayId>, StoreError> {
     let sql = "SELECT number FROM wadi_gateway WHERE site = ?1";
     Ok(tx.query_row(sql, [site], |row| row.get(0).map(GatewayId)).optional()?)
 }
 
-fn unknown(site: &str) -> StoreError {
+/// There is none.
+pub(super) fn unknown(site: &str) -> StoreError {
     StoreError::Refused(format!("there is no site {site:?}: `wadi-hub gateway list` names them"))
 }
 

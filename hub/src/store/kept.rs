@@ -29,7 +29,7 @@ pub(super) fn put(
     change: &Change,
     reason: &str,
 ) -> Result<(), StoreError> {
-    let (seen_seq, closure_seqs) = changes::seen_seqs(work.db, change)?;
+    let (seen_seq, closure_seqs) = changes::seen_seqs(work.db, gateway, change)?;
     let mut query = work.db.prepare_cached(
         "INSERT OR IGNORE INTO wadi_quarantine
              (device, run, seq, gateway, round, received_s, reason, tbl, row, body,

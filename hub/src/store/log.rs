@@ -46,7 +46,8 @@ pub(super) fn entries(table: &Table, row: &RowWork, shown_after: &Fields, last: 
         .iter()
         .map(|touch| {
             let touched = touched(table, &touch.change);
-            let travels = touched.iter().copied().filter(|at| travels.contains(at)).collect();
+            let moves = |at: &u16| touch.stray || travels.contains(at);
+            let travels = touched.iter().copied().filter(moves).collect();
             Entry { seq: touch.seq, gateway: touch.gateway, touched, travels }
         })
         .collect();
@@ -71,6 +72,7 @@ fn stays_home(row: &RowWork, shown_after: &Fields) -> bool {
     after.chain.is_some()
         && row.resolved.is_none()
         && row.touches.windows(2).all(|pair| pair[0].gateway == pair[1].gateway)
+        && !row.touches.iter().any(|touch| touch.stray)
         && !row.touches.is_empty()
         && !row.touches.iter().any(|touch| touch.repaired)
         && (before.is_live() || !before.known)
@@ -212,12 +214,15 @@ pub(super) fn since(db: &Connection, key: RowKey, cursor: u64) -> Result<Vec<Ent
     Ok(entries)
 }
 
-/// What travels to a gateway of these lines: field by field, whether it touched existence included.
-pub(super) fn travels_to(entries: &[Entry], gateway: u32) -> BTreeMap<u16, u64> {
+/// What travels to a gateway of these lines: field by field, whether it touched existence
+/// included. `brought`: whether its own line of rounds brought what a line tells of.
+pub(super) fn travels_to(
+    entries: &[Entry],
+    brought: impl Fn(&Entry) -> bool,
+) -> BTreeMap<u16, u64> {
     let mut fields = BTreeMap::new();
     for entry in entries {
-        let own = gateway != 0 && entry.gateway == gateway;
-        let touched = if own { &[][..] } else { &entry.touched[..] };
+        let touched = if brought(entry) { &[][..] } else { &entry.touched[..] };
         for &field in touched.iter().chain(&entry.travels) {
             fields.insert(field, entry.seq);
         }

@@ -24,6 +24,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("clash.sql"),
     include_str!("lean.sql"),
     include_str!("ruling.sql"),
+    include_str!("line.sql"),
+    include_str!("restored.sql"),
 ];
 
 impl Store {

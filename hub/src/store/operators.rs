@@ -12,7 +12,7 @@ use wadi_protocol::wire::message::Outcome;
 use super::changes::{self, Arrival};
 use super::sql::{Bits, number_at};
 use super::work::Work;
-use super::{Catalog, Draw, Store, StoreError, release, rulings, stored};
+use super::{Catalog, Draw, Store, StoreError, release, restored, rulings, stored};
 
 /// The name of the operators' device.
 const LABEL: &str = "operator";
@@ -36,6 +36,11 @@ pub(super) struct Names {
 impl Names {
     /// Draw a run that follows the last one.
     pub fn draw(db: &Connection, draw: &Draw) -> Result<Names, StoreError> {
+        if restored::is_stopped(db)? {
+            let text = "the database was restored and numbers nothing yet: first run `wadi-hub \
+                        resume`, see `wadi-hub status`";
+            return Err(StoreError::Refused(text.into()));
+        }
         let device = device(db)?;
         let runs = changes::runs(db, device)?;
         let is_parent = |run: &RunInfo| {

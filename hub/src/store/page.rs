@@ -15,7 +15,7 @@ use super::enrolment;
 use super::log::{self, Entry};
 use super::notice;
 use super::page_row::{Asker, Dots};
-use super::scope;
+use super::scope::{self, Presence};
 use super::sql::{Bits, RowKey, key_at, number_at, pack, packed_len, unpack};
 use super::work::{State, load};
 use super::{Catalog, StoreError, head};
@@ -28,9 +28,10 @@ pub(super) fn build(
     cursors: [u64; LANES],
     schema_held: u32,
 ) -> Result<(Page, i64), StoreError> {
-    let asker = Asker { db, catalog, gateway, cursors };
+    let asker = Asker::new(db, catalog, gateway, cursors)?;
     let schema = catalog.newest().filter(|schema| schema.version > schema_held).cloned();
     let (notices, notices_to) = notice::waiting(db, gateway)?;
+    let line = asker.line_number();
     let mut builder = Builder {
         asker,
         bytes: pack(&schema).len() + pack(&notices).len(),
@@ -55,6 +56,7 @@ pub(super) fn build(
         known: spans(&builder.known),
         clock_s: 0,
         certificate: enrolment::renewal(db, gateway)?,
+        line,
     };
     Ok((page, notices_to))
 }
@@ -86,7 +88,7 @@ pub(super) fn look_ahead(
     if notice::waits(db, gateway)? {
         return Ok(Some(true));
     }
-    let asker = Asker { db, catalog, gateway, cursors };
+    let asker = Asker::new(db, catalog, gateway, cursors)?;
     for (lane, cursor) in cursors.into_iter().enumerate() {
         let mut query = lane_query(db)?;
         let mut lines = query.query(params![lane as u8, Bits(cursor)])?;
@@ -147,16 +149,17 @@ impl Asker<'_> {
     /// change of a row that every site has, and nothing of it travels.
     fn stays_home(&self, key: RowKey, entry: &Entry) -> Result<bool, StoreError> {
         let global = self.catalog.table(key.table)?.scope == Scope::Global;
-        Ok(global && entry.gateway == self.gateway && entry.travels.is_empty())
+        Ok(global && self.brought(entry) && entry.travels.is_empty())
     }
 
     fn call(&self, key: RowKey, state: &State, entry: &Entry) -> Result<Call, StoreError> {
         let Asker { db, catalog, gateway, .. } = *self;
         if scope::is_within(db, catalog, gateway, key, state)? {
-            let travels = !log::travels_to(std::slice::from_ref(entry), gateway).is_empty();
+            let brought = |entry: &Entry| self.brought(entry);
+            let travels = !log::travels_to(std::slice::from_ref(entry), brought).is_empty();
             return Ok(if travels { Call::Travels } else { Call::Nothing });
         }
-        let held = entry.gateway == gateway || scope::is_present(db, gateway, key)?;
+        let held = self.may_hold(entry) || scope::presence(db, gateway, key)? != Presence::No;
         Ok(if held { Call::Leaves } else { Call::Nothing })
     }
 }

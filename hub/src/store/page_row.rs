@@ -12,8 +12,9 @@ use wadi_protocol::value::Value;
 use wadi_protocol::wire::downlink::{PageRow, RowState};
 
 use super::changes;
-use super::log;
-use super::scope;
+use super::line::{self, Line};
+use super::log::{self, Entry};
+use super::scope::{self, Presence};
 use super::sql::{Bits, Id, RowKey, dot_at};
 use super::work::{Fields, State, is_dead, shown};
 use super::{Catalog, StoreError};
@@ -29,21 +30,53 @@ pub(super) struct Asker<'a> {
     pub gateway: u32,
     /// How far it has the hub's sequence, a lane each.
     pub cursors: [u64; LANES],
+    /// Its line of rounds.
+    line: Line,
 }
 
 /// Dots by run.
 pub(super) type Dots = BTreeMap<(DeviceId, RunId), BTreeSet<u64>>;
 
-impl Asker<'_> {
+impl<'a> Asker<'a> {
+    /// A gateway at its cursors.
+    pub fn new(
+        db: &'a Connection,
+        catalog: &'a Catalog,
+        gateway: u32,
+        cursors: [u64; LANES],
+    ) -> Result<Asker<'a>, StoreError> {
+        Ok(Asker { db, catalog, gateway, cursors, line: line::of(db, gateway)? })
+    }
+
+    /// How many lines of rounds it had before.
+    pub fn line_number(&self) -> u32 {
+        self.line.number
+    }
+
+    /// Whether the gateway's own line of rounds brought what a line of the log tells of.
+    pub fn brought(&self, entry: &Entry) -> bool {
+        entry.gateway == self.gateway && entry.seq > self.line.from
+    }
+
+    /// Whether the gateway may hold what a line of the log tells of, since it brought that
+    /// itself, on this line of its rounds or on a former one.
+    pub fn may_hold(&self, entry: &Entry) -> bool {
+        entry.gateway == self.gateway && (self.brought(entry) || !self.line.blank)
+    }
+
     /// How far the gateway is in a table's lane.
     pub fn cursor(&self, table: &Table) -> u64 {
         self.cursors[table.lane as usize]
     }
 
     /// Whether the gateway may lack a row of its own scope.
-    pub fn may_lack(&self, key: RowKey, state: &State) -> Result<bool, StoreError> {
-        let new = state.first_seq > self.cursor(self.catalog.table(key.table)?);
-        Ok(new && (state.site != self.gateway || self.is_repaired(key)?))
+    pub fn may_lack(&self, table: &Table, key: RowKey, state: &State) -> Result<bool, StoreError> {
+        if state.first_seq <= self.cursor(table) {
+            return Ok(false);
+        }
+        let own = state.site == self.gateway && state.first_seq > self.line.from;
+        let other = !own || (self.line.number > 0 && changes::has_stray(self.db, key)?);
+        Ok(other || self.is_repaired(key)?)
     }
 
     /// Whether a change of the row counts in a form that no gateway has.
@@ -57,8 +90,9 @@ impl Asker<'_> {
     /// Whether a row that a travelling one references must come along.
     pub fn comes_along(&self, key: RowKey, state: &State) -> Result<bool, StoreError> {
         let table = self.catalog.table(key.table)?;
-        let lacks = !scope::is_direct(table, state, self.gateway) || self.may_lack(key, state)?;
-        Ok(lacks && !scope::is_present(self.db, self.gateway, key)?)
+        let direct = scope::is_direct(table, state, self.gateway);
+        let lacks = !direct || self.may_lack(table, key, state)?;
+        Ok(lacks && scope::presence(self.db, self.gateway, key)? != Presence::Yes)
     }
 
     /// A row's values as people see them.
@@ -75,9 +109,9 @@ impl Asker<'_> {
             return Ok(self.leaving(key, state));
         }
         let entries = log::since(self.db, key, self.cursor(table))?;
-        let travels = log::travels_to(&entries, self.gateway);
+        let travels = log::travels_to(&entries, |entry| self.brought(entry));
         let direct = scope::is_direct(table, state, self.gateway);
-        let whole = self.may_lack(key, state)? || !direct || travels.contains_key(&0);
+        let whole = self.may_lack(table, key, state)? || !direct || travels.contains_key(&0);
         let whole = whole && state.is_live();
         let shown = if state.is_live() { self.shown(key, state)? } else { Rc::default() };
         let fields = if whole {
@@ -118,18 +152,18 @@ impl Asker<'_> {
         }
     }
 
-    /// Dots that other gateways brought and the row's image covers.
+    /// Dots that other gateways, or other lines of this one, brought and the row's image covers.
     pub fn known(&self, row: &PageRow, known: &mut Dots) -> Result<(), StoreError> {
         let key = RowKey { table: row.table, row: row.row };
         let from = if row.whole { 0 } else { self.cursor(self.catalog.table(row.table)?) };
         let mut query = self.db.prepare_cached(
             "SELECT device, run, seq FROM wadi_change
-             WHERE tbl = ?1 AND row = ?2 AND hub_seq > ?3 AND gateway <> ?4",
+             WHERE tbl = ?1 AND row = ?2 AND hub_seq > ?3
+                 AND (gateway <> ?4 OR hub_seq <= ?5 OR stray)",
         )?;
-        let dots = query
-            .query_map(params![key.table, Id(key.row), Bits(from), self.gateway], |row| {
-                dot_at(row, 0)
-            })?;
+        let params =
+            params![key.table, Id(key.row), Bits(from), self.gateway, Bits(self.line.from)];
+        let dots = query.query_map(params, |row| dot_at(row, 0))?;
         for dot in dots {
             let dot = dot?;
             known.entry((dot.device, dot.run)).or_default().insert(dot.seq);

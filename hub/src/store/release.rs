@@ -21,7 +21,7 @@ use super::judge::{self, GroupKey, group_key};
 use super::kept::{self, Kept};
 use super::sql::{Bits, RowKey, dot_at};
 use super::work::Work;
-use super::{StoreError, commit, notice, operators, rulings};
+use super::{StoreError, commit, line, notice, operators, rulings};
 
 /// What became of what was ruled about.
 #[derive(Default)]
@@ -164,6 +164,8 @@ fn leave(work: &Work<'_>, kept: Kept, form: Option<Change>) -> Result<(Entered, 
         seen_seq: kept.seen_seq,
         closure_seqs: kept.closure_seqs,
         repaired,
+        // It may have come by a line that ended since.
+        stray: line::of(work.db, kept.gateway)?.number > 0,
     };
     let form = Form::of(kept.round, &kept.change, &entry.change);
     Ok((entry, form))

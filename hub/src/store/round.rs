@@ -14,7 +14,7 @@ use wadi_protocol::wire::message::{Down, DownBody, Outcome, Prepare, Refused, Up
 use super::sql::{Bits, pack, unpack};
 use super::telling::{self, Told};
 use super::work::Work;
-use super::{Catalog, Store, StoreError, clash, commit, judge, page};
+use super::{Catalog, Store, StoreError, clash, commit, judge, line, page, restored};
 
 impl Store {
     /// Hear one message of a gateway: what to answer, once that is durable.
@@ -32,12 +32,23 @@ impl Store {
         };
         let continues = self.vouches(up, cursors)?;
         let (answers, told) = self.write(|tx, catalog| {
-            let Some(machine) = machine(tx, gateway)? else {
+            let Some(mut machine) = machine(tx, gateway)? else {
                 let body = DownBody::Refused(Refused::UnknownGateway);
                 return Ok((vec![Down { hub, known: up.hub, round: up.round, body }], None));
             };
+            let less = !continues || machine.knows_less(up);
+            if let Some(refused) = turned_away(tx, catalog, gateway.0, up, (less, now_s))? {
+                let scene = Scene { db: tx, catalog, gateway: gateway.0, now_s, told: None };
+                let body = DownBody::Refused(refused);
+                let answers = vec![Down { hub, known: up.hub, round: up.round, body }];
+                scene.note_refusal(&answers)?;
+                return Ok((answers, None));
+            }
+            if machine.is_other_line(up) {
+                machine = line::met(tx, gateway.0, machine, up, now_s)?;
+            }
             let mut scene = Scene { db: tx, catalog, gateway: gateway.0, now_s, told: None };
-            let (mut step, todo) = machine.hear(up, continues);
+            let (mut step, todo) = machine.hear(up);
             scene.write(&step.writes)?;
             if let Some(todo) = todo {
                 step = scene.work(step.next, todo)?;
@@ -66,6 +77,22 @@ impl Store {
             _ => Ok(up.hub == RunId::NONE || self.continues(up.hub, cursors)?),
         }
     }
+}
+
+/// Whether this database is an older copy, and the gateway has to wait or to begin anew
+/// for that. What is staged stays staged; an abort is always heard.
+fn turned_away(
+    db: &Connection,
+    catalog: &Catalog,
+    gateway: u32,
+    up: &Up,
+    (less, now_s): (bool, u64),
+) -> Result<Option<Refused>, StoreError> {
+    if less {
+        return restored::claimed(db, catalog, gateway, up, now_s).map(Some);
+    }
+    let waits = up.body != UpBody::Abort && restored::is_stopped(db)?;
+    Ok(waits.then_some(Refused::Stopped))
 }
 
 /// One transaction about one gateway.
@@ -167,12 +194,16 @@ impl Scene<'_> {
             .map_err(|error| StoreError::Broken(format!("wadi_stage: {error}")))?;
         page::passed(self.db, self.catalog, self.gateway, &page, notices_to)?;
         let mut work = Work::new(self.db, self.catalog, self.now_s)?;
+        if let Some(returned) = &head.returned {
+            restored::note(&mut work, self.gateway, returned, &batch.changes)?;
+        }
         let names = telling::names(&batch);
         let outcomes = commit::commit(&mut work, (self.gateway, round), batch, &verdicts)?;
         self.db
             .prepare_cached(
                 "UPDATE wadi_gateway SET rounds = rounds + 1, round = ?2,
-                     cursor_urgent = ?3, cursor_routine = ?4, round_s = ?5 WHERE number = ?1",
+                     cursor_urgent = ?3, cursor_routine = ?4, round_s = ?5, any_line = 0
+                 WHERE number = ?1",
             )?
             .execute(params![
                 self.gateway,
@@ -181,6 +212,7 @@ impl Scene<'_> {
                 Bits(page.to[1]),
                 Bits(self.now_s)
             ])?;
+        restored::goes_on(self.db, self.gateway)?;
         let schema = page.schema.as_ref().map_or(head.schema, |schema| schema.version);
         let more = page::has_more(self.db, self.catalog, self.gateway, page.to, schema)?;
         let stretches = commit::stretches(&outcomes);
@@ -243,7 +275,7 @@ impl Scene<'_> {
 }
 
 /// The state of a gateway's rounds; none if it is not enrolled.
-fn machine(db: &Connection, gateway: GatewayId) -> Result<Option<HubRound>, StoreError> {
+pub(super) fn machine(db: &Connection, gateway: GatewayId) -> Result<Option<HubRound>, StoreError> {
     let mut query = db.prepare_cached("SELECT machine FROM wadi_gateway WHERE number = ?1")?;
     let bytes = query.query_row([gateway.0], |row| row.get::<_, Vec<u8>>(0)).optional()?;
     bytes.map(|bytes| unpack(&bytes, "wadi_gateway.machine")).transpose()

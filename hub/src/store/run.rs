@@ -8,7 +8,7 @@ use wadi_protocol::id::{RowVersion, RunId};
 use wadi_protocol::schema::LANES;
 
 use super::sql::{Bits, number_at};
-use super::{Draw, Store, StoreError, head};
+use super::{Draw, Store, StoreError, head, restored};
 
 impl Store {
     /// Draw a run: every start that will number changes does.
@@ -63,10 +63,28 @@ fn end_of(db: &Connection, run: RunId) -> Result<Option<u64>, StoreError> {
     })
 }
 
-/// The sequence of ours that a version stands for.
-pub(super) fn expand(db: &Connection, version: RowVersion) -> Result<u64, StoreError> {
+/// The last runs of our line, the newest first, each with its last sequence.
+pub(super) fn newest(db: &Connection, count: usize) -> Result<Vec<(RunId, u64)>, StoreError> {
+    let mut query =
+        db.prepare_cached("SELECT run FROM wadi_hub_run ORDER BY number DESC LIMIT ?1")?;
+    let runs = query.query_map([count as i64], |row| Ok(RunId(number_at(row, 0)?)))?;
+    let runs = runs.collect::<Result<Vec<RunId>, _>>()?;
+    runs.into_iter().map(|run| Ok((run, end_of(db, run)?.unwrap_or(0)))).collect()
+}
+
+/// The sequence of ours that a version stands for, in a change that a gateway brings:
+/// of a run of a hub that is lost, as far as that was ours.
+pub(super) fn expand(
+    db: &Connection,
+    gateway: u32,
+    version: RowVersion,
+) -> Result<u64, StoreError> {
     if version.seq == 0 || version.hub == RunId::NONE {
         return Ok(0);
     }
-    Ok(end_of(db, version.hub)?.map_or(0, |end| version.seq.min(end)))
+    let end = match end_of(db, version.hub)? {
+        None => restored::fork(db, gateway, version.hub)?,
+        end => end,
+    };
+    Ok(end.map_or(0, |end| version.seq.min(end)))
 }

@@ -4,7 +4,7 @@
 //! references it: a scope includes its parents.
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::schema::{Scope, Table};
 
 use super::sql::{Id, RowKey};
@@ -49,12 +49,28 @@ pub(super) fn is_within(
     Ok(false)
 }
 
-/// Whether a gateway was given a row for the sake of one that references it.
-pub(super) fn is_present(db: &Connection, gateway: u32, key: RowKey) -> Result<bool, StoreError> {
+/// Whether a gateway holds a row that it was given for the sake of one that references it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Presence {
+    /// It was never given it, or let go of it.
+    No = 0,
+    /// It was given it.
+    Yes = 1,
+    /// One or the other: it was so in another line of its rounds.
+    Unknown = 2,
+}
+
+/// Whether a gateway holds such a row.
+pub(super) fn presence(db: &Connection, gateway: u32, key: RowKey) -> Result<Presence, StoreError> {
     let mut query = db.prepare_cached(
-        "SELECT 1 FROM wadi_presence WHERE gateway = ?1 AND tbl = ?2 AND row = ?3",
+        "SELECT held FROM wadi_presence WHERE gateway = ?1 AND tbl = ?2 AND row = ?3",
     )?;
-    Ok(query.exists(params![gateway, key.table, Id(key.row)])?)
+    let held = query.query_row(params![gateway, key.table, Id(key.row)], |row| row.get(0));
+    Ok(match held.optional()? {
+        None | Some(0) => Presence::No,
+        Some(1) => Presence::Yes,
+        Some(_) => Presence::Unknown,
+    })
 }
 
 /// Note that a gateway was given such a row, or let go of it.
@@ -64,10 +80,12 @@ pub(super) fn set_present(
     key: RowKey,
     present: bool,
 ) -> Result<(), StoreError> {
+    // What it let go of is kept in mind: an older copy of it may still have it.
     let sql = if present {
-        "INSERT OR IGNORE INTO wadi_presence (gateway, tbl, row) VALUES (?1, ?2, ?3)"
+        "INSERT INTO wadi_presence (gateway, tbl, row) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET held = 1 WHERE held <> 1"
     } else {
-        "DELETE FROM wadi_presence WHERE gateway = ?1 AND tbl = ?2 AND row = ?3"
+        "UPDATE wadi_presence SET held = 0 WHERE gateway = ?1 AND tbl = ?2 AND row = ?3"
     };
     db.prepare_cached(sql)?.execute(params![gateway, key.table, Id(key.row)])?;
     Ok(())

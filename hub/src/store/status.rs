@@ -11,6 +11,8 @@ use wadi_protocol::limits::ROW_BYTES_MAX;
 
 use super::backup::Watermark;
 use super::gateway::Gateway;
+use super::line::{self, Other};
+use super::restored::{self, Loss};
 use super::sql::{key_at, number_at};
 use super::{Catalog, Store, StoreError, head, page, run};
 
@@ -64,6 +66,8 @@ pub struct Status {
     pub reviews_oldest_s: u64,
     /// Up to where a backup exists.
     pub backup: Option<Watermark>,
+    /// What is known of a loss, if the database was restored.
+    pub loss: Loss,
     /// Every site, by number.
     pub sites: Vec<Site>,
 }
@@ -91,6 +95,8 @@ pub struct Site {
     pub refused_s: u64,
     /// Why then.
     pub refusal: String,
+    /// The box that comes under its number with another history, if one does.
+    pub other_line: Option<Other>,
 }
 
 /// How many wait, and since when.
@@ -142,6 +148,7 @@ impl Store {
                 reviews,
                 reviews_oldest_s,
                 backup,
+                loss: restored::loss(tx)?,
                 sites: sites(tx, catalog, gateways)?,
             })
         })
@@ -216,6 +223,7 @@ fn sites(
             refusals: 0,
             refused_s: 0,
             refusal: String::new(),
+            other_line: line::other(db, number)?,
             gateway,
         };
         // Both are by number, and a gateway is never taken out again.

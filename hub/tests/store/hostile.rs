@@ -66,6 +66,7 @@ fn heads_beyond_every_limit_are_refused() {
         bytes,
         parts,
         first: Vec::new(),
+        returned: None,
     };
     let heads = [head(u32::MAX, u16::MAX), head(5_000, 1), head(0, 9), head(4 << 20 | 1, 1025)];
     for head in heads {
@@ -88,6 +89,7 @@ fn parts_that_were_not_announced_and_other_heads_change_nothing() {
         bytes: 9_000,
         parts: 3,
         first: Vec::new(),
+        returned: None,
     };
     let up = world.sites[EVIL].up(UpBody::Prepare(head.clone()));
     hear(&mut world, &up);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use wadi_hub::store::Store;
+use wadi_hub::store::line::Other;
 use wadi_protocol::change::{Change, Delta, FieldRef, Op, Seen, TableRef};
 use wadi_protocol::id::{DeviceId, Dot, GatewayId, Hash, RowId, RowVersion, RunId, RunInfo};
 use wadi_protocol::resolve::lay;
@@ -10,7 +11,7 @@ use wadi_protocol::schema::{LANES, Schema};
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::{self, Batch, content_hash};
-use wadi_protocol::wire::downlink::{self, Page, PageRow, RowState};
+use wadi_protocol::wire::downlink::{self, KnownRuns, Page, PageRow, RowState};
 use wadi_protocol::wire::message::{
     Committed, Down, DownBody, Outcome, Part, Prepare, Refused, Up, UpBody, part, parts_of,
 };
@@ -89,6 +90,10 @@ pub struct Site {
     pub reasons: BTreeMap<Dot, String>,
     pub runs: BTreeMap<(DeviceId, RunId), RunInfo>,
     pub more: bool,
+    /// Its line of rounds, as the hub counts them.
+    pub line: u32,
+    /// What pages named as brought by others.
+    pub known: Vec<KnownRuns>,
     pub page_bytes_most: usize,
 }
 
@@ -108,6 +113,8 @@ impl Site {
             reasons: BTreeMap::new(),
             runs: BTreeMap::new(),
             more: false,
+            line: 0,
+            known: Vec::new(),
             page_bytes_most: 0,
         }
     }
@@ -155,6 +162,7 @@ impl Site {
             bytes: bytes.len() as u32,
             parts: parts_of(bytes.len()),
             first: part(&bytes, 0).to_vec(),
+            returned: None,
         };
         let rest = (1..head.parts)
             .map(|index| UpBody::Part(Part { index, bytes: part(&bytes, index).to_vec() }));
@@ -217,6 +225,12 @@ impl Site {
         if let Some(schema) = &page.schema {
             self.schema = Some(schema.clone());
         }
+        if page.line != self.line {
+            self.line = page.line;
+            let waits = |outcome: &Outcome| matches!(outcome, Outcome::Parked | Outcome::Held);
+            self.outcomes
+                .retain(|_, outcome| !waits(outcome) && *outcome != Outcome::Known { seq: 0 });
+        }
         let mut changes = batch.changes.iter();
         for (len, outcome) in &committed.outcomes {
             for step in 0..u64::from(*len) {
@@ -237,6 +251,7 @@ impl Site {
             self.reasons.insert(batch.changes[*index as usize].dot, reason.clone());
         }
         self.apply(page);
+        self.known.extend(page.known.clone());
         self.cursors = page.to;
         self.chain = committed.chain;
         self.more = committed.more;
@@ -346,6 +361,26 @@ impl Site {
                 }
             }
         }
+    }
+
+    /// Come with another history than the hub's until it is noticed, and let an operator
+    /// take this box; what the hub knew of it.
+    pub fn rejoin(&mut self, hub: &mut Store, site: &str) -> Other {
+        loop {
+            match self.refused(hub) {
+                Refused::BelowFloor { floor } => self.round = floor,
+                Refused::OtherParent => break,
+                other => panic!("expected a box with another history, got {other}"),
+            }
+        }
+        hub.rejoin(site).unwrap().1
+    }
+
+    /// Whether the round that it would begin is the last that the hub committed: so an
+    /// older copy of the same box catches up by itself.
+    pub fn is_known(&self, hub: &mut Store) -> bool {
+        let answers = hub.hear(self.number, &self.prepare(&self.batch())[0], NOW_S).unwrap();
+        matches!(&answers[..], [Down { body: DownBody::Committed(_), .. }])
     }
 
     /// What is refused, when the round is asked for.

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::{PartSet, Step};
 use crate::id::{Hash, RunId};
 use crate::schema::LANES;
-use crate::wire::message::{Committed, Down, Part, Prepare, Refused, Up, UpBody, part, parts_of};
+use crate::wire::message::{
+    Committed, Down, Part, Prepare, Refused, Returned, Up, UpBody, part, parts_of,
+};
 
 /// Everything that the gateway must remember between rounds and within one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -78,6 +80,8 @@ pub struct Changeset {
     pub changes: u32,
     /// The schema version held when the round was opened.
     pub schema: u32,
+    /// What its changes were at a hub that is lost.
+    pub returned: Option<Returned>,
 }
 
 /// The head of a page.
@@ -132,6 +136,12 @@ pub enum Write {
     },
     /// The round is not to be: its changes stay pending.
     Drop,
+    /// The hub was restored and is the one of these runs: base is not what it has, and
+    /// what it does not have any more is pending again.
+    Restart {
+        /// The hub's runs, each with its last sequence.
+        line: Vec<(RunId, u64)>,
+    },
 }
 
 /// What to send, once the step is durable.
@@ -213,6 +223,7 @@ impl GatewayRound {
             bytes: changeset.bytes,
             parts: parts_of(body.len()),
             first: if first { part(body, 0).to_vec() } else { Vec::new() },
+            returned: changeset.returned.clone(),
         }
     }
 

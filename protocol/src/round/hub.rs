@@ -83,12 +83,32 @@ impl HubRound {
         HubRound { floor: 1, chain: Hash::default(), last: None, staged: None }
     }
 
-    /// The machine: one message, one step, and maybe work for the store.
-    /// `continues`: whether this hub continues the run and cursors that the gateway names.
-    pub fn hear(self, up: &Up, continues: bool) -> (HubStep, Option<Todo>) {
-        if !continues {
-            return (refuse(self, Refused::OtherHub), None);
-        }
+    /// Whether a message begins a round on another line than the one that this hub goes
+    /// on with: a box that was restored, cloned or replaced. Of numbers below the floor
+    /// nobody can tell that from a late message.
+    pub fn is_other_line(&self, up: &Up) -> bool {
+        let other = |head: &Prepare| head.parent != self.chain;
+        up.round >= self.floor && matches!(&up.body, UpBody::Prepare(head) if other(head))
+    }
+
+    /// Whether a message begins a round on a history that goes on where this hub's ends:
+    /// no number above the floor was ever heard of here, so this hub was restored.
+    pub fn knows_less(&self, up: &Up) -> bool {
+        let longer = |head: &Prepare| head.parent != self.chain && head.parent != Hash::default();
+        up.round > self.floor && matches!(&up.body, UpBody::Prepare(head) if longer(head))
+    }
+
+    /// From now on this gateway's line of rounds is the one whose last round has this
+    /// chain hash: whoever stands at the end of the former one has another parent now. No
+    /// number is used again. What is staged is to be dropped.
+    pub fn rejoin(self, parent: Hash) -> HubRound {
+        let after = self.staged.as_ref().map_or(0, |staged| staged.round.saturating_add(1));
+        HubRound { floor: self.floor.max(after), chain: parent, staged: None, ..self }
+    }
+
+    /// The machine: one message, one step, and maybe work for the store. The caller has
+    /// found that this hub continues the run and cursors that the gateway names.
+    pub fn hear(self, up: &Up) -> (HubStep, Option<Todo>) {
         if up.round < self.floor {
             return (self.hear_old(up), None);
         }
@@ -164,7 +184,7 @@ impl HubRound {
             }
             (Some((round, committed)), body)
                 if *round == up.round
-                    && !matches!(body, UpBody::Prepare(head) if head.content != committed.content) =>
+                    && !matches!(body, UpBody::Prepare(head) if !committed.answers(head)) =>
             {
                 let committed = committed.clone();
                 Step::to(self).say(Say::Body(DownBody::Committed(committed)))
@@ -182,14 +202,15 @@ impl HubRound {
     }
 
     fn hear_prepare(mut self, round: u64, head: &Prepare) -> (HubStep, Option<Todo>) {
+        // Before what is staged, so that a clone does not have it aborted.
+        if head.parent != self.chain {
+            return (refuse(self, Refused::OtherParent), None);
+        }
         if let Some(staged) = &self.staged {
             if staged.round != round || staged.head.content != head.content {
                 return (refuse(self, Refused::OtherContent), None);
             }
             return self.stage_first(head);
-        }
-        if head.parent != self.chain {
-            return (refuse(self, Refused::OtherParent), None);
         }
         if head.bytes as usize > CHANGESET_BYTES_MAX
             || usize::from(head.parts) != (head.bytes as usize).div_ceil(PART_BYTES_MAX)

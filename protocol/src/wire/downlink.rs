@@ -40,6 +40,9 @@ pub struct Page {
     pub clock_s: u64,
     /// A later certificate of the gateway, while it has not got it.
     pub certificate: Option<Renewal>,
+    /// Counts the gateway's lines of rounds, from 0: another one than before says that
+    /// outcomes may have been told to another box, which this one must ask for again.
+    pub line: u32,
 }
 
 /// A renewed certificate.

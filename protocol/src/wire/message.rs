@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget;
 use crate::id::{Hash, RunId};
-use crate::limits::{MESSAGE_BYTES_MAX, MESSAGE_MEMORY_BYTES_MAX, PART_BYTES_MAX};
+use crate::limits::{
+    MESSAGE_BYTES_MAX, MESSAGE_MEMORY_BYTES_MAX, PART_BYTES_MAX, RETURNED_STRETCHES_MAX,
+};
 use crate::schema::LANES;
 
 /// The first byte of every message.
@@ -68,6 +70,33 @@ pub struct Prepare {
     /// The first part, so that a small changeset needs no other message. Empty
     /// when the head is only repeated.
     pub first: Vec<u8>,
+    /// Whether its changes, or some of them, had been committed at a hub that is lost.
+    pub returned: Option<Returned>,
+}
+
+/// What changes were at a hub before it was restored from an older backup.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Returned {
+    /// The hub sequence up to which that hub and the restored one are one.
+    pub fork: u64,
+    /// The runs of that hub whose sequences beyond it are meant, [`LOST_RUNS_MAX`] at most.
+    pub runs: Vec<RunId>,
+    /// The sequences that the changes had, in their order: stretches of (how many, the
+    /// first, from which they count up), [`RETURNED_STRETCHES_MAX`] at most; 0 = none, as
+    /// for the changes behind the last stretch.
+    pub seqs: Vec<(u32, u64)>,
+}
+
+impl Returned {
+    /// The sequences that so many changes had; 0 = none.
+    pub fn seq_of(&self, changes: usize) -> Vec<u64> {
+        let stretches = self.seqs.iter().take(RETURNED_STRETCHES_MAX);
+        let each = stretches.flat_map(|&(count, first)| {
+            (0..u64::from(count))
+                .map(move |at| if first == 0 { 0 } else { first.saturating_add(at) })
+        });
+        each.chain(core::iter::repeat(0)).take(changes).collect()
+    }
 }
 
 /// One part of a changeset or of a downlink page.
@@ -151,6 +180,14 @@ pub struct Committed {
     pub more: bool,
 }
 
+impl Committed {
+    /// Whether a head is that of the round that was committed, asked about again.
+    pub fn answers(&self, head: &Prepare) -> bool {
+        head.content == self.content
+            && self.chain == chain(head.parent, self.content, &self.outcomes)
+    }
+}
+
 /// What became of a change.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Outcome {
@@ -222,6 +259,19 @@ pub enum Refused {
          the hub wrote then"
     )]
     Replaced,
+    /// Some gateway knows more than the hub, and no operator has said yet what to make of that.
+    #[error(
+        "the hub was restored from an older backup, and waits for its operators: \
+         `wadi-hub status` there says what to do"
+    )]
+    Stopped,
+    /// The hub was restored, and an operator has confirmed it: begin anew, and return what
+    /// is not there any more.
+    #[error("the hub was restored from an older backup: this gateway returns what it still holds")]
+    Restored {
+        /// The hub's runs, the newest ones, each with its last sequence.
+        line: Vec<(RunId, u64)>,
+    },
 }
 
 /// A message that cannot be read.

@@ -12,7 +12,7 @@ use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::Batch;
 use wadi_protocol::wire::downlink::{KnownRuns, Notice, Page, PageRow, Renewal, RowState};
 use wadi_protocol::wire::message::{
-    Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Up, UpBody,
+    Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Returned, Up, UpBody,
 };
 
 pub const HANDHELD: DeviceId = DeviceId(0x0123_4567_89ab_cdef);
@@ -248,6 +248,7 @@ pub fn page() -> Page {
         known: vec![KnownRuns { device: TABLET, run: TABLET_RUN, spans: vec![(1, 6), (8, 9)] }],
         clock_s: 1_766_700_000,
         certificate: Some(Renewal { enrolment: 1, until_s: 1_924_467_000, der: vec![0x30, 0x82] }),
+        line: 3,
     }
 }
 
@@ -277,9 +278,13 @@ pub fn ups() -> Vec<(&'static str, Up)> {
         bytes: 5000,
         parts: 2,
         first: vec![1, 2, 3],
+        returned: None,
     };
+    let returned = Returned { fork: 4000, runs: vec![HUB], seqs: vec![(7, 4100), (2, 0)] };
+    let returning = Prepare { returned: Some(returned), ..prepare.clone() };
     vec![
         ("up_prepare", up(UpBody::Prepare(prepare))),
+        ("up_prepare_returning", up(UpBody::Prepare(returning))),
         ("up_part", up(UpBody::Part(Part { index: 1, bytes: vec![0, 255] }))),
         ("up_fetch", up(UpBody::Fetch { missing: vec![(1, 3), (7, 7)] })),
         ("up_commit", up(UpBody::Commit)),
@@ -320,6 +325,8 @@ pub fn downs() -> Vec<(&'static str, Down)> {
         ("down_refused_undecodable", refused(Refused::Undecodable { reason: reason.clone() })),
         ("down_refused_not_prepared", refused(Refused::NotPrepared)),
         ("down_refused_too_large", refused(Refused::TooLarge { reason })),
+        ("down_refused_stopped", refused(Refused::Stopped)),
+        ("down_refused_restored", refused(Refused::Restored { line: vec![(HUB, 4000)] })),
         ("down_news", down(DownBody::News { head: 4800 })),
     ]
 }

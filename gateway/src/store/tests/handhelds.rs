@@ -137,7 +137,10 @@ fn a_database_of_the_layout_before_gets_the_table_at_the_next_start() {
     let db = Connection::open(&village.path).unwrap();
     db.execute_batch(
         "DROP TABLE wadi_handheld; ALTER TABLE wadi_store DROP COLUMN certificate_of;
-         ALTER TABLE wadi_store DROP COLUMN certificate_until_s; PRAGMA user_version = 2",
+         ALTER TABLE wadi_store DROP COLUMN certificate_until_s;
+         ALTER TABLE wadi_store DROP COLUMN line; DROP TABLE wadi_lost;
+         DROP INDEX wadi_change_alias; ALTER TABLE wadi_change DROP COLUMN alias;
+         DROP INDEX wadi_row_stale; ALTER TABLE wadi_row DROP COLUMN stale; PRAGMA user_version = 2",
     )
     .unwrap();
     drop(db);

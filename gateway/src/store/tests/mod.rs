@@ -6,8 +6,10 @@ mod folding;
 mod handhelds;
 mod intake;
 mod layouts;
+mod line;
 mod overlay;
 mod repaired;
+mod restored;
 mod rounds;
 mod scope;
 mod threads;
@@ -28,7 +30,8 @@ use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::{self, Batch};
 use wadi_protocol::wire::downlink::{self, Page, PageRow, RowState};
 use wadi_protocol::wire::message::{
-    self, Committed, Down, DownBody, Outcome, Part, Prepared, Up, UpBody, chain, part, parts_of,
+    self, Committed, Down, DownBody, Outcome, Part, Prepared, Refused, Up, UpBody, chain, part,
+    parts_of,
 };
 
 use super::*;
@@ -177,7 +180,7 @@ pub struct Village {
     pub store: Option<Store>,
     pub hub: RunId,
     pub starts: u64,
-    chain: Hash,
+    pub chain: Hash,
 }
 
 impl Village {

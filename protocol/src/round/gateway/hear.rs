@@ -5,6 +5,7 @@
 use alloc::vec::Vec;
 
 use super::{GatewayRound, GatewayStep, PageHead, Phase, Say, Write};
+use crate::id::RunId;
 use crate::limits::{DOWNLINK_BYTES_MAX, PART_BYTES_MAX};
 use crate::round::{PartSet, Step};
 use crate::wire::message::{Committed, Down, DownBody, Part, Prepared, Refused, chain, parts_of};
@@ -16,6 +17,11 @@ impl GatewayRound {
         }
         if down.known != self.hub && down.hub != self.hub {
             return Step::ignore(self, "not from the hub that this gateway knows");
+        }
+        if matches!(down.body, DownBody::Refused(Refused::Restored { .. }))
+            && (down.known != self.hub || self.hub == RunId::NONE)
+        {
+            return Step::ignore(self, "of a hub that this gateway does not know already");
         }
         if down.round != self.round || self.is_idle() {
             return Step::ignore(self, "about another round");
@@ -95,11 +101,15 @@ impl GatewayRound {
     fn hear_committed(mut self, committed: &Committed) -> GatewayStep {
         let changeset = self.changeset().expect("a round is open").clone();
         let counted: u64 = committed.outcomes.iter().map(|(count, _)| u64::from(*count)).sum();
-        if committed.content != changeset.content || counted != u64::from(changeset.changes) {
-            return Step::ignore(self, "committed another changeset");
-        }
-        if committed.chain != chain(self.chain, changeset.content, &committed.outcomes) {
-            return Step::ignore(self, "the chain hash does not follow");
+        let ours =
+            committed.content == changeset.content && counted == u64::from(changeset.changes);
+        let follows = committed.chain == chain(self.chain, changeset.content, &committed.outcomes);
+        match (ours, follows, &self.phase) {
+            (true, true, _) => {}
+            // Another box has used this number: ours is never to be under it.
+            (_, _, Phase::Aborting { .. }) => return self.hear_aborted(0),
+            (false, _, _) => return Step::ignore(self, "committed another changeset"),
+            (true, false, _) => return Step::ignore(self, "the chain hash does not follow"),
         }
         let to = match self.phase {
             Phase::Committing { to, .. } if committed.paged => Some(to),
@@ -131,6 +141,21 @@ impl GatewayRound {
             ) => {
                 let changeset = changeset.clone();
                 self.phase = Phase::Aborting { changeset };
+                Step::to(self).write(Write::DropPage).say(Say::Abort)
+            }
+            // The hub that had been asked to commit is no more.
+            (Refused::Restored { line }, _) => {
+                let next =
+                    GatewayRound { round: self.round.saturating_add(1), ..GatewayRound::new() };
+                Step::to(next).write(Write::Drop).write(Write::Restart { line: line.clone() })
+            }
+            // The same after Commit may have left: only the hub knows what became of it.
+            (Refused::BelowFloor { floor }, Phase::Fetching { .. } | Phase::Committing { .. })
+                if *floor > self.round =>
+            {
+                let changeset = self.changeset().expect("a round is open").clone();
+                self.phase = Phase::Aborting { changeset };
+                self.refused = None;
                 Step::to(self).write(Write::DropPage).say(Say::Abort)
             }
             // Decided long ago without us: its number is used up. The next one tells

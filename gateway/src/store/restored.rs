@@ -1,0 +1,126 @@
+//! The hub was restored from an older backup: what it does not have any more is returned.
+//!
+//! Every change that was at the lost hub behind the fork, where the two part, is pending
+//! again. Base stays on the screen, marked as stale, until the hub has said anew what
+//! each row is; a stale image holds what was folded into it, so what is returned lies over
+//! a row only from then on. What nobody returned goes when all is told.
+use std::collections::BTreeSet;
+
+use wadi_protocol::change::Change;
+use wadi_protocol::id::RunId;
+use wadi_protocol::limits::{LOST_RUNS_MAX, RETURNED_STRETCHES_MAX};
+use wadi_protocol::wire::message::Returned;
+
+use super::base;
+use super::error::Problem;
+use super::image::Key;
+use super::overlay::Meta;
+use super::work::{Work, row_id};
+
+/// Begin anew with the hub of these runs, each with its last sequence.
+pub(super) fn restart(work: &mut Work<'_>, line: &[(RunId, u64)]) -> Result<(), Problem> {
+    let heard = |run: &RunId| work.ground.hubs.contains(run);
+    let fork = line.iter().filter(|(run, _)| heard(run)).map(|(_, end)| *end).max().unwrap_or(0);
+    // The run in which the two part is both lost and known: its sequences go on behind.
+    let common = |run: &RunId| line.iter().any(|(known, end)| known == run && *end < fork);
+    let lost: Vec<RunId> = work.ground.hubs.iter().filter(|run| !common(run)).copied().collect();
+    work.run("DELETE FROM wadi_lost", ())?;
+    for run in lost.iter().rev().take(LOST_RUNS_MAX) {
+        work.run("INSERT INTO wadi_lost (run, fork) VALUES (?, ?)", (run.0 as i64, fork as i64))?;
+    }
+    let kept: BTreeSet<RunId> = work
+        .ground
+        .hubs
+        .iter()
+        .filter(|run| line.iter().any(|(known, _)| known == *run))
+        .copied()
+        .collect();
+    work.run("DELETE FROM wadi_hub", ())?;
+    for run in &kept {
+        work.run("INSERT INTO wadi_hub (run) VALUES (?)", (run.0 as i64,))?;
+    }
+    work.ground.hubs = std::sync::Arc::new(kept);
+    work.run("UPDATE wadi_change SET alias = NULL WHERE alias IS NOT NULL", ())?;
+    let returned = work.run(
+        "UPDATE wadi_change SET custody = 0, alias = coalesce(hub_seq, 0), hub_seq = NULL,
+             brought = 0, reason = iif(laid = 2, reason, NULL)
+         WHERE custody IN (2, 3, 4) OR (custody = 1 AND (hub_seq IS NULL OR hub_seq > ?))",
+        (fork as i64,),
+    )?;
+    // What others had brought may be nowhere now.
+    work.run("DELETE FROM wadi_known", ())?;
+    work.run("UPDATE wadi_row SET stale = 1 WHERE state <> 0", ())?;
+    let waiting = work.one(
+        "SELECT count(*) FROM wadi_change WHERE custody <> 1 AND custody IN (0, 3)",
+        (),
+        |row| row.get::<_, i64>(0),
+    )?;
+    work.ground.waiting = waiting.unwrap_or(0) as u64;
+    tracing::warn!(
+        phase = "session",
+        fork,
+        returned,
+        "the hub was restored from an older backup: what it does not have any more goes there again"
+    );
+    Ok(())
+}
+
+/// What the changes of a changeset were at the lost hub; none if they were not there and
+/// nobody who made them was shown what that had.
+pub(super) fn returned(
+    work: &Work<'_>,
+    ids: &[i64],
+    changes: &[Change],
+) -> Result<Option<Returned>, Problem> {
+    let runs = work.all("SELECT run, fork FROM wadi_lost ORDER BY run", (), |row| {
+        Ok((RunId(row.get::<_, i64>(0)? as u64), row.get::<_, i64>(1)? as u64))
+    })?;
+    let Some(&(_, fork)) = runs.first() else {
+        return Ok(None);
+    };
+    let mut seqs: Vec<(u32, u64)> = Vec::new();
+    for id in ids {
+        let alias = "SELECT coalesce(alias, 0) FROM wadi_change WHERE id = ?";
+        let seq = work.one(alias, (id,), |row| row.get::<_, i64>(0))?.unwrap_or(0) as u64;
+        let full = seqs.len() == RETURNED_STRETCHES_MAX;
+        match seqs.last_mut() {
+            Some((count, 0)) if seq == 0 => *count += 1,
+            Some((count, first)) if *first != 0 && seq == *first + u64::from(*count) => *count += 1,
+            _ if full => break,
+            _ => seqs.push((1, seq)),
+        }
+    }
+    let runs: Vec<RunId> = runs.into_iter().map(|(run, _)| run).collect();
+    let saw = |change: &Change| runs.contains(&change.seen.version.hub);
+    let matters = seqs.iter().any(|&(_, first)| first != 0) || changes.iter().any(saw);
+    Ok(matters.then_some(Returned { fork, runs, seqs }))
+}
+
+/// What a stale row is now is known: its old base goes, and what of it is returned lies
+/// over the new one, until it is folded into that as any other change.
+pub(super) fn renew(work: &Work<'_>, key: Key, stale: &Meta) -> Result<Meta, Problem> {
+    work.run(
+        "UPDATE wadi_change SET laid = 1
+         WHERE tbl = ? AND row = ? AND alias IS NOT NULL AND laid = 0 AND custody <> 4",
+        (key.0, key.1.0),
+    )?;
+    let Meta { shown, feed_seq, .. } = *stale;
+    Ok(Meta { shown, feed_seq, sight: stale.sight.clone(), ..Meta::default() })
+}
+
+/// The hub has told everything: rows of which it said nothing are what returned changes
+/// make them. Rows to show anew go into `dirty`.
+pub(super) fn sweep(work: &mut Work<'_>, dirty: &mut BTreeSet<Key>) -> Result<(), Problem> {
+    let Some(schema) = work.schema() else {
+        return Ok(());
+    };
+    let stale = work.all("SELECT tbl, row FROM wadi_row WHERE stale", (), |row| {
+        Ok((row.get::<_, u16>(0)?, row_id(row, 1)?))
+    })?;
+    for key in stale {
+        renew(work, key, &Meta::load(&work.tx, key)?)?.save(&work.tx, key)?;
+        base::advance(work, &schema, key, None)?;
+        dirty.insert(key);
+    }
+    Ok(())
+}

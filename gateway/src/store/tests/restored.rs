@@ -1,0 +1,111 @@
+//! The hub was restored from an older backup: what is returned, and what people see meanwhile.
+use super::*;
+use crate::store::overlay::Meta;
+
+const OLD_RUN: RunId = RunId(0x4b);
+const LOST_RUN: RunId = RunId(0x4c);
+const NEW_RUN: RunId = RunId(0x4d);
+
+fn insert(seq: u64, name: &str) -> Change {
+    change(PHONE, seq, Op::Insert, (PLACE, row(seq)), vec![set(1, text(name)), add(2, 1)])
+}
+
+fn whole(number: u64, version: u64, name: &str) -> PageRow {
+    let fields = vec![(1, text(name)), (2, Value::Int(1))];
+    PageRow { whole: true, ..told((PLACE, row(number)), version, RowState::Live, fields) }
+}
+
+fn names(village: &Village) -> String {
+    village.text("SELECT group_concat(name || stock, ' ') FROM (SELECT * FROM place ORDER BY name)")
+}
+
+/// One change before the fork, three behind it (committed, parked, in quarantine), a row
+/// of another site, and a change that is on its way when the hub is lost.
+fn village() -> Village {
+    let mut village = Village::new();
+    village.take(vec![insert(1, "kept")]);
+    village.round(&page(0, vec![]), applied(1, 1));
+    village.hub = LOST_RUN;
+    village.take(vec![insert(2, "lost"), insert(3, "parked"), insert(4, "bad")]);
+    let outcomes =
+        vec![(1, Outcome::Applied { seq: 2 }), (1, Outcome::Parked), (1, Outcome::Quarantined)];
+    village.round(&page(1, vec![]), outcomes);
+    village.round(&page(3, vec![whole(9, 3, "far")]), vec![]);
+    assert_eq!(names(&village), "bad1 far1 kept1 lost1 parked1");
+    village.take(vec![insert(5, "late")]);
+    village.begin();
+    village
+}
+
+fn restored(village: &mut Village) -> RoundAnswer {
+    village.hub = NEW_RUN;
+    let line = vec![(NEW_RUN, 1), (OLD_RUN, 1)];
+    village.hear(DownBody::Refused(Refused::Restored { line }))
+}
+
+#[test]
+fn what_a_restored_hub_lacks_is_returned_with_what_it_was() {
+    let mut village = village();
+    let answer = restored(&mut village);
+    assert!(answer.idle && answer.more && answer.refused.is_none(), "{answer:?}");
+    village.crash();
+    assert_eq!(names(&village), "bad1 far1 kept1 late1 lost1 parked1", "people see what they saw");
+    assert_eq!(village.store().waiting(), 4);
+    let ups = village.begin();
+    assert_eq!((ups[0].hub, ups[0].round), (RunId::NONE, 5));
+    let (head, body) = changeset(&ups);
+    assert_eq!((head.parent, head.cursors), (Hash::default(), [0, 0]));
+    let returned = head.returned.clone().expect("what they were");
+    assert_eq!((returned.fork, returned.runs), (1, vec![OLD_RUN, LOST_RUN]));
+    let batch = batch::decode(&body).unwrap();
+    let seqs: Vec<u64> = batch.changes.iter().map(|change| change.dot.seq).collect();
+    assert_eq!(seqs, [2, 3, 4, 5]);
+    assert_eq!(head.returned.unwrap().seq_of(4), [2, 0, 0, 0]);
+}
+
+#[test]
+fn screens_follow_the_restored_hub_row_by_row_and_nothing_counts_twice() {
+    let mut village = village();
+    restored(&mut village);
+    village.crash();
+    village.chain = Hash::default();
+    // The first page tells of one row; the returned ones are numbered anew.
+    let outcomes = vec![
+        (2, Outcome::Applied { seq: 2 }),
+        (1, Outcome::Quarantined),
+        (1, Outcome::Applied { seq: 4 }),
+    ];
+    let first = Page { line: 1, ..page(1, vec![whole(1, 1, "kept")]) };
+    let (_, mut committed) = village.prepare(&first, outcomes);
+    committed.more = true;
+    village.hear(DownBody::Committed(committed));
+    assert_eq!(names(&village), "bad1 far1 kept1 late1 lost1 parked1", "the rest may still come");
+    assert_eq!(village.text("SELECT '' || count(*) FROM wadi_row WHERE stale"), "2");
+    village.round(&Page { line: 1, ..page(4, vec![]) }, vec![]);
+    // Everything is told: of another site's row nobody returned anything.
+    assert_eq!(names(&village), "bad1 kept1 late1 lost1 parked1");
+    assert_eq!(village.text("SELECT '' || count(*) FROM wadi_row WHERE stale"), "0");
+    assert_eq!(village.store().waiting(), 0);
+    assert_eq!(village.store().ledger().unwrap().faults, Vec::<String>::new());
+    // A new edit claims what was seen of the hub that is there.
+    let schema = village.store().schema().unwrap();
+    let meta = Meta::load(&village.program(), (PLACE, row(2))).unwrap();
+    let version = seen::version(&village.store().ground, &schema, (PLACE, row(2)), &meta);
+    assert_eq!((version.hub, version.seq), (NEW_RUN, 4));
+}
+
+/// A hub that this gateway never heard of cannot have it begin anew, nor can a late word.
+#[test]
+fn only_the_hub_that_was_asked_can_say_that_it_was_restored() {
+    let mut village = village();
+    let refused = || DownBody::Refused(Refused::Restored { line: vec![(NEW_RUN, 1)] });
+    for (hub, known) in [(NEW_RUN, NEW_RUN), (LOST_RUN, RunId::NONE)] {
+        let down = Down { hub, known, round: 4, body: refused() };
+        let answer = village.store().round(RoundInput::Heard(down), NOW_S).unwrap();
+        assert!(answer.ignored.is_some() && !answer.idle, "{answer:?}");
+    }
+    restored(&mut village);
+    village.begin();
+    let late = Down { hub: NEW_RUN, known: LOST_RUN, round: 4, body: refused() };
+    assert!(village.store().round(RoundInput::Heard(late), NOW_S).unwrap().ignored.is_some());
+}

@@ -1,0 +1,331 @@
+//! Several boxes under one number: copies of one another, on one bad channel where each
+//! hears what the hub says to any of them. Whoever is at the end of the hub's chain has
+//! brought just what the hub believes it has; nobody's content is ever committed twice.
+use std::collections::BTreeMap;
+
+use wadi_protocol::id::{Hash, RunId};
+use wadi_protocol::round::gateway::{self, Changeset, Check, GatewayRound, Input, Phase};
+use wadi_protocol::round::hub::{self, HubRound, Todo, page_head};
+use wadi_protocol::wire::message::{self, Down, Outcome, Refused, Up};
+
+const HUB: RunId = RunId(8);
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// A box: what it stores, and what it has heard to be committed.
+#[derive(Clone)]
+struct Site {
+    state: GatewayRound,
+    body: Vec<u8>,
+    parts: BTreeMap<u16, Vec<u8>>,
+    history: Vec<Hash>,
+}
+
+struct World {
+    dice: Dice,
+    boxes: Vec<Site>,
+    hub: HubRound,
+    staged: BTreeMap<u16, Vec<u8>>,
+    page: Vec<u8>,
+    /// What was committed up to a chain hash.
+    histories: BTreeMap<Hash, Vec<Hash>>,
+    committed: Vec<Hash>,
+    up: Vec<Vec<u8>>,
+    down: Vec<Vec<u8>>,
+    begun: u64,
+    /// The parent of the box that came last with another history.
+    other: Option<Hash>,
+    calm: bool,
+}
+
+fn new_box() -> Site {
+    Site {
+        state: GatewayRound::new(),
+        body: Vec::new(),
+        parts: BTreeMap::new(),
+        history: Vec::new(),
+    }
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        World {
+            dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            boxes: vec![new_box()],
+            hub: HubRound::new(),
+            staged: BTreeMap::new(),
+            page: Vec::new(),
+            histories: BTreeMap::from([(Hash::default(), Vec::new())]),
+            committed: Vec::new(),
+            up: Vec::new(),
+            down: Vec::new(),
+            begun: 0,
+            other: None,
+            calm: false,
+        }
+    }
+
+    /// A box begins a round: with content of its own, or to fetch.
+    fn begin(&mut self, at: usize) {
+        self.begun += 1;
+        let len = if self.dice.roll(3) == 0 { 0 } else { 8 + self.dice.roll(9_000) as usize };
+        let mut body = vec![7; len];
+        body.iter_mut().zip(self.begun.to_le_bytes()).for_each(|(byte, mark)| *byte = mark);
+        let content = Hash::of(&[&body]);
+        let changeset = Changeset {
+            content,
+            bytes: len as u32,
+            changes: (len / 50) as u32,
+            schema: 1,
+            returned: None,
+        };
+        self.boxes[at].body = body;
+        self.step(at, Input::Begin(changeset));
+    }
+
+    fn crashes(&mut self) -> bool {
+        !self.calm && self.dice.roll(12) == 0
+    }
+
+    fn step(&mut self, at: usize, input: Input<'_>) {
+        let site = &mut self.boxes[at];
+        let step = site.state.clone().step(input);
+        for write in &step.writes {
+            match write {
+                gateway::Write::StagePart(part) => {
+                    site.parts.insert(part.index, part.bytes.clone());
+                }
+                gateway::Write::DropPage | gateway::Write::Drop => site.parts.clear(),
+                gateway::Write::Restart { .. } => unreachable!("this hub is never restored"),
+                gateway::Write::Finish { committed, .. } => {
+                    site.history.push(committed.content);
+                    site.parts.clear();
+                    assert_eq!(self.histories[&step.next.chain], site.history, "box {at}");
+                }
+            }
+        }
+        site.state = step.next.clone();
+        let (run, body, state) = (RunId(at as u64 + 1), site.body.clone(), site.state.clone());
+        let says = step.committed();
+        if !self.crashes() {
+            let said = says.iter().map(|say| message::encode(&state.message(say, run, &body)));
+            self.up.extend(said);
+        }
+        if self.boxes[at].state.wants_check() {
+            let parts = self.boxes[at].parts.values().flatten().copied().collect::<Vec<u8>>();
+            let Phase::Fetching { page, .. } = &self.boxes[at].state.phase else { unreachable!() };
+            let good = page.hash == Hash::of(&[&parts]);
+            let check = if good { Check::Good([0, 0]) } else { Check::Corrupt };
+            self.step(at, Input::Checked(check));
+        }
+    }
+
+    fn hub_hears(&mut self, up: &Up) {
+        if self.hub.is_other_line(up)
+            && let message::UpBody::Prepare(head) = &up.body
+        {
+            self.other = Some(head.parent);
+        }
+        let (mut step, todo) = self.hub.clone().hear(up);
+        self.hub_writes(&step.writes);
+        let mut says = Vec::new();
+        if let Some(todo) = todo {
+            let next = step.next.clone();
+            says = step.committed();
+            step = self.hub_works(next, todo);
+            self.hub_writes(&step.writes);
+        }
+        self.hub = step.next.clone();
+        says.extend(step.committed());
+        if !self.crashes() {
+            for say in says {
+                self.down.push(message::encode(&self.hub.message(&say, up, HUB, &self.page)));
+            }
+        }
+    }
+
+    fn hub_writes(&mut self, writes: &[hub::Write]) {
+        for write in writes {
+            match write {
+                hub::Write::StagePart(part) => {
+                    self.staged.insert(part.index, part.bytes.clone());
+                }
+                hub::Write::DropStaged => self.staged.clear(),
+            }
+        }
+    }
+
+    fn hub_works(
+        &mut self,
+        hub: HubRound,
+        todo: Todo,
+    ) -> wadi_protocol::round::Step<HubRound, hub::Write, hub::Say> {
+        let content = hub.staged.as_ref().unwrap().head.content;
+        let body: Vec<u8> = self.staged.values().flatten().copied().collect();
+        let whole = content == Hash::of(&[&body]);
+        match todo {
+            // Parts of two boxes came together: what is put together has another hash.
+            Todo::Judge if !whole => {
+                hub.judged(Err(Refused::Undecodable { reason: "another hash".into() }))
+            }
+            Todo::Judge => {
+                let len = 1 + self.dice.roll(9_000) as usize;
+                self.page = vec![self.dice.0 as u8; len];
+                hub.judged(Ok(page_head(&self.page)))
+            }
+            Todo::Commit => {
+                assert!(whole, "what was judged is committed");
+                let mut history = self.histories[&hub.chain].clone();
+                history.push(content);
+                assert!(body.is_empty() || !self.committed.contains(&content), "twice");
+                self.committed.push(content);
+                let changes = (body.len() / 50) as u32;
+                let step = hub.decided(vec![(changes, Outcome::Applied { seq: 1 })], false);
+                self.histories.insert(step.next.chain, history);
+                step
+            }
+        }
+    }
+
+    /// What an operator does.
+    fn rejoin(&mut self) {
+        if let Some(parent) = self.other.take() {
+            self.hub = self.hub.clone().rejoin(parent);
+            self.staged.clear();
+        }
+    }
+
+    fn deliver(&mut self) {
+        let up = self.dice.roll(2) == 0;
+        let queue = if up { &mut self.up } else { &mut self.down };
+        if queue.is_empty() {
+            return;
+        }
+        let at = if self.calm { 0 } else { self.dice.0 as usize % queue.len() };
+        let bytes = queue.remove(at);
+        match if self.calm { 5 } else { self.dice.roll(6) } {
+            0 => return,
+            1 if up => self.up.push(bytes.clone()),
+            1 => self.down.push(bytes.clone()),
+            _ => {}
+        }
+        if up {
+            self.hub_hears(&message::decode::<Up>(&bytes).unwrap());
+        } else {
+            let down = message::decode::<Down>(&bytes).unwrap();
+            for at in 0..self.boxes.len() {
+                if self.calm || self.dice.roll(4) > 0 {
+                    self.step(at, Input::Heard(&down));
+                }
+            }
+        }
+    }
+
+    /// The first box finishes the round that is open, or another one.
+    fn finish_round(&mut self) {
+        if self.boxes[0].state.is_idle() {
+            self.begin(0);
+        }
+        while !self.boxes[0].state.is_idle() {
+            if self.up.is_empty() && self.down.is_empty() {
+                self.step(0, Input::Retry);
+            }
+            self.deliver();
+        }
+    }
+
+    /// One box alone, no faults: retried until it has done a round.
+    fn drain(&mut self, at: usize) -> bool {
+        self.calm = true;
+        self.boxes.swap(0, at);
+        self.boxes.truncate(1);
+        (self.up, self.down) = (Vec::new(), Vec::new());
+        let before = self.boxes[0].history.len();
+        for _ in 0..200 {
+            if self.boxes[0].state.is_idle() {
+                let goes_on = self.boxes[0].state.chain == self.hub.chain;
+                if self.boxes[0].history.len() > before && goes_on {
+                    return true;
+                }
+                self.begin(0);
+            } else {
+                self.step(0, Input::Retry);
+            }
+            for _ in 0..60 {
+                self.deliver();
+            }
+            self.rejoin();
+        }
+        false
+    }
+}
+
+#[test]
+fn copies_of_a_box_never_confuse_the_hub_and_any_of_them_can_rejoin() {
+    let mut rejoined = 0;
+    for seed in 1..=50 {
+        let mut world = World::new(seed);
+        let mut copies = vec![world.boxes[0].clone()];
+        for _ in 0..2_000 {
+            let at = world.dice.roll(world.boxes.len() as u64) as usize;
+            match world.dice.roll(120) {
+                0 => copies.push(world.boxes[at].clone()),
+                1 => {
+                    let copy = copies[world.dice.roll(copies.len() as u64) as usize].clone();
+                    if world.boxes.len() < 3 {
+                        world.boxes.push(copy)
+                    } else {
+                        world.boxes[at] = copy
+                    }
+                }
+                2 if world.other.is_some() => {
+                    rejoined += 1;
+                    world.rejoin();
+                }
+                3..20 => world.step(at, Input::Retry),
+                _ if world.boxes[at].state.is_idle() => world.begin(at),
+                _ => world.deliver(),
+            }
+        }
+        let at = world.dice.roll(world.boxes.len() as u64) as usize;
+        assert!(world.drain(at), "seed {seed}: {:?}", world.boxes[0].state);
+    }
+    assert!(rejoined > 30, "{rejoined}");
+}
+
+/// A copy from amid a round, whose line has gone on: it finds its way out of the round
+/// and is told why it cannot go on.
+#[test]
+fn a_copy_from_amid_a_round_gives_it_up_and_is_refused() {
+    for seed in 1..=36 {
+        let mut world = World::new(seed);
+        world.calm = true;
+        world.finish_round();
+        world.begin(0);
+        (0..seed % 12).for_each(|_| world.deliver());
+        let copy = world.boxes[0].clone();
+        (0..3).for_each(|_| world.finish_round());
+        (world.up, world.down) = (Vec::new(), Vec::new());
+        world.boxes = vec![copy];
+        for _ in 0..8 {
+            match world.boxes[0].state.is_idle() {
+                true => world.begin(0),
+                false => world.step(0, Input::Retry),
+            }
+            (0..40).for_each(|_| world.deliver());
+        }
+        assert_eq!(world.boxes[0].state.refused, Some(Refused::OtherParent), "seed {seed}");
+        let parent = world.boxes[0].state.chain;
+        assert_eq!(world.other, Some(parent), "seed {seed}");
+        assert!(world.drain(0), "seed {seed}");
+    }
+}
