@@ -12,6 +12,7 @@ mod catalog;
 mod changes;
 mod clash;
 mod commit;
+pub mod copied;
 pub mod copy;
 mod deletion;
 pub mod enrolment;

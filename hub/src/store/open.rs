@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("lean.sql"),
     include_str!("line.sql"),
     include_str!("restored.sql"),
+    include_str!("copied.sql"),
 ];
 
 impl Store {
