@@ -15,6 +15,7 @@ use crate::disk::Disk;
 use crate::live::{LinkState, Presence};
 use crate::problems::{self, Problem};
 use crate::store::backup::Watermark;
+use crate::store::copied::Copied;
 use crate::store::status::{Site, Status};
 
 /// One picture of a hub.
@@ -60,6 +61,8 @@ pub struct Overview {
     pub backup: Option<Backup>,
     /// What is known of a loss, if the database was restored from an older backup.
     pub loss: LossSeen,
+    /// Devices that go on in two places, the latest first.
+    pub copied: Vec<CopiedSeen>,
     /// Room.
     pub disk: Disk,
     /// Every site, worst first.
@@ -96,6 +99,17 @@ pub struct Backup {
     pub age_s: Option<u64>,
     /// Sequences since.
     pub sequences_since: u64,
+}
+
+/// A device whose file was copied, or put back from an older copy.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct CopiedSeen {
+    /// Its name.
+    pub device: String,
+    /// The two runs in which it goes on.
+    pub runs: [String; 2],
+    /// When that was noticed.
+    pub noticed_s: u64,
 }
 
 /// What a restored database lacks.
@@ -224,6 +238,7 @@ impl Overview {
                 last: status.loss.last,
                 returned: status.loss.returned,
             },
+            copied: status.copied.into_iter().map(copied).collect(),
             disk,
             sites: status.sites.into_iter().map(|site| seen(site, newest, now_s)).collect(),
         };
@@ -244,6 +259,11 @@ impl Overview {
         overview.problems.extend(of_sites.into_iter().map(|(_, problem)| problem));
         overview
     }
+}
+
+fn copied(copied: Copied) -> CopiedSeen {
+    let runs = [copied.runs.0.to_string(), copied.runs.1.to_string()];
+    CopiedSeen { device: copied.label, runs, noticed_s: copied.noticed_s }
 }
 
 fn seen(site: Site, newest: u32, now_s: u64) -> SiteSeen {

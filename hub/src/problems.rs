@@ -16,6 +16,8 @@ pub const PARKED_S_MAX: u64 = 86_400;
 pub const REVIEW_S_MAX: u64 = 7 * 86_400;
 /// A box with another history that was not heard for so long is a problem no more.
 pub const OTHER_LINE_S_MAX: u64 = 7 * 86_400;
+/// That a device was copied is told of for so long.
+pub const COPIED_S_MAX: u64 = 30 * 86_400;
 /// A hub without a backup for so long is a problem.
 pub const BACKUP_S_MAX: u64 = 7 * 86_400;
 /// Less free room than this is a problem, bytes.
@@ -106,6 +108,18 @@ pub fn of_hub(seen: &Overview) -> Vec<Problem> {
         let rows = words::count(seen.large_rows.len() as u64, "row is", "rows are");
         let text = format!("{rows} too large to travel to sites: {first}");
         say("large-row", text, "run `wadi-hub history TABLE ROW`: who writes so much into it?");
+    }
+    for copied in &seen.copied {
+        if seen.now_s.saturating_sub(copied.noticed_s) <= COPIED_S_MAX {
+            let [one, other] = &copied.runs;
+            let text = format!(
+                "device {} goes on in two places (runs {one} and {other}): its file was copied, or an \
+                 older one put back; both count",
+                copied.device
+            );
+            let remedy = "ask who has it: of two copies one should begin with a new file";
+            say("copied-device", text, remedy);
+        }
     }
     if let Some(age_s) = seen.reviews_oldest_age_s.filter(|age_s| *age_s > REVIEW_S_MAX) {
         let cases = words::count(seen.reviews, "case waits", "cases wait");

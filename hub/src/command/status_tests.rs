@@ -6,6 +6,7 @@ use crate::disk::Disk;
 use crate::live::{Counts, LinkState, Presence};
 use crate::overview::Overview;
 use crate::store::backup::Watermark;
+use crate::store::copied::Copied;
 use crate::store::gateway::Gateway;
 use crate::store::line::Other;
 use crate::store::restored::Loss;
@@ -70,6 +71,11 @@ fn site(number: u32, name: &str) -> Site {
     }
 }
 
+/// A handheld that was noticed then.
+fn copied(noticed_s: u64) -> Copied {
+    Copied { label: "anna".into(), runs: (RunId(0xa), RunId(0xb)), noticed_s }
+}
+
 /// A box that came with another history, first and last.
 fn other(parent: Hash, first_s: u64, last_s: u64) -> Option<Other> {
     Some(Other { parent, run: RunId(0xcd), cursors: [3, 4], first_s, last_s })
@@ -94,6 +100,7 @@ fn well() -> Facts {
         reviews_oldest_s: 0,
         backup: Some(made(40, NOW_S - DAY_S)),
         loss: Loss::default(),
+        copied: Vec::new(),
         sites: vec![site(1, "north"), site(2, "south")],
     };
     let disk = Disk {
@@ -229,6 +236,41 @@ fn situations_and_what_is_said_of_them() {
             |facts| facts.site(2).other_line = other(Hash([7; 16]), 5, NOW_S - 8 * DAY_S),
             &[],
             &["no problems"],
+        ),
+        (
+            "a database that was restored, and gateways that know more",
+            |facts| {
+                facts.status.loss.stopped_s = NOW_S;
+                facts.status.loss.waiting = vec!["north".into(), "south".into()];
+            },
+            &["stopped"],
+            &[
+                "PROBLEM       the database was restored, and nothing is numbered: gateways of these sites know more: north, south",
+                "-> publish again what was published of the schema since the backup, then run `wadi-hub resume`: gateways return what they still hold",
+            ],
+        ),
+        (
+            "a copy put in place by hand",
+            |facts| facts.status.loss.waiting = vec!["north".into()],
+            &["lost"],
+            &[
+                "PROBLEM       this database is older than what gateways know of: gateways of these sites know more: north",
+            ],
+        ),
+        (
+            "what nobody has returned, and a handheld that was copied",
+            |facts| {
+                facts.status.loss.fork = 20;
+                facts.status.loss.last = 29;
+                facts.status.loss.returned = 7;
+                facts.status.copied = vec![copied(NOW_S), copied(NOW_S - 31 * DAY_S)];
+            },
+            &["copied-device"],
+            &[
+                "lost          a hub that is no more gave sequences 21 to 29: 7 came back, of 2 nobody has returned what they were",
+                "PROBLEM       device anna goes on in two places (runs 00000000000a and 00000000000b): its file was copied, or an older one put back; both count",
+                "-> ask who has it: of two copies one should begin with a new file",
+            ],
         ),
         (
             "a refusal that a later round has healed",
@@ -439,6 +481,7 @@ fn the_names_of_the_json() {
     facts.presence.serving = Some(false);
     facts.status.tables = vec![("visit".into(), 12)];
     facts.site(1).other_line = other(Hash::default(), 1, 2);
+    facts.status.copied = vec![copied(5)];
     let seen = facts.seen();
     let json = serde_json::to_value(&seen).unwrap();
     let mut keys = std::collections::BTreeSet::new();

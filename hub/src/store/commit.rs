@@ -15,7 +15,7 @@ use super::clash::Standing;
 use super::judge::{GroupKey, group_key};
 use super::sql::Bits;
 use super::work::Work;
-use super::{StoreError, admit, apply, clash, judge, kept, notice, operators, release};
+use super::{StoreError, admit, apply, clash, copied, judge, kept, notice, operators, release};
 
 /// Parked changes of one gateway; beyond it the hub hands changes back, to be held there.
 const PARKED_CHANGES_MAX: usize = 4_096;
@@ -40,6 +40,7 @@ pub(super) fn commit(
     let mut clashes = Vec::new();
     let mut aside = Vec::new();
     learn_runs(work, &batch.runs)?;
+    copied::notice(work.db, &batch.runs, &batch.changes, work.now_s)?;
     for (index, (change, standing)) in batch.changes.into_iter().zip(&standings).enumerate() {
         let dot = change.dot;
         if *standing == Standing::Known(0) {

@@ -13,6 +13,7 @@ mod changes;
 mod clash;
 mod commit;
 mod compose;
+pub mod copied;
 pub mod copy;
 mod deletion;
 mod draw;

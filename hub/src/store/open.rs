@@ -26,6 +26,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("ruling.sql"),
     include_str!("line.sql"),
     include_str!("restored.sql"),
+    include_str!("copied.sql"),
 ];
 
 impl Store {

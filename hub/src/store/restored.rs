@@ -15,6 +15,12 @@ use super::sql::{Bits, Id, RowKey, dot_at, number_at};
 use super::work::Work;
 use super::{Catalog, Store, StoreError, changes, put_stored, run, stored};
 
+/// Lost runs that one gateway may name, over all times that this hub was restored.
+const LOST_RUNS_HELD_MAX: u64 = 4 * LOST_RUNS_MAX as u64;
+/// Returned changes of one gateway whose former sequences are kept: twice what a gateway
+/// may have pending. Of more they are not known, which claims less.
+const ALIASES_MAX: u64 = 1_000_000;
+
 /// What is known of a loss.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Loss {
@@ -141,18 +147,29 @@ pub(super) fn note(
     returned: &Returned,
     changes: &[Change],
 ) -> Result<(), StoreError> {
+    let held = |table: &str| {
+        let sql = format!("SELECT count(*) FROM {table} WHERE gateway = ?1");
+        work.db.prepare_cached(&sql)?.query_row([gateway], |row| number_at(row, 0))
+    };
+    let (runs, aliases) = (held("wadi_lost_run")?, held("wadi_alias")?);
+    let mut room = LOST_RUNS_HELD_MAX.saturating_sub(runs);
     for run in returned.runs.iter().take(LOST_RUNS_MAX) {
+        if fork(work.db, gateway, *run)?.is_none() {
+            let Some(left) = room.checked_sub(1) else { continue };
+            room = left;
+        }
         work.db
             .prepare_cached(
                 "INSERT OR REPLACE INTO wadi_lost_run (gateway, run, fork) VALUES (?1, ?2, ?3)",
             )?
             .execute(params![gateway, Bits(run.0), Bits(returned.fork)])?;
     }
+    let room = ALIASES_MAX.saturating_sub(aliases) as usize;
     let mut insert = work.db.prepare_cached(
         "INSERT OR IGNORE INTO wadi_alias (tbl, row, lost_seq, gateway, device, run, seq)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
-    for (change, lost_seq) in changes.iter().zip(returned.seq_of(changes.len())) {
+    for (change, lost_seq) in changes.iter().zip(returned.seq_of(changes.len())).take(room) {
         let Some(table) = change.table_number().filter(|_| lost_seq > returned.fork) else {
             continue;
         };

@@ -34,4 +34,4 @@ CREATE TABLE wadi_alias (
     seq INTEGER NOT NULL,
     PRIMARY KEY (tbl, row, lost_seq, gateway, device, run, seq)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX wadi_alias_seq ON wadi_alias (lost_seq);
+CREATE INDEX wadi_alias_gateway ON wadi_alias (gateway, lost_seq);

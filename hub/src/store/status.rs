@@ -10,6 +10,7 @@ use wadi_protocol::id::{RowId, RunId};
 use wadi_protocol::limits::ROW_BYTES_MAX;
 
 use super::backup::Watermark;
+use super::copied::{self, Copied};
 use super::gateway::Gateway;
 use super::line::{self, Other};
 use super::restored::{self, Loss};
@@ -68,6 +69,8 @@ pub struct Status {
     pub backup: Option<Watermark>,
     /// What is known of a loss, if the database was restored.
     pub loss: Loss,
+    /// Devices that go on in two places, the latest first.
+    pub copied: Vec<Copied>,
     /// Every site, by number.
     pub sites: Vec<Site>,
 }
@@ -149,6 +152,7 @@ impl Store {
                 reviews_oldest_s,
                 backup,
                 loss: restored::loss(tx)?,
+                copied: copied::list(tx)?,
                 sites: sites(tx, catalog, gateways)?,
             })
         })

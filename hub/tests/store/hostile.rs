@@ -326,7 +326,7 @@ fn nobody_but_the_hub_makes_an_operators_change() {
         settled.iter().find(|past| past.change.op == Op::Settle).expect("the settle").dot;
     let export = world.export();
 
-    let mut posing = Device { id: device, run, seq: 1 };
+    let mut posing = Device { id: device, run, seq: 1, parent: None };
     let change = posing.change(Op::Update, key, &[(1, text("evil")), (2, text("evil"))], 200);
     let dot = world.sites[EVIL].enter(&posing, change);
     let line = RunInfo { parent: Some((RunId(5), 1)), ..posing.info() };

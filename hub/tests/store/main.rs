@@ -3,6 +3,7 @@
 mod clashes;
 mod commits;
 mod conflicts;
+mod copied;
 mod deletes;
 mod greedy;
 mod hostile;

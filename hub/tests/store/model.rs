@@ -27,16 +27,18 @@ pub struct Device {
     pub id: DeviceId,
     pub run: RunId,
     pub seq: u64,
+    /// The run before, and the last sequence of it that precedes.
+    pub parent: Option<(RunId, u64)>,
 }
 
 impl Device {
     pub fn new(number: u64) -> Device {
-        Device { id: DeviceId(number), run: RunId(number + 1000), seq: 0 }
+        Device { id: DeviceId(number), run: RunId(number + 1000), seq: 0, parent: None }
     }
 
     pub fn info(&self) -> RunInfo {
         let label = format!("device-{}", self.id.0);
-        RunInfo { device: self.id, run: self.run, parent: None, label }
+        RunInfo { device: self.id, run: self.run, parent: self.parent, label }
     }
 
     /// A change made at `second` by somebody who was shown nothing.

@@ -3,7 +3,7 @@ use wadi_hub::store::settle::Decision;
 use wadi_hub::store::{Store, backup};
 use wadi_protocol::change::{Delta, Op};
 use wadi_protocol::id::{Hash, RunId};
-use wadi_protocol::wire::message::{Down, DownBody, Prepare, Refused, Up, UpBody};
+use wadi_protocol::wire::message::{Down, DownBody, Prepare, Refused, Returned, Up, UpBody};
 
 use crate::model::{Device, NOW_S, Site};
 use crate::world::{HOUSE, World, row, text};
@@ -107,6 +107,33 @@ fn a_gateway_that_claims_another_hub_stops_only_itself() {
     // As itself it is as welcome as before, and its claim is no more.
     world.sites[1].sync(&mut world.hub);
     assert_eq!(world.hub.loss().unwrap().waiting, [""; 0]);
+    world.settle();
+    world.check();
+}
+
+/// It may name lost runs and sequences without end: what is kept of that has one.
+#[test]
+fn a_gateway_that_returns_without_end_is_kept_within_bounds() {
+    let mut world = World::new(1);
+    let mut anna = Device::new(1);
+    world.enter(0, &mut anna, Op::Insert, (HOUSE, row(1)), &[(1, text("a"))], 100);
+    world.settle();
+    for round in 0..8 {
+        let site = &world.sites[0];
+        let UpBody::Prepare(head) = site.prepare(&site.batch())[0].body.clone() else { panic!() };
+        let runs = (0..100).map(|run| RunId(1_000 * round + run + 1)).collect();
+        let returned = Returned { fork: u64::MAX, runs, seqs: vec![(u32::MAX, u64::MAX); 300] };
+        let head = Prepare { returned: Some(returned), ..head };
+        let (batch, up) = (site.batch(), site.up(UpBody::Prepare(head)));
+        let answers = world.hub.hear(site.number, &up, NOW_S).unwrap();
+        let page = world.sites[0].page(&answers);
+        let committed = world.sites[0].commit(&mut world.hub);
+        world.sites[0].finish(&batch, &page, &committed);
+    }
+    let db = rusqlite::Connection::open(world.folder.path().join("hub.db")).unwrap();
+    let runs = "SELECT count(*) FROM wadi_lost_run";
+    assert_eq!(db.query_row(runs, [], |row| row.get::<_, i64>(0)), Ok(256));
+    assert_eq!(world.hub.loss().unwrap().last, 0);
     world.settle();
     world.check();
 }
