@@ -1,7 +1,7 @@
 //! The command line of `wadi-hub`: words only, nothing is done here.
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use wadi_hub::config;
 use wadi_hub::store::settle::Decision;
 
@@ -171,16 +171,20 @@ pub enum ReviewCommand {
         case: u64,
     },
     /// Settle a case, everywhere. `review undo` opens it again.
+    #[command(group = ArgGroup::new("way").required(true)
+        .args(["pick", "value", "newest", "site", "join"]))]
     Settle {
         /// The case's number.
         case: u64,
         /// Take the candidate of this number, as `review show` lists them.
-        #[arg(long, value_name = "N", conflicts_with = "Choice")]
+        #[arg(long, value_name = "N")]
         pick: Option<usize>,
         #[command(flatten)]
         choice: Choice,
     },
     /// Settle every open case of one field alike; those that cannot be stay open, and are named.
+    #[command(group = ArgGroup::new("way").required(true)
+        .args(["value", "newest", "site", "join"]))]
     SettleAlike {
         /// The table's name.
         table: String,
@@ -205,7 +209,7 @@ pub enum ReviewCommand {
 
 /// How cases are settled.
 #[derive(Args)]
-#[group(multiple = false)]
+#[group(skip)]
 pub struct Choice {
     /// Take this value.
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
@@ -222,12 +226,14 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// What was chosen, if anything was.
-    pub fn decision(self) -> Option<Decision> {
-        let newest = self.newest.then_some(Decision::Newest);
-        let value = self.value.map(Decision::Value);
-        let site = self.site.map(Decision::Site);
-        value.or(newest).or(site).or(self.join.map(Decision::Join))
+    /// What was chosen: the command line has asked for one.
+    pub fn decision(self) -> Decision {
+        match self {
+            Choice { value: Some(value), .. } => Decision::Value(value),
+            Choice { site: Some(site), .. } => Decision::Site(site),
+            Choice { join: Some(between), .. } => Decision::Join(between),
+            Choice { .. } => Decision::Newest,
+        }
     }
 }
 

@@ -149,12 +149,12 @@ fn ask(
         }
         Command::Review(ReviewCommand::Show { case }) => command::review_show(store, case, out)?,
         Command::Review(ReviewCommand::Settle { case, pick, choice }) => {
-            let decision = pick.map(Decision::Pick).or_else(|| choice.decision());
-            command::review_settle(store, case, decision, now_s, out)?
+            let decision = pick.map_or_else(|| choice.decision(), Decision::Pick);
+            command::review_settle(store, case, &decision, now_s, out)?
         }
         Command::Review(ReviewCommand::SettleAlike { table, field, choice, dry_run }) => {
             let of = (&table[..], &field[..]);
-            command::review_settle_alike(store, of, choice.decision(), (dry_run, now_s), out)?
+            command::review_settle_alike(store, of, &choice.decision(), (dry_run, now_s), out)?
         }
         Command::Review(ReviewCommand::Undo { cases }) => {
             command::review_undo(store, &cases, now_s, out)?

@@ -214,14 +214,7 @@ fn cases_are_settled_alike_and_undone() {
     })
     .unwrap();
     let alike = ["review", "settle-alike", "item", "verdict"];
-    let unsaid = refuses(&pair.world, &alike);
-    assert!(
-        unsaid.contains("say how to settle: by --value, --newest, --site or --join"),
-        "{unsaid}"
-    );
     let first = cases(&pair.world)[0][0].clone();
-    let unsaid = refuses(&pair.world, &["review", "settle", &first]);
-    assert!(unsaid.contains("say how to settle: by --pick, --value, --newest"), "{unsaid}");
     let show = says(&pair.world, &["review", "show", &first]);
     let lines: Vec<&str> = show.lines().filter(|line| line.contains("\tnew\t")).collect();
     assert_eq!(lines.len(), 2, "both had seen the new one:\n{show}");

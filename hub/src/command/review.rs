@@ -7,7 +7,7 @@ use wadi_protocol::schema::Field;
 use super::{CommandError, line};
 use crate::store::review::{Candidate, Case};
 use crate::store::settle::Decision;
-use crate::store::{Store, StoreError, text};
+use crate::store::{Store, text};
 
 /// Closed cases that are listed.
 const CLOSED_SHOWN_MAX: usize = 100;
@@ -113,15 +113,11 @@ pub fn review_closed(
 pub fn review_settle(
     store: &mut Store,
     number: u64,
-    decision: Option<Decision>,
+    decision: &Decision,
     now_s: u64,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let seq = store.settle(
-        number,
-        &decided(decision, "--pick, --value, --newest, --site or --join")?,
-        now_s,
-    )?;
+    let seq = store.settle(number, decision, now_s)?;
     Ok(writeln!(out, "case {number} is settled, at sequence {seq}")?)
 }
 
@@ -129,14 +125,13 @@ pub fn review_settle(
 pub fn review_settle_alike(
     store: &mut Store,
     of: (&str, &str),
-    decision: Option<Decision>,
+    decision: &Decision,
     (dry_run, now_s): (bool, u64),
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let decision = decided(decision, "--value, --newest, --site or --join")?;
     let settled = match dry_run {
-        true => store.would_settle(of, &decision)?,
-        false => store.settle_alike(of, &decision, now_s)?,
+        true => store.would_settle(of, decision)?,
+        false => store.settle_alike(of, decision, now_s)?,
     };
     let done = if dry_run { "would be settled to" } else { "settled to" };
     for (case, value) in &settled.done {
@@ -169,10 +164,6 @@ pub fn review_undo(
         writeln!(out, "the settle of case {number} is undone: {open}")?;
     }
     Ok(())
-}
-
-fn decided(decision: Option<Decision>, ways: &str) -> Result<Decision, StoreError> {
-    decision.ok_or_else(|| StoreError::Refused(format!("say how to settle: by {ways}")))
 }
 
 fn field(store: &Store, case: &Case) -> Result<Option<Field>, CommandError> {
