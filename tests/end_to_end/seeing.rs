@@ -363,6 +363,12 @@ fn silent_neighbours_at_the_control_socket() {
     let mut said = String::new();
     let _ = other.read_to_string(&mut said);
     assert!(said.is_empty() || said.starts_with("failed: unknown question"), "{said}");
+    // A hub that is told to stop before it listens to that dies of it.
+    until("the hub to be there", PATIENCE, || {
+        let outcome = world.gateways[0].command(&["sync"])?;
+        Ok(Look::when(outcome.code == Some(0), || format!("{outcome:?}")))
+    })
+    .unwrap();
     world.stop().unwrap();
 }
 

@@ -1,4 +1,4 @@
--- Version 7: lines of rounds. A gateway that was restored, cloned or replaced begins
+-- Version 8: lines of rounds. A gateway that was restored, cloned or replaced begins
 -- another; `line` counts those that ended, `home_from` is the hub sequence at which the
 -- present one began: what came before is not in its base, whoever brought it; `blank` if
 -- it began with an empty box, which holds nothing that it would have to let go of. `any_line`

@@ -36,11 +36,7 @@ pub(super) struct Names {
 impl Names {
     /// Draw a run that follows the last one.
     pub fn draw(db: &Connection, draw: &Draw) -> Result<Names, StoreError> {
-        if restored::is_stopped(db)? {
-            let text = "the database was restored and numbers nothing yet: first run `wadi-hub \
-                        resume`, see `wadi-hub status`";
-            return Err(StoreError::Refused(text.into()));
-        }
+        may_act(db)?;
         let device = device(db)?;
         let runs = changes::runs(db, device)?;
         let is_parent = |run: &RunInfo| {
@@ -60,6 +56,16 @@ impl Names {
         self.made += 1;
         Dot { device: self.device, run: self.run, seq: self.made }
     }
+}
+
+/// An error while a restored hub numbers nothing.
+pub(super) fn may_act(db: &Connection) -> Result<(), StoreError> {
+    if restored::is_stopped(db)? {
+        let text = "the database was restored and numbers nothing yet: first run `wadi-hub \
+                    resume`, see `wadi-hub status`";
+        return Err(StoreError::Refused(text.into()));
+    }
+    Ok(())
 }
 
 /// The device of the hub's operators.

@@ -1,4 +1,4 @@
--- Version 8: the database was restored from an older copy, and gateways know more.
+-- Version 9: the database was restored from an older copy, and gateways know more.
 -- 'stopped_s': since when nothing is numbered, until an operator confirms; 0 = it is.
 -- 'resumed_s': when one did last.
 INSERT OR IGNORE INTO wadi_store (key, value) VALUES ('stopped_s', 0), ('resumed_s', 0);

@@ -50,6 +50,7 @@ impl Store {
     ) -> Result<u64, StoreError> {
         let draw = self.draw.clone();
         self.write(|tx, catalog| {
+            operators::may_act(tx)?;
             let case = open_case(tx, catalog, case)?;
             let delta = delta(tx, catalog, &case, decision)?;
             let hub = run::begin_run(tx, &draw, now_s)?;
