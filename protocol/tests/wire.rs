@@ -186,9 +186,9 @@ fn page() -> impl Strategy<Value = Page> {
     let renewal = (any::<u32>(), number(), vec(any::<u8>(), 0..5));
     let renewal = renewal.prop_map(|(enrolment, until_s, der)| Renewal { enrolment, until_s, der });
     let certificate = option::of(renewal);
-    let last = (number(), certificate);
+    let last = (number(), certificate, number());
     (schema, verdicts, vec(notice, 0..3), to, vec(row, 0..4), vec(known, 0..3), last).prop_map(
-        |(schema, verdicts, notices, to, rows, known, (clock_s, certificate))| Page {
+        |(schema, verdicts, notices, to, rows, known, (clock_s, certificate, backup))| Page {
             schema,
             verdicts,
             notices,
@@ -197,6 +197,7 @@ fn page() -> impl Strategy<Value = Page> {
             known,
             clock_s,
             certificate,
+            backup,
         },
     )
 }

@@ -13,6 +13,7 @@ use wadi_protocol::schema::Schema;
 
 use super::error::{Problem, StoreError};
 use super::image::{Key, read};
+use super::log::LAST_OF_RUN;
 use super::overlay::Meta;
 use super::work::{encode, row_id};
 use super::{Ground, Store, seen};
@@ -104,10 +105,9 @@ fn continues(db: &Connection, ground: &Ground, cursor: FeedCursor) -> Result<boo
 }
 
 fn taken(db: &Connection, device: DeviceId) -> Result<Vec<(DeviceId, RunId, u64)>, Problem> {
-    let mut statement = db.prepare_cached(
-        "SELECT run, (SELECT max(seq) FROM wadi_change c WHERE c.run = r.id) AS last
-         FROM wadi_run r WHERE device = ? AND last IS NOT NULL",
-    )?;
+    let sql =
+        format!("SELECT run, {LAST_OF_RUN} AS last FROM wadi_run r WHERE device = ? AND last > 0");
+    let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query_map((device.0 as i64,), |row| {
         Ok((device, RunId(row.get::<_, i64>(0)? as u64), row.get::<_, i64>(1)? as u64))
     })?;

@@ -9,6 +9,7 @@ mod assemble;
 pub mod backup;
 mod base;
 mod capture;
+pub mod compact;
 pub mod copy;
 mod drain;
 mod error;
@@ -31,6 +32,7 @@ pub mod roster;
 mod round;
 mod seen;
 pub mod status;
+mod stretches;
 mod telling;
 pub mod thread;
 mod work;
@@ -156,6 +158,8 @@ pub struct Store {
     data_version: i64,
     /// Waits for another program's lock that ran out, not yet written down.
     lock_waits: u64,
+    /// Where compaction stands.
+    progress: compact::Progress,
     /// Refusals of handhelds, not yet written down.
     refusals: handhelds::Refusals,
     /// Held as long as the store is open, so that there is one process.
@@ -186,6 +190,11 @@ impl Store {
     /// The schema, once the hub has sent one.
     pub fn schema(&self) -> Option<Arc<Schema>> {
         self.ground.schema.clone()
+    }
+
+    /// The round that is open, or the next to be opened.
+    pub fn next_round(&self) -> u64 {
+        self.ground.round.round
     }
 
     /// Changes that wait for the hub.

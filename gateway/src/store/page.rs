@@ -13,7 +13,7 @@ use wadi_protocol::wire::message::Committed;
 use super::error::Problem;
 use super::image::{Key, fits};
 use super::work::Work;
-use super::{Ground, base, install, intake, outcome, picture};
+use super::{Ground, base, compact, install, intake, outcome, picture};
 
 /// A renewed certificate of more bytes is none of the hub's.
 const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
@@ -132,6 +132,7 @@ pub(super) fn finish(
     if paged {
         rows(work, &page, &mut dirty)?;
         learn_time(work, page.clock_s);
+        compact::hear(work, page.backup)?;
     }
     picture::show(work, &Vec::from_iter(dirty), false)
 }

@@ -11,6 +11,7 @@ use wadi_protocol::schema::{Kind, LANES, Scope};
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::downlink::{KnownRuns, Page, PageRow, RowState};
 
+use super::backup;
 use super::enrolment;
 use super::log::{self, Entry};
 use super::notice;
@@ -55,6 +56,7 @@ pub(super) fn build(
         known: spans(&builder.known),
         clock_s: 0,
         certificate: enrolment::renewal(db, gateway)?,
+        backup: backup::reaches(db)?,
     };
     Ok((page, notices_to))
 }

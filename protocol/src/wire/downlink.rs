@@ -40,6 +40,9 @@ pub struct Page {
     pub clock_s: u64,
     /// A later certificate of the gateway, while it has not got it.
     pub certificate: Option<Renewal>,
+    /// Up to which hub sequence a backup of the hub exists; 0 = there is none. What the
+    /// gateway still holds of later ones is needed if the hub is ever lost.
+    pub backup: u64,
 }
 
 /// A renewed certificate.

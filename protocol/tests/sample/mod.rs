@@ -248,6 +248,7 @@ pub fn page() -> Page {
         known: vec![KnownRuns { device: TABLET, run: TABLET_RUN, spans: vec![(1, 6), (8, 9)] }],
         clock_s: 1_766_700_000,
         certificate: Some(Renewal { enrolment: 1, until_s: 1_924_467_000, der: vec![0x30, 0x82] }),
+        backup: 4000,
     }
 }
 

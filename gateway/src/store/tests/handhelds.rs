@@ -137,7 +137,9 @@ fn a_database_of_the_layout_before_gets_the_table_at_the_next_start() {
     let db = Connection::open(&village.path).unwrap();
     db.execute_batch(
         "DROP TABLE wadi_handheld; ALTER TABLE wadi_store DROP COLUMN certificate_of;
-         ALTER TABLE wadi_store DROP COLUMN certificate_until_s; PRAGMA user_version = 2",
+         ALTER TABLE wadi_store DROP COLUMN certificate_until_s;
+         DROP TABLE wadi_compacted; DROP TABLE wadi_backup;
+         ALTER TABLE wadi_store DROP COLUMN backup_seq; PRAGMA user_version = 2",
     )
     .unwrap();
     drop(db);

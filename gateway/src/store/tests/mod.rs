@@ -1,5 +1,6 @@
 //! Situations of the store, each on a real file.
 mod capture;
+mod compaction;
 mod crash;
 mod feed;
 mod folding;

@@ -49,18 +49,19 @@ fn a_changeset_fills_its_target_with_whole_groups_in_order() {
         let again = village.store().round(RoundInput::Retry, NOW_S).unwrap();
         assert!(!again.idle && again.pending == (next + count <= 200));
         let outcomes = applied(count as u32, next);
-        finish_open(&mut village, head, outcomes);
+        finish_open(&mut village, 0, outcomes);
         next += count;
     }
     assert_eq!(village.store().waiting(), 0);
 }
 
-/// Answer a round that is already open.
-fn finish_open(village: &mut Village, head: message::Prepare, outcomes: Vec<(u32, Outcome)>) {
-    let bytes = downlink::encode(&page(0, vec![]));
+/// Answer a round that is already open, with a page that ends there.
+pub fn finish_open(village: &mut Village, to: u64, outcomes: Vec<(u32, Outcome)>) {
+    let content = village.store().ground.round.changeset().unwrap().content;
+    let bytes = downlink::encode(&page(to, vec![]));
     let parts = page_head(&bytes);
     let prepared = Prepared {
-        content: head.content,
+        content,
         page: parts.hash,
         bytes: parts.bytes,
         parts: parts.parts,
@@ -68,8 +69,9 @@ fn finish_open(village: &mut Village, head: message::Prepare, outcomes: Vec<(u32
     };
     village.hear(DownBody::Prepared(prepared));
     let parent = village.store().ground.round.chain;
-    let chain = chain(parent, head.content, &outcomes);
-    let committed = Committed { content: head.content, outcomes, chain, paged: true, more: false };
+    let chain = chain(parent, content, &outcomes);
+    village.chain = chain;
+    let committed = Committed { content, outcomes, chain, paged: true, more: false };
     assert!(village.hear(DownBody::Committed(committed)).idle);
 }
 
