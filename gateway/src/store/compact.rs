@@ -24,9 +24,11 @@ const LOOKED_AT_MAX: i64 = 2_000;
 const DROPPED_MAX: usize = 500;
 /// What a change takes in the changelog beside its body, in bytes, about.
 const CHANGE_BYTES: u64 = 64;
-/// Free pages of the file that are left for what comes next, 1 MiB; above twice as many
+/// Free pages of the file that are left for what comes next, 256 KiB; above twice as many
 /// the file is made smaller.
-const FREE_PAGES: i64 = 256;
+const FREE_PAGES: i64 = 64;
+/// Pages that one step moves at most.
+const MOVED_MAX: i64 = 256;
 
 /// How far apart backup watermarks are written down at least, in seconds.
 const HEARD_INTERVAL_S: u64 = 6 * 3_600;
@@ -134,7 +136,7 @@ impl Store {
         if free <= 2 * FREE_PAGES {
             return Ok(false);
         }
-        let some = (free - FREE_PAGES).min(FREE_PAGES);
+        let some = (free - FREE_PAGES).min(MOVED_MAX);
         vacuum(&self.db, some).map_err(|problem| problem.at(&self.path))?;
         // A file of an older make cannot: its pages are used again.
         Ok(self.read(|db, _| free_pages(db))? < free)

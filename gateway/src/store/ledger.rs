@@ -14,6 +14,10 @@ use super::{Custody, Store};
 /// The whole ledger.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Ledger {
+    /// The site.
+    pub site: String,
+    /// The number that the hub gave this gateway.
+    pub gateway: u32,
     /// One entry a run that made changes kept here.
     pub runs: Vec<RunLedger>,
     /// Over all runs.
@@ -101,7 +105,9 @@ impl Store {
 }
 
 fn of(db: &Connection) -> Result<Ledger, Problem> {
-    let mut ledger = Ledger::default();
+    let mut ledger = db.query_row("SELECT site, gateway FROM wadi_store", (), |row| {
+        Ok(Ledger { site: row.get(0)?, gateway: row.get(1)?, ..Ledger::default() })
+    })?;
     let mut statement = db.prepare(
         "SELECT id, device, run, parent_run, parent_seq, label FROM wadi_run ORDER BY id",
     )?;
