@@ -16,6 +16,7 @@ mod error;
 mod fates;
 mod feed;
 pub mod handhelds;
+mod horizon;
 mod image;
 mod install;
 mod intake;

@@ -18,7 +18,7 @@ use super::error::{Problem, StoreError};
 use super::handhelds::Refusals;
 use super::log::LAST_OF_RUN;
 use super::work::{decode, encode};
-use super::{Ground, LOCK_WAIT_MS, Store, compact, install};
+use super::{Ground, LOCK_WAIT_MS, Store, compact, horizon, install};
 
 /// What to open, and for whom.
 #[derive(Clone, Debug)]
@@ -38,12 +38,13 @@ pub struct Opening {
 /// In the file's header: a gateway's database.
 const APPLICATION_ID: i64 = 0x5741_4447;
 /// Layouts, oldest first; `user_version` counts those that are in.
-pub(super) const MIGRATIONS: [&str; 5] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("tables.sql"),
     include_str!("certificate.sql"),
     include_str!("handhelds.sql"),
     include_str!("renewal.sql"),
     include_str!("compact.sql"),
+    include_str!("horizon.sql"),
 ];
 
 impl Store {
@@ -189,20 +190,17 @@ fn migrate(tx: &Transaction<'_>, opening: &Opening, steps: &[&str]) -> Result<()
 /// gives a sequence twice. Runs in which nothing was changed are left out of the
 /// line, which travels; the feed's own line keeps them.
 fn draw_run(tx: &Transaction<'_>, opening: &Opening) -> Result<(), Problem> {
-    let (site, gateway, device, old, feed_seq) =
-        tx.query_row("SELECT site, gateway, device, run, feed_seq FROM wadi_store", (), |row| {
-            let site: String = row.get(0)?;
-            Ok((
-                site,
-                row.get::<_, u32>(1)?,
-                row.get::<_, i64>(2)?,
-                row.get::<_, i64>(3)?,
-                row.get::<_, i64>(4)?,
-            ))
-        })?;
+    let sql = "SELECT site, gateway, device, run, feed_seq, clock FROM wadi_store";
+    let (site, gateway, device, old, feed_seq, clock) = tx.query_row(sql, (), |row| {
+        let site: String = row.get(0)?;
+        let [device, old, feed_seq] = [row.get::<_, i64>(2)?, row.get(3)?, row.get(4)?];
+        Ok((site, row.get::<_, u32>(1)?, device, old, feed_seq, row.get::<_, Vec<u8>>(5)?))
+    })?;
     if site != opening.site || gateway != opening.gateway.0 {
         return Err(Problem::OtherGateway { site, gateway });
     }
+    // A box without a clock of its own wakes in 1970; it is not before what the hub told.
+    let now_s = opening.now_s.max(decode::<Clock>("the clock", &clock)?.learnt_s);
     let mut run = RunId::from_random(opening.random[1]);
     // A number drawn before (48 bits: a test's generator rather than chance).
     while tx.prepare("SELECT 1 FROM wadi_life WHERE run = ?")?.exists((run.0 as i64,))? {
@@ -241,10 +239,10 @@ fn draw_run(tx: &Transaction<'_>, opening: &Opening) -> Result<(), Problem> {
     )?;
     tx.execute(
         "INSERT INTO wadi_life (run, before, feed_from, began_s) VALUES (?, nullif(?, 0), ?, ?)",
-        (run.0 as i64, old, feed_seq, opening.now_s as i64),
+        (run.0 as i64, old, feed_seq, now_s as i64),
     )?;
     tx.execute("UPDATE wadi_store SET run = ?", (run.0 as i64,))?;
-    Ok(())
+    horizon::advance(tx, run, now_s)
 }
 
 fn load(tx: &Transaction<'_>) -> Result<Ground, Problem> {

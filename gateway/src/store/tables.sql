@@ -15,9 +15,10 @@
 --   compacted, known         one row for each gap in a run's sequences, whatever their number
 --   backup                   1,500 rows
 --   row, ref                 one for each row ever known here and for each hidden reference;
---                            a deleted row keeps its id, its version and its place in the feed
+--                            a deleted row keeps its id and its version, and a place in the feed
+--                            until whoever was silent for less than 90 days has heard of it
 --   run                      one for each run in which something was made that came here
---   life                     one for each start
+--   life                     one for each start in 90 days, and 1,000 at most (LIVES_MAX)
 --   hub                      one for each start of the hub that was heard
 --   handheld                 those that somebody named, and 64 that wait (WAITING_MAX)
 

@@ -5,6 +5,7 @@ mod crash;
 mod feed;
 mod folding;
 mod handhelds;
+mod horizon;
 mod intake;
 mod layouts;
 mod overlay;
