@@ -38,13 +38,14 @@ pub struct Opening {
 /// In the file's header: a gateway's database.
 const APPLICATION_ID: i64 = 0x5741_4447;
 /// Layouts, oldest first; `user_version` counts those that are in.
-pub(super) const MIGRATIONS: [&str; 6] = [
+pub(super) const MIGRATIONS: [&str; 7] = [
     include_str!("tables.sql"),
     include_str!("certificate.sql"),
     include_str!("handhelds.sql"),
     include_str!("renewal.sql"),
     include_str!("compact.sql"),
     include_str!("horizon.sql"),
+    include_str!("wanted.sql"),
 ];
 
 impl Store {

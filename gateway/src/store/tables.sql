@@ -17,6 +17,7 @@
 --   row, ref                 one for each row ever known here and for each hidden reference;
 --                            a deleted row keeps its id and its version, and a place in the feed
 --                            until whoever was silent for less than 90 days has heard of it
+--   wanted                   16 rows (WANTED_ROWS_MAX)
 --   run                      one for each run in which something was made that came here
 --   life                     one for each start in 90 days, and 1,000 at most (LIVES_MAX)
 --   hub                      one for each start of the hub that was heard

@@ -39,6 +39,7 @@ mod telling;
 pub mod text;
 mod twins;
 mod typed;
+pub mod wanted;
 mod work;
 
 use std::fs::File;

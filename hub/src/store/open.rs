@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("seeing.sql"),
     include_str!("clash.sql"),
     include_str!("lean.sql"),
+    include_str!("wanted.sql"),
 ];
 
 impl Store {

@@ -57,6 +57,7 @@ pub(super) fn build(
         clock_s: 0,
         certificate: enrolment::renewal(db, gateway)?,
         backup: backup::reaches(db)?,
+        wanted: Vec::new(),
     };
     Ok((page, notices_to))
 }

@@ -12,6 +12,7 @@ use wadi_protocol::limits::ROW_BYTES_MAX;
 use super::backup::Watermark;
 use super::gateway::Gateway;
 use super::sql::{key_at, number_at};
+use super::wanted::{self, Missing};
 use super::{Catalog, Store, StoreError, head, page, run};
 
 /// Lines of the log that one status looks at, for all sites together.
@@ -52,6 +53,8 @@ pub struct Status {
     pub parked: u64,
     /// Changes in quarantine.
     pub quarantined: u64,
+    /// Rows that parked changes wait for, longest first, the first few.
+    pub missing: Vec<Missing>,
     /// Rows that are too large to travel, the first few: tables' names and ids.
     pub large: Vec<(String, RowId)>,
     /// Fields (and existences) with two or more candidates, and deletes that were not obeyed.
@@ -137,6 +140,7 @@ impl Store {
                 quarantined: count(
                     "SELECT (SELECT count(*) FROM wadi_quarantine) + (SELECT count(*) FROM wadi_clash)",
                 )?,
+                missing: wanted::missing(tx, catalog)?,
                 large: large(tx, catalog)?,
                 reviews,
                 reviews_oldest_s,

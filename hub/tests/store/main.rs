@@ -11,4 +11,5 @@ mod model;
 mod order;
 mod refusals;
 mod scopes;
+mod wanted;
 mod world;

@@ -43,6 +43,11 @@ pub struct Page {
     /// Up to which hub sequence a backup of the hub exists; 0 = there is none. What the
     /// gateway still holds of later ones is needed if the hub is ever lost.
     pub backup: u64,
+    /// Rows that changes parked at the hub wait for, for long: whoever has them, or what
+    /// makes them, sends that first. At most [`WANTED_ROWS_MAX`] by table and id.
+    ///
+    /// [`WANTED_ROWS_MAX`]: crate::limits::WANTED_ROWS_MAX
+    pub wanted: Vec<(u16, RowId)>,
 }
 
 /// A renewed certificate.

@@ -138,7 +138,7 @@ fn a_database_of_the_layout_before_gets_the_table_at_the_next_start() {
     db.execute_batch(
         "DROP TABLE wadi_handheld; ALTER TABLE wadi_store DROP COLUMN certificate_of;
          ALTER TABLE wadi_store DROP COLUMN certificate_until_s;
-         DROP INDEX wadi_row_gone; ALTER TABLE wadi_store DROP COLUMN feed_floor;
+         DROP TABLE wadi_wanted; DROP INDEX wadi_row_gone; ALTER TABLE wadi_store DROP COLUMN feed_floor;
          ALTER TABLE wadi_store DROP COLUMN feed_floor_run; DROP TABLE wadi_compacted; DROP TABLE wadi_backup;
          ALTER TABLE wadi_store DROP COLUMN backup_seq; PRAGMA user_version = 2",
     )
