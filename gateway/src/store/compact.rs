@@ -192,11 +192,11 @@ fn look(
     gone: &mut Vec<Line>,
 ) -> Result<bool, Problem> {
     // Of a change that another gateway brought while it was parked here, the sequence is
-    // not known; it lies at or below the version of its row in base.
+    // not known; it lies at or below the version that a page told of its row.
     let mut statement = db.prepare_cached(
         "SELECT c.id, c.run, c.seq, length(c.body),
              CASE WHEN c.custody = 1 AND c.laid = 0 THEN coalesce(c.hub_seq,
-                 (SELECT r.version FROM wadi_row r WHERE r.tbl = c.tbl AND r.row = c.row)) END
+                 (SELECT nullif(r.version, 0) FROM wadi_row r WHERE r.tbl = c.tbl AND r.row = c.row)) END
          FROM wadi_change c WHERE c.id < ? ORDER BY c.id DESC LIMIT ?",
     )?;
     let mut rows = statement.query((pass.below, LOOKED_AT_MAX))?;

@@ -269,6 +269,17 @@ fn a_change_that_another_gateway_brought_goes_with_the_version_of_its_row() {
 }
 
 #[test]
+fn a_change_whose_place_at_the_hub_nobody_told_stays() {
+    let mut village = Village::new();
+    village.take(vec![insert(1)]);
+    village.round(&told_of(0, 0), vec![(1, Outcome::Known { seq: 0 })]);
+    let known = KnownRuns { device: PHONE, run: PHONE_RUN, spans: vec![(1, 1)] };
+    village.round(&Page { known: vec![known], ..told_of(9, 900) }, vec![]);
+    assert_eq!(village.compact(NOTHING), 0);
+    assert_eq!(village.books(), (1, 1, 0, vec![]));
+}
+
+#[test]
 fn a_pass_is_made_when_there_is_cause() {
     let mut village = Village::new();
     village.take(vec![insert(1), insert(2)]);
