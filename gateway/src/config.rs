@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::layers::ConfigError;
 use crate::layers::{self, Layer, Origins};
 use crate::serial::PORTS_MAX;
+use crate::store::compact::Keep;
 use crate::store::handhelds::Admit;
 
 /// Where the file is unless told otherwise.
@@ -19,6 +20,9 @@ pub const FILE: &str = "/etc/wadi/gateway.toml";
 pub const TEMPLATE: &str = include_str!("template.toml");
 
 use crate::patience::{DEADLINE_MS_MAX, DEADLINE_MS_MIN};
+
+/// Days for which changes that are in a backup may be kept.
+const KEEP_DAYS_MAX: u32 = 365;
 
 /// What to do where no configuration is.
 const MISSING: &str = "there is no such file; `wadi-gateway enrol FILE` makes it, with the file that \
@@ -46,6 +50,8 @@ pub struct Config {
     pub handhelds: Handhelds,
     /// When and how patiently to sync.
     pub sync: Sync,
+    /// How long durable changes are kept whole.
+    pub changelog: Changelog,
     /// Figures for Prometheus.
     pub metrics: Metrics,
     /// Where each value came from.
@@ -120,6 +126,30 @@ pub struct Sync {
     pub deadline_ms: u64,
 }
 
+/// What is kept of changes that are at the hub and in a backup of it. Others are kept
+/// in any case.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Changelog {
+    /// Days after a backup was heard of that holds them, 365 at most.
+    pub keep_days: u32,
+    /// Megabytes (of 2^20 bytes), at most: beyond it the oldest go before their time.
+    pub keep_mb: u32,
+}
+
+impl Changelog {
+    /// The same in seconds and bytes.
+    pub fn keep(&self) -> Keep {
+        Keep { age_s: u64::from(self.keep_days) * 86_400, bytes: u64::from(self.keep_mb) << 20 }
+    }
+}
+
+impl Default for Changelog {
+    fn default() -> Changelog {
+        Changelog { keep_days: 7, keep_mb: 32 }
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -132,6 +162,7 @@ impl Default for Config {
             lan: None,
             handhelds: Handhelds::default(),
             sync: Sync::default(),
+            changelog: Changelog::default(),
             metrics: Metrics::default(),
             origins: Origins::default(),
         }
@@ -275,6 +306,9 @@ impl Config {
                 "sync.deadline_ms",
                 "between 100 and 12000 is needed, so that a dead link is noticed within 90 s",
             ));
+        }
+        if self.changelog.keep_days > KEEP_DAYS_MAX {
+            return Err(("changelog.keep_days", "at most 365 days are remembered"));
         }
         if self.metrics.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
             return Err((

@@ -5,6 +5,7 @@
 //! are edges that know the protocol and never each other.
 pub mod bridle;
 pub mod command;
+pub mod compaction;
 pub mod config;
 pub mod control;
 pub mod disk;

@@ -27,8 +27,8 @@ use wadi_gateway::store::thread::{self, Failure, Handle};
 use wadi_gateway::store::{Opening, Problem, Store, StoreError};
 use wadi_gateway::sync::Worker;
 use wadi_gateway::{
-    command, handheld_command, http, lan, logging, mdns, metrics, noise, overview, rescue, route,
-    serial, service,
+    command, compaction, handheld_command, http, lan, logging, mdns, metrics, noise, overview,
+    rescue, route, serial, service,
 };
 use wadi_protocol::id::GatewayId;
 
@@ -157,6 +157,7 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
         }
     }
     endless.spawn(look(handle.clone()));
+    endless.spawn(compaction::run(handle.clone(), config.changelog.keep()));
     let watched = handle.clone();
     if let Some(address) = config.metrics.listen {
         let listener = http::listen(address).await?;

@@ -104,6 +104,17 @@ impl Page {
                 "Changes that could not be laid over the hub's state",
                 stored.unlaid,
             ),
+            ("changelog_changes", "Changes kept here whole", stored.changelog_changes),
+            (
+                "compacted_changes",
+                "Changes let go, since a backup of the hub has them",
+                stored.compacted_changes,
+            ),
+            (
+                "hub_backup_sequence",
+                "Up to which sequence the hub told of a backup; 0 = none",
+                stored.backup_seq,
+            ),
             ("review_rows", "Rows that wait for a person at the hub", stored.review_rows),
             ("shown_rows", "Rows shown", stored.rows),
             ("handhelds_waiting", "Handhelds that wait to be allowed", stored.handhelds_waiting),

@@ -28,6 +28,8 @@ pub const CLOCK_S_MAX: u64 = 3_313_526_400;
 pub const CERTIFICATE_DAYS_MIN: u64 = 20;
 /// A backlog above so many hundredths of its limit is a problem.
 pub const FULL_PERCENT_MAX: u64 = 80;
+/// So many changes kept here, while the hub's backup lags behind by as many, are a problem.
+pub const UNBACKED_CHANGES_MAX: u64 = 100_000;
 /// A lock held too long is a problem for so long afterwards.
 pub const LOCK_S_MAX: u64 = 86_400;
 
@@ -52,6 +54,7 @@ pub fn of(seen: &Overview) -> Vec<Problem> {
         presence(seen),
         disk(seen),
         backlog(seen),
+        backup(seen),
         refused(seen),
         certificate(seen),
         clock(seen),
@@ -124,6 +127,27 @@ fn backlog(seen: &Overview) -> Vec<Problem> {
         ));
     }
     found
+}
+
+/// What the hub has is kept here all the same while no backup of the hub has it too.
+fn backup(seen: &Overview) -> Vec<Problem> {
+    let stored = &seen.stored;
+    let kept = stored.changelog_changes.saturating_sub(stored.pending_changes + stored.held);
+    let heard = stored.cursors.into_iter().max().unwrap_or(0);
+    let behind = heard.saturating_sub(stored.backup_seq);
+    if kept.min(behind) < UNBACKED_CHANGES_MAX {
+        return Vec::new();
+    }
+    let last = match stored.backup_seq {
+        0 => "it has told of none".to_owned(),
+        _ => format!("the last one it told of ends {behind} changes ago"),
+    };
+    vec![problem(
+        "backup",
+        format!("{kept} changes are kept here until a backup of the hub holds them; {last}"),
+        "run `wadi-hub backup` at the hub, best every night; nothing is lost meanwhile, but the \
+         disk here fills",
+    )]
 }
 
 fn refused(seen: &Overview) -> Vec<Problem> {

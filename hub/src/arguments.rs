@@ -59,6 +59,10 @@ pub enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// Compare with what gateways account for: files that `wadi-gateway ledger --json`
+        /// wrote; exit code 1 if they contradict.
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        against: Vec<PathBuf>,
     },
     /// Everything as canonical JSON lines.
     Export,

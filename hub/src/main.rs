@@ -178,8 +178,11 @@ fn ask(
         Command::Quarantine(QuarantineCommand::Reject { dot, reason }) => {
             command::quarantine_reject(store, &dot, &reason, now_s, out)?
         }
-        Command::Ledger { json } => {
-            let whole = command::ledger(store, json, out)?;
+        Command::Ledger { json, against } => {
+            let whole = match against.is_empty() {
+                true => command::ledger(store, json, out)?,
+                false => command::agreement(store, &against, json, out)?,
+            };
             return Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Export => command::export(store, out)?,

@@ -49,6 +49,8 @@ pub struct Overview {
     pub quarantined: u64,
     /// Changes that operators rejected.
     pub rejected: u64,
+    /// Rows that parked changes wait for, longest first, the first few.
+    pub missing_rows: Vec<MissingRow>,
     /// Rows that are too large to travel to sites, the first few: table and id.
     pub large_rows: Vec<String>,
     /// Fields with two or more candidates, and deletes that were not obeyed.
@@ -127,6 +129,21 @@ pub struct LossSeen {
     pub returned: u64,
 }
 
+/// A row that parked changes wait for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct MissingRow {
+    /// Its table.
+    pub table: String,
+    /// Its id.
+    pub row: String,
+    /// How many changes wait for it, of the oldest that wait at all.
+    pub changes: u64,
+    /// For how long the first of them has.
+    pub oldest_age_s: Option<u64>,
+    /// Whether what makes it is in quarantine.
+    pub quarantined: bool,
+}
+
 /// One site.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct SiteSeen {
@@ -203,6 +220,13 @@ impl Overview {
         let newest = status.schema.as_ref().map_or(0, |(_, version)| *version);
         let head = status.head;
         let large = status.large.iter().map(|(table, row)| format!("{table} {row}"));
+        let missing = status.missing.into_iter().map(|missing| MissingRow {
+            table: missing.table,
+            row: missing.row.to_string(),
+            changes: missing.changes,
+            oldest_age_s: age(now_s, missing.since_s),
+            quarantined: missing.quarantined,
+        });
         let mut overview = Overview {
             problems: Vec::new(),
             now_s,
@@ -222,6 +246,7 @@ impl Overview {
             quarantined: status.quarantined,
             rejected: status.rejected,
             conflicts: status.conflicts,
+            missing_rows: missing.collect(),
             large_rows: large.collect(),
             reviews: status.reviews,
             reviews_oldest_age_s: age(now_s, status.reviews_oldest_s),

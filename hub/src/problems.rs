@@ -227,7 +227,7 @@ pub fn of_site(site: &SiteSeen, now_s: u64) -> Vec<Problem> {
         say(
             "parked",
             format!("{changes} for rows that never came, the oldest for {}", words::span(age_s)),
-            "the row is at another site that has not synced, or in quarantine",
+            "below, `missing` names the rows: at another site that has not synced, or in quarantine",
         );
     }
     found

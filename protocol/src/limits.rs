@@ -52,6 +52,8 @@ pub const EFFECT_BYTES_MAX: usize = 256 * 1024;
 /// A row of more encoded bytes does not travel to sites: they see it as out of their
 /// scope, and operators hear of it.
 pub const ROW_BYTES_MAX: usize = 1024 * 1024;
+/// Rows that one page asks for because parked changes wait for them.
+pub const WANTED_ROWS_MAX: usize = 16;
 /// Payload bytes of one staged part of a changeset or a downlink page.
 pub const PART_BYTES_MAX: usize = 4 * 1024;
 /// A message between gateway and hub, envelope included.

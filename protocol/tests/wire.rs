@@ -160,6 +160,7 @@ fn page() -> impl Strategy<Value = Page> {
     let state = prop_oneof![Just(RowState::Live), Just(RowState::Dead), Just(RowState::Left)];
     let followed = vec((dot(), vec(any::<u16>(), 0..3)), 0..3);
     let fields = vec((any::<u16>(), value()), 0..4);
+    let wanted = vec((any::<u16>(), row()), 0..3);
     let row = (
         any::<u16>(),
         row(),
@@ -186,18 +187,23 @@ fn page() -> impl Strategy<Value = Page> {
     let renewal = (any::<u32>(), number(), vec(any::<u8>(), 0..5));
     let renewal = renewal.prop_map(|(enrolment, until_s, der)| Renewal { enrolment, until_s, der });
     let certificate = option::of(renewal);
-    let last = (number(), certificate, any::<u32>());
+    let last = (number(), certificate, any::<u32>(), number(), wanted);
     (schema, verdicts, vec(notice, 0..3), to, vec(row, 0..4), vec(known, 0..3), last).prop_map(
-        |(schema, verdicts, notices, to, rows, known, (clock_s, certificate, line))| Page {
-            schema,
-            verdicts,
-            notices,
-            to,
-            rows,
-            known,
-            clock_s,
-            certificate,
-            line,
+        |(schema, verdicts, notices, to, rows, known, last)| {
+            let (clock_s, certificate, line, backup, wanted) = last;
+            Page {
+                schema,
+                verdicts,
+                notices,
+                to,
+                rows,
+                known,
+                clock_s,
+                certificate,
+                line,
+                backup,
+                wanted,
+            }
         },
     )
 }

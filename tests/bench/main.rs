@@ -14,6 +14,7 @@ mod payload;
 mod plain;
 mod samples;
 mod start;
+mod storage;
 mod village;
 
 use anyhow::Result;
@@ -28,7 +29,7 @@ pub struct Options {
     /// Few repetitions and small databases: proves that the bench works.
     #[arg(long)]
     short: bool,
-    /// Only the sections whose name contains this: intake, capture, hub, memory, start, payload.
+    /// Only the sections whose name contains this: intake, capture, hub, memory, start, storage, payload.
     #[arg(long, default_value = "")]
     only: String,
     /// Where databases are made; a folder in memory leaves out what fsync costs.
@@ -51,12 +52,13 @@ pub struct Scale {
 
 type Section = fn(&std::path::Path, Scale, &mut Table) -> Result<()>;
 
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 7] = [
     ("intake", intake::measure),
     ("capture", capture::measure),
     ("hub", centre::measure),
     ("memory", drain::measure),
     ("start", start::measure),
+    ("storage", storage::measure),
     ("payload", payload::measure),
 ];
 

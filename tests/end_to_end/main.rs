@@ -6,6 +6,7 @@
 mod backups;
 mod chaos;
 mod command_line;
+mod compaction;
 mod configuration;
 mod crowded;
 mod handheld_errors;

@@ -196,6 +196,8 @@ fn page(script: &mut Script<'_>, cast: &Cast, cursors: [u64; 2]) -> Page {
             der: vec![0x30; script.below(5_000)],
         }),
         line: u32::from(script.one_in(32)),
+        wanted: (0..script.byte() % 3).map(|_| *script.pick(&cast.rows)).collect(),
+        backup: if script.one_in(4) { script.number() } else { cursors[1] },
     }
 }
 

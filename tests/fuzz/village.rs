@@ -12,10 +12,11 @@ use std::sync::LazyLock;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
+use wadi_gateway::store::compact::Keep;
 use wadi_gateway::store::{IntakeError, Opening, RoundInput, Store};
 use wadi_protocol::change::Change;
 use wadi_protocol::id::{DeviceId, Dot, GatewayId, RunId};
-use wadi_protocol::link::message::FeedCursor;
+use wadi_protocol::link::message::{Fate, FeedCursor};
 use wadi_protocol::schema::Schema;
 use wadi_protocol::wire::batch::{self, Batch};
 use wadi_protocol::wire::message::{self, Up};
@@ -172,7 +173,8 @@ impl Play {
             0 => self.ask(script),
             1 if script.one_in(2) => self.restart(),
             2..=3 => self.program(script),
-            4..=8 => self.take(script),
+            4..=7 => self.take(script),
+            8 => self.compact(),
             _ => self.round(script),
         }
     }
@@ -254,6 +256,12 @@ impl Play {
         self.store().drain(NOW_S).expect("drained");
     }
 
+    /// Of what the hub says to be safe, only numbers stay.
+    fn compact(&mut self) {
+        let keep = Keep { age_s: 0, bytes: 0 };
+        while self.store().compact(keep, false, NOW_S).expect("compacted").more {}
+    }
+
     /// As after a power cut.
     fn restart(&mut self) {
         self.store = None;
@@ -261,14 +269,21 @@ impl Play {
         self.store = Some(open(&self.path, GatewayId(1), self.starts));
     }
 
-    /// The books balance, and what was acknowledged is there.
+    /// The books balance, and what was acknowledged is there, or was let go for good.
     fn look(&mut self) {
         let ledger = self.store().ledger().expect("a ledger");
         assert_eq!(ledger.faults, Vec::<String>::new());
         self.store().status().expect("a status");
         let mut held = changelog(&self.path);
+        let store = self.store.as_ref().expect("open");
         for (dot, change) in &self.acknowledged {
-            let held = held.remove(dot).unwrap_or_else(|| panic!("{dot} was acknowledged"));
+            let Some(held) = held.remove(dot) else {
+                let span = (dot.device, dot.run, dot.seq, dot.seq);
+                let told = store.fates(&[span]).expect("fates");
+                let durable = matches!(told[..], [(.., Fate::Durable)]);
+                assert!(durable, "{dot} was acknowledged: {told:?}");
+                continue;
+            };
             assert_eq!(Change { contained: change.contained, ..held }, *change);
         }
         assert!(self.folder.path().is_dir());

@@ -49,7 +49,8 @@ impl Gateway {
             "database = \"{name}.db\"\nidentity = \"{name}.identity.toml\"\n\n[broker]\nhost = \"127.0.0.1\"\nport = {}\n\n\
              [lan]\nlisten = \"127.0.0.1:{port}\"\n\n\
              [handhelds]\n{ANYONE}\n\n\
-             [sync]\ninterval_s = {}\nretry_min_ms = 50\nretry_max_ms = 500\ndeadline_ms = 1000\n",
+             [sync]\ninterval_s = {}\nretry_min_ms = 50\nretry_max_ms = 500\ndeadline_ms = 1000\n\n\
+             [changelog]\nkeep_days = 0\n",
             settings.broker_port, settings.interval_s
         );
         for path in &settings.serial {

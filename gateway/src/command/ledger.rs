@@ -14,7 +14,7 @@ pub fn ledger(database: &Path, json: bool, out: &mut dyn Write) -> Result<bool, 
     }
     writeln!(
         out,
-        "device\tlabel\trun\tfirst\tlast\tchanges\tpending\tcommitted\tparked\theld\tquarantined"
+        "device\tlabel\trun\tfirst\tlast\tchanges\tpending\tcommitted\tparked\theld\tquarantined\tcompacted"
     )?;
     for run in &ledger.runs {
         write!(out, "{}\t{}\t{}\t{}\t{}", run.device, run.label, run.run, run.first, run.last)?;
@@ -33,13 +33,14 @@ pub fn ledger(database: &Path, json: bool, out: &mut dyn Write) -> Result<bool, 
 fn counts(counts: &ledger::Counts, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "\t{}\t{}\t{}\t{}\t{}\t{}",
+        "\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
         counts.changes,
         counts.pending,
         counts.committed,
         counts.parked,
         counts.held,
-        counts.quarantined
+        counts.quarantined,
+        counts.compacted
     )
 }
 

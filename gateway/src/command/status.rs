@@ -61,6 +61,7 @@ fn page(seen: &Overview) -> String {
     page.put("link", link(seen));
     page.put("handhelds", local(seen));
     page.put("disk", vec![disk(seen)]);
+    page.put("changelog", vec![changelog(seen)]);
     page.put("clock", vec![clock(seen)]);
     page.put("certificate", certificate(seen));
     page.put("backlog", trend(seen));
@@ -216,6 +217,18 @@ fn disk(seen: &Overview) -> String {
         _ => "free room is not known".into(),
     };
     format!("{free}; database {}, its log {}", bytes(disk.database_bytes), bytes(disk.wal_bytes))
+}
+
+fn changelog(seen: &Overview) -> String {
+    let stored = &seen.stored;
+    let mut line = count(stored.changelog_changes, "change kept whole", "changes kept whole");
+    if stored.compacted_changes > 0 {
+        line += &format!(", {} let go", stored.compacted_changes);
+    }
+    match stored.backup_seq {
+        0 => line + "; the hub has told of no backup",
+        seq => line + &format!("; the hub's backup holds all up to sequence {seq}"),
+    }
 }
 
 fn clock(seen: &Overview) -> String {

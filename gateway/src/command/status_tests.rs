@@ -35,6 +35,9 @@ fn well() -> Facts {
         phase: "idle",
         last_round_s: Some(NOW_S - 60),
         learnt_s: NOW_S - 60,
+        changelog_changes: 50,
+        compacted_changes: 800,
+        backup_seq: 4_000,
         ..Status::default()
     };
     let disk = Disk {
@@ -69,6 +72,7 @@ waiting       for nobody
 link          connected to the broker hub.example:8883 for 2 h
               in 24 h: sent 12 kB, received 999 bytes; 2 of 3 attempts led to a connection
 disk          12 GB free of 30 GB (40 %); database 5000 kB, its log 32 kB
+changelog     50 changes kept whole, 800 let go; the hub's backup holds all up to sequence 4000
 clock         confirmed by the hub, the same
 certificate   90 days left, to 2027-02-20
 schema        version 3; 40 rows shown
@@ -115,6 +119,29 @@ fn situations_and_what_is_said_of_them() {
                 "last sync     never; round 1 is under way (preparing)",
                 "schema        none",
             ],
+        ),
+        (
+            "nobody backs the hub up, and what is kept for it takes up room",
+            |facts| {
+                facts.stored.changelog_changes = 100_050;
+                facts.stored.pending_changes = 50;
+                facts.stored.cursors = [99_000, 104_000];
+            },
+            &["backup"],
+            &[
+                "PROBLEM       100000 changes are kept here until a backup of the hub holds them; the last one it told of ends 100000 changes ago",
+                "-> run `wadi-hub backup` at the hub, best every night; nothing is lost meanwhile, but the disk here fills",
+            ],
+        ),
+        (
+            "a changelog that is large for its age only",
+            |facts| {
+                facts.stored.changelog_changes = 400_000;
+                facts.stored.cursors = [104_000, 103_999];
+                facts.stored.backup_seq = 4_001;
+            },
+            &[],
+            &["changelog     400000 changes kept whole, 800 let go"],
         ),
         (
             "offline for an hour: what this is built for",

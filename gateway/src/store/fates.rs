@@ -52,24 +52,30 @@ fn of_span(
         say(first, last, Fate::Unknown);
         return Ok(());
     };
+    // What is no longer kept whole is committed.
     let mut statement = db.prepare_cached(
-        "SELECT seq, custody, reason FROM wadi_change WHERE run = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+        "SELECT seq, seq, custody, reason FROM wadi_change
+             WHERE run = ?1 AND seq BETWEEN ?2 AND ?3
+         UNION ALL
+         SELECT max(first, ?2), min(last, ?3), 1, NULL FROM wadi_compacted
+             WHERE run = ?1 AND first <= ?3 AND last >= ?2
+         ORDER BY 1",
     )?;
     let mut rows = statement.query((id, first as i64, last as i64))?;
     let mut next = first;
     while let Some(row) = rows.next()? {
-        let seq = row.get::<_, i64>(0)? as u64;
-        if next < seq {
-            say(next, seq - 1, Fate::Unknown);
+        let (from, to) = (row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64);
+        if next < from {
+            say(next, from - 1, Fate::Unknown);
         }
-        next = seq + 1;
-        match Custody::of(row.get(1)?) {
+        next = to + 1;
+        match Custody::of(row.get(2)?) {
             Custody::Pending | Custody::Held => {}
-            Custody::Committed => say(seq, seq, Fate::Durable),
-            Custody::Parked => say(seq, seq, Fate::Parked),
+            Custody::Committed => say(from, to, Fate::Durable),
+            Custody::Parked => say(from, to, Fate::Parked),
             Custody::Quarantined => {
-                let reason: Option<String> = row.get(2)?;
-                say(seq, seq, Fate::Quarantined { reason: reason.unwrap_or_default() });
+                let reason: Option<String> = row.get(3)?;
+                say(from, to, Fate::Quarantined { reason: reason.unwrap_or_default() });
             }
         }
     }

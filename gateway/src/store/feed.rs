@@ -3,8 +3,8 @@
 //! Every row that comes to be shown otherwise gets the next feed sequence; a
 //! handheld asks for what lies beyond its cursor. A cursor of an earlier run of
 //! this store is good as far as the feed had come when the next run began: what
-//! a restored copy went on to number otherwise is not.
-use rusqlite::{Connection, OptionalExtension};
+//! a restored copy went on to number otherwise is not (see `horizon`).
+use rusqlite::Connection;
 use wadi_protocol::change::Seen;
 use wadi_protocol::id::{DeviceId, RunId};
 use wadi_protocol::limits::FEED_BYTES_TARGET;
@@ -12,7 +12,9 @@ use wadi_protocol::link::message::{AnswerBody, FeedCursor, FeedPage, FeedRow};
 use wadi_protocol::schema::Schema;
 
 use super::error::{Problem, StoreError};
+use super::horizon::continues;
 use super::image::{Key, read};
+use super::log::LAST_OF_RUN;
 use super::overlay::Meta;
 use super::work::{encode, row_id};
 use super::{Ground, Store, seen};
@@ -83,38 +85,10 @@ impl Store {
     }
 }
 
-/// Whether a cursor is of this feed: of the current run, or of one before it
-/// and not beyond where the next one took over.
-fn continues(db: &Connection, ground: &Ground, cursor: FeedCursor) -> Result<bool, Problem> {
-    if cursor.run == RunId::NONE {
-        return Ok(cursor.seq == 0);
-    }
-    let mut statement =
-        db.prepare_cached("SELECT before, feed_from FROM wadi_life WHERE run = ?")?;
-    let (mut run, mut end) = (ground.run, ground.feed_seq);
-    loop {
-        if run == cursor.run {
-            return Ok(cursor.seq <= end);
-        }
-        let life = statement
-            .query_row((run.0 as i64,), |row| {
-                Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?))
-            })
-            .optional()?;
-        match life {
-            Some((Some(before), feed_from)) => {
-                (run, end) = (RunId(before as u64), end.min(feed_from as u64));
-            }
-            _ => return Ok(false),
-        }
-    }
-}
-
 fn taken(db: &Connection, device: DeviceId) -> Result<Vec<(DeviceId, RunId, u64)>, Problem> {
-    let mut statement = db.prepare_cached(
-        "SELECT run, (SELECT max(seq) FROM wadi_change c WHERE c.run = r.id) AS last
-         FROM wadi_run r WHERE device = ? AND last IS NOT NULL",
-    )?;
+    let sql =
+        format!("SELECT run, {LAST_OF_RUN} AS last FROM wadi_run r WHERE device = ? AND last > 0");
+    let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query_map((device.0 as i64,), |row| {
         Ok((device, RunId(row.get::<_, i64>(0)? as u64), row.get::<_, i64>(1)? as u64))
     })?;

@@ -8,12 +8,16 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::error::{Problem, StoreError};
-use super::open::{open_to_read, run_info};
+use super::open::{open_to_look, run_info};
 use super::{Custody, Store};
 
 /// The whole ledger.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Ledger {
+    /// The site.
+    pub site: String,
+    /// The number that the hub gave this gateway.
+    pub gateway: u32,
     /// One entry a run that made changes kept here.
     pub runs: Vec<RunLedger>,
     /// Over all runs.
@@ -37,6 +41,8 @@ pub struct RunLedger {
     pub last: u64,
     /// How many, by custody.
     pub counts: Counts,
+    /// Where each sequence is: first and last of each stretch, and its custody.
+    pub stretches: Vec<(u64, u64, &'static str)>,
     /// Stretches between first and last that are not here: first, last, and
     /// whether all of it is known to be at the hub.
     pub gaps: Vec<(u64, u64, bool)>,
@@ -51,6 +57,8 @@ pub struct Counts {
     pub pending: u64,
     /// At the hub.
     pub committed: u64,
+    /// Of those, no longer kept here whole: the hub's backup has them.
+    pub compacted: u64,
     /// At the hub, waiting.
     pub parked: u64,
     /// Kept here at the hub's request.
@@ -75,6 +83,7 @@ impl Counts {
         self.changes += other.changes;
         self.pending += other.pending;
         self.committed += other.committed;
+        self.compacted += other.compacted;
         self.parked += other.parked;
         self.held += other.held;
         self.quarantined += other.quarantined;
@@ -84,7 +93,7 @@ impl Counts {
 /// The ledger of a database file, beside a running gateway or without one.
 pub fn read(path: &Path) -> Result<Ledger, StoreError> {
     // One picture: the gateway goes on writing while the columns are added up.
-    let ledger = open_to_read(path).and_then(|db| of(&*db.unchecked_transaction()?));
+    let ledger = open_to_look(path).and_then(|db| of(&*db.unchecked_transaction()?));
     ledger.map_err(|problem| problem.at(path))
 }
 
@@ -96,22 +105,25 @@ impl Store {
 }
 
 fn of(db: &Connection) -> Result<Ledger, Problem> {
-    let mut ledger = Ledger::default();
+    let mut ledger = db.query_row("SELECT site, gateway FROM wadi_store", (), |row| {
+        Ok(Ledger { site: row.get(0)?, gateway: row.get(1)?, ..Ledger::default() })
+    })?;
     let mut statement = db.prepare(
         "SELECT id, device, run, parent_run, parent_seq, label FROM wadi_run ORDER BY id",
     )?;
     let mut rows = statement.query(())?;
     while let Some(row) = rows.next()? {
         let info = run_info(row, 1)?;
-        if let Some(mut run) = of_run(db, row.get(0)?)? {
-            run.device = info.device.to_string();
-            run.run = info.run.to_string();
-            run.label = info.label;
+        let (device, name) = (info.device.to_string(), info.run.to_string());
+        let run = RunLedger { device, run: name, label: info.label, ..RunLedger::default() };
+        if let Some(run) = of_run(db, row.get(0)?, run, &mut ledger.faults)? {
             ledger.total.join(run.counts);
             ledger.runs.push(run);
         }
     }
-    let changes: i64 = db.query_row("SELECT count(*) FROM wadi_change", (), |row| row.get(0))?;
+    let changes = "SELECT (SELECT count(*) FROM wadi_change)
+        + (SELECT coalesce(sum(last - first + 1), 0) FROM wadi_compacted)";
+    let changes: i64 = db.query_row(changes, (), |row| row.get(0))?;
     if changes as u64 != ledger.total.changes {
         ledger.faults.push(format!(
             "{changes} changes, of which the runs account for {}",
@@ -127,30 +139,43 @@ fn of(db: &Connection) -> Result<Ledger, Problem> {
     Ok(ledger)
 }
 
-fn of_run(db: &Connection, id: i64) -> Result<Option<RunLedger>, Problem> {
-    let mut run = RunLedger::default();
+fn of_run(
+    db: &Connection,
+    id: i64,
+    mut run: RunLedger,
+    faults: &mut Vec<String>,
+) -> Result<Option<RunLedger>, Problem> {
     let mut statement = db.prepare_cached(
-        "SELECT custody, count(*), min(seq), max(seq) FROM wadi_change WHERE run = ? GROUP BY custody",
+        "SELECT seq, seq, custody, 0 FROM wadi_change WHERE run = ?1
+         UNION ALL SELECT first, last, 1, 1 FROM wadi_compacted WHERE run = ?1 ORDER BY 1",
     )?;
     let mut rows = statement.query((id,))?;
     while let Some(row) = rows.next()? {
-        let (first, last): (i64, i64) = (row.get(2)?, row.get(3)?);
-        run.first = if run.first == 0 { first as u64 } else { run.first.min(first as u64) };
-        run.last = run.last.max(last as u64);
-        run.counts.add(Custody::of(row.get(0)?), row.get::<_, i64>(1)? as u64);
+        let (first, last) = (row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64);
+        let (custody, compacted) = (Custody::of(row.get(2)?), row.get::<_, bool>(3)?);
+        if run.first == 0 {
+            run.first = first;
+        } else if first <= run.last {
+            faults
+                .push(format!("{}.{}.{first} is kept and was let go as well", run.device, run.run));
+        } else if first > run.last + 1 {
+            let gap = (run.last + 1, first - 1);
+            run.gaps.push((gap.0, gap.1, is_known(db, id, gap)?));
+        }
+        run.last = run.last.max(last);
+        let count = last - first + 1;
+        run.counts.add(custody, count);
+        run.counts.compacted += if compacted { count } else { 0 };
+        match run.stretches.last_mut() {
+            Some((_, end, of)) if *end + 1 == first && *of == custody.name() => *end = last,
+            _ => run.stretches.push((first, last, custody.name())),
+        }
     }
-    if run.last == 0 {
-        return Ok(None);
-    }
-    let mut statement = db.prepare_cached(
-        "SELECT before + 1, seq - 1, EXISTS (SELECT 1 FROM wadi_known k
-             WHERE k.run = ?1 AND k.first <= before + 1 AND k.last >= seq - 1)
-         FROM (SELECT seq, lag(seq) OVER (ORDER BY seq) AS before FROM wadi_change WHERE run = ?1)
-         WHERE seq > before + 1",
-    )?;
-    let gaps = statement.query_map((id,), |row| {
-        Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, row.get(2)?))
-    })?;
-    run.gaps = gaps.collect::<Result<_, _>>()?;
-    Ok(Some(run))
+    Ok((run.last > 0).then_some(run))
+}
+
+/// Whether all of a stretch came to the hub by another way.
+fn is_known(db: &Connection, run: i64, (first, last): (u64, u64)) -> Result<bool, Problem> {
+    let sql = "SELECT 1 FROM wadi_known WHERE run = ? AND first <= ? AND last >= ?";
+    Ok(db.prepare_cached(sql)?.exists((run, first as i64, last as i64))?)
 }

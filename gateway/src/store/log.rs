@@ -1,11 +1,12 @@
 //! The changelog: appending changes, and reading those of a row.
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::Row;
 use wadi_protocol::change::Change;
 use wadi_protocol::id::{DeviceId, Dot, RunId};
 
 use super::Custody;
 use super::error::Problem;
 use super::image::Key;
+use super::stretches::{self, COMPACTED, KNOWN, covers};
 use super::work::{Work, decode, encode};
 
 /// A change is in the overlay.
@@ -14,6 +15,12 @@ pub(crate) const LAID: i64 = 1;
 pub(crate) const DONE: i64 = 0;
 /// It could not be laid over; `reason` says why.
 pub(crate) const UNLAID: i64 = 2;
+
+/// In SQL: the greatest sequence that was ever taken of run `r`, be it that only its
+/// number is left; 0 = none.
+pub(crate) const LAST_OF_RUN: &str = "max(
+    coalesce((SELECT max(seq) FROM wadi_change WHERE run = r.id), 0),
+    coalesce((SELECT last FROM wadi_compacted WHERE run = r.id ORDER BY first DESC LIMIT 1), 0))";
 
 /// A change as the changelog has it.
 #[derive(Clone, Debug)]
@@ -82,8 +89,10 @@ pub(crate) fn append(
 pub(crate) struct Reach {
     /// The greatest sequence in the changelog.
     last: Option<u64>,
-    /// Whether other gateways brought changes of the run.
-    elsewhere: bool,
+    /// The greatest sequence that the changelog has let go.
+    compacted: Option<u64>,
+    /// The greatest sequence that other gateways brought.
+    elsewhere: Option<u64>,
 }
 
 impl Reach {
@@ -91,18 +100,24 @@ impl Reach {
     pub fn of(work: &Work<'_>, run: i64) -> Result<Reach, Problem> {
         let last = "SELECT max(seq) FROM wadi_change WHERE run = ?";
         let last = work.one(last, (run,), |row| row.get::<_, Option<i64>>(0))?.flatten();
-        let elsewhere = work.prepare("SELECT 1 FROM wadi_known WHERE run = ?")?.exists((run,))?;
-        Ok(Reach { last: last.map(|last| last as u64), elsewhere })
+        Ok(Reach {
+            last: last.map(|last| last as u64),
+            compacted: stretches::last(&work.tx, COMPACTED, run)?,
+            elsewhere: stretches::last(&work.tx, KNOWN, run)?,
+        })
     }
 
-    /// Whether the changelog has a sequence of the run.
+    /// Whether a sequence of the run was taken here, be it that only its number is left.
     pub fn has(&self, work: &Work<'_>, run: i64, seq: u64) -> Result<bool, Problem> {
-        Ok(self.last.is_some_and(|last| seq <= last) && has(work, run, seq)?)
+        let within = |last: Option<u64>| last.is_some_and(|last| seq <= last);
+        Ok(within(self.last) && has(work, run, seq)?
+            || within(self.compacted) && covers(&work.tx, COMPACTED, run, seq)?)
     }
 
     /// Whether it is known to be committed by another route.
     pub fn is_known(&self, work: &Work<'_>, run: i64, seq: u64) -> Result<bool, Problem> {
-        Ok(self.elsewhere && is_known(&work.tx, run, seq)?)
+        let within = self.elsewhere.is_some_and(|last| seq <= last);
+        Ok(within && covers(&work.tx, KNOWN, run, seq)?)
     }
 
     /// A sequence was appended.
@@ -112,20 +127,9 @@ impl Reach {
 }
 
 /// Whether the changelog has a dot.
-pub(crate) fn has(work: &Work<'_>, run: i64, seq: u64) -> Result<bool, Problem> {
+fn has(work: &Work<'_>, run: i64, seq: u64) -> Result<bool, Problem> {
     let mut statement = work.prepare("SELECT 1 FROM wadi_change WHERE run = ? AND seq = ?")?;
     Ok(statement.exists((run, seq as i64))?)
-}
-
-/// Whether a dot is known to be committed by another route.
-pub(crate) fn is_known(db: &rusqlite::Connection, run: i64, seq: u64) -> Result<bool, Problem> {
-    let last: Option<i64> = db
-        .prepare_cached(
-            "SELECT last FROM wadi_known WHERE run = ? AND first <= ? ORDER BY first DESC LIMIT 1",
-        )?
-        .query_row((run, seq as i64), |row| row.get(0))
-        .optional()?;
-    Ok(last.is_some_and(|last| seq as i64 <= last))
 }
 
 /// The changes of a row that lie over base, in order of arrival.

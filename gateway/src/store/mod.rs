@@ -9,12 +9,14 @@ mod assemble;
 pub mod backup;
 mod base;
 mod capture;
+pub mod compact;
 pub mod copy;
 mod drain;
 mod error;
 mod fates;
 mod feed;
 pub mod handhelds;
+mod horizon;
 mod image;
 mod install;
 mod intake;
@@ -33,6 +35,7 @@ pub mod roster;
 mod round;
 mod seen;
 pub mod status;
+mod stretches;
 mod telling;
 pub mod thread;
 mod work;
@@ -158,6 +161,8 @@ pub struct Store {
     data_version: i64,
     /// Waits for another program's lock that ran out, not yet written down.
     lock_waits: u64,
+    /// Where compaction stands.
+    progress: compact::Progress,
     /// Refusals of handhelds, not yet written down.
     refusals: handhelds::Refusals,
     /// Held as long as the store is open, so that there is one process.
@@ -188,6 +193,11 @@ impl Store {
     /// The schema, once the hub has sent one.
     pub fn schema(&self) -> Option<Arc<Schema>> {
         self.ground.schema.clone()
+    }
+
+    /// The round that is open, or the next to be opened.
+    pub fn next_round(&self) -> u64 {
+        self.ground.round.round
     }
 
     /// Changes that wait for the hub.

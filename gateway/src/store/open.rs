@@ -16,8 +16,9 @@ use wadi_protocol::stamp::Clock;
 use super::copy;
 use super::error::{Problem, StoreError};
 use super::handhelds::Refusals;
+use super::log::LAST_OF_RUN;
 use super::work::{decode, encode};
-use super::{Ground, LOCK_WAIT_MS, Store, install};
+use super::{Ground, LOCK_WAIT_MS, Store, compact, horizon, install};
 
 /// What to open, and for whom.
 #[derive(Clone, Debug)]
@@ -37,13 +38,16 @@ pub struct Opening {
 /// In the file's header: a gateway's database.
 const APPLICATION_ID: i64 = 0x5741_4447;
 /// Layouts, oldest first; `user_version` counts those that are in.
-pub(super) const MIGRATIONS: [&str; 6] = [
+pub(super) const MIGRATIONS: [&str; 9] = [
     include_str!("tables.sql"),
     include_str!("certificate.sql"),
     include_str!("handhelds.sql"),
     include_str!("renewal.sql"),
     include_str!("line.sql"),
     include_str!("restored.sql"),
+    include_str!("compact.sql"),
+    include_str!("horizon.sql"),
+    include_str!("wanted.sql"),
 ];
 
 impl Store {
@@ -79,6 +83,7 @@ pub(super) fn open(opening: &Opening, steps: &[&str]) -> Result<Store, Problem> 
         ground,
         data_version: -1,
         lock_waits: 0,
+        progress: compact::Progress::default(),
         refusals: Refusals::new(),
         _lock: lock,
     })
@@ -93,6 +98,15 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, Problem> {
     db.busy_timeout(Duration::from_millis(LOCK_WAIT_MS.into()))?;
     check_layout(&db, MIGRATIONS.len())?;
     Ok(db)
+}
+
+/// The same, of a file that has all of what this program keeps.
+pub(super) fn open_to_look(path: &Path) -> Result<Connection, Problem> {
+    let db = open_to_read(path)?;
+    match check_layout(&db, MIGRATIONS.len())? < MIGRATIONS.len() as i64 {
+        true => Err(Problem::Older),
+        false => Ok(db),
+    }
 }
 
 /// One process writes. SQLite's own locks are held only within transactions, so
@@ -117,6 +131,10 @@ fn configure(db: &Connection, known: usize) -> Result<i64, Problem> {
     db.busy_timeout(Duration::from_millis(LOCK_WAIT_MS.into()))?;
     // Another file's mode is not to be changed before we know that it is ours.
     let found = check_layout(db, known)?;
+    if found == 0 {
+        // So that the file can shrink in steps; it has to be said before there is a table.
+        db.pragma_update(None, "auto_vacuum", "incremental")?;
+    }
     db.pragma_update(None, "journal_mode", "wal")?;
     db.pragma_update(None, "synchronous", "full")?;
     db.pragma_update(None, "foreign_keys", false)?;
@@ -175,31 +193,31 @@ fn migrate(tx: &Transaction<'_>, opening: &Opening, steps: &[&str]) -> Result<()
 /// gives a sequence twice. Runs in which nothing was changed are left out of the
 /// line, which travels; the feed's own line keeps them.
 fn draw_run(tx: &Transaction<'_>, opening: &Opening) -> Result<(), Problem> {
-    let (site, gateway, device, old, feed_seq) =
-        tx.query_row("SELECT site, gateway, device, run, feed_seq FROM wadi_store", (), |row| {
-            let site: String = row.get(0)?;
-            Ok((
-                site,
-                row.get::<_, u32>(1)?,
-                row.get::<_, i64>(2)?,
-                row.get::<_, i64>(3)?,
-                row.get::<_, i64>(4)?,
-            ))
-        })?;
+    let sql = "SELECT site, gateway, device, run, feed_seq, clock FROM wadi_store";
+    let (site, gateway, device, old, feed_seq, clock) = tx.query_row(sql, (), |row| {
+        let site: String = row.get(0)?;
+        let [device, old, feed_seq] = [row.get::<_, i64>(2)?, row.get(3)?, row.get(4)?];
+        Ok((site, row.get::<_, u32>(1)?, device, old, feed_seq, row.get::<_, Vec<u8>>(5)?))
+    })?;
     if site != opening.site || gateway != opening.gateway.0 {
         return Err(Problem::OtherGateway { site, gateway });
     }
+    // A box without a clock of its own wakes in 1970; it is not before what the hub told.
+    let now_s = opening.now_s.max(decode::<Clock>("the clock", &clock)?.learnt_s);
     let mut run = RunId::from_random(opening.random[1]);
     // A number drawn before (48 bits: a test's generator rather than chance).
     while tx.prepare("SELECT 1 FROM wadi_life WHERE run = ?")?.exists((run.0 as i64,))? {
         run = RunId::from_random((run.0 << 16).wrapping_add(1 << 16));
     }
-    let last: i64 = tx.query_row(
-        "SELECT coalesce(max(c.seq), 0) FROM wadi_change c JOIN wadi_run r ON r.id = c.run
-         WHERE r.device = ? AND r.run = ?",
-        (device, old),
-        |row| row.get(0),
-    )?;
+    // Also of changes that are no longer kept whole: the line goes on behind them.
+    let last = tx
+        .query_row(
+            &format!("SELECT {LAST_OF_RUN} FROM wadi_run r WHERE r.device = ? AND r.run = ?"),
+            (device, old),
+            |row| row.get::<_, i64>(0),
+        )
+        .optional()?
+        .unwrap_or(0);
     let parent = if last > 0 {
         Some((old, last))
     } else {
@@ -224,10 +242,10 @@ fn draw_run(tx: &Transaction<'_>, opening: &Opening) -> Result<(), Problem> {
     )?;
     tx.execute(
         "INSERT INTO wadi_life (run, before, feed_from, began_s) VALUES (?, nullif(?, 0), ?, ?)",
-        (run.0 as i64, old, feed_seq, opening.now_s as i64),
+        (run.0 as i64, old, feed_seq, now_s as i64),
     )?;
     tx.execute("UPDATE wadi_store SET run = ?", (run.0 as i64,))?;
-    Ok(())
+    horizon::advance(tx, run, now_s)
 }
 
 fn load(tx: &Transaction<'_>) -> Result<Ground, Problem> {

@@ -8,7 +8,7 @@ use wadi_protocol::wire::message::Outcome;
 use super::error::Problem;
 use super::image::Key;
 use super::work::{Work, decode, row_id};
-use super::{Custody, intake, log};
+use super::{Custody, intake, log, stretches};
 
 /// A change of which something is told.
 struct Subject {
@@ -169,7 +169,7 @@ pub(super) fn of_known(
         let run = work.name_run(runs.device, runs.run)?;
         for &(first, last) in &runs.spans {
             let (first, last) = (first as i64, last as i64);
-            remember(work, run, first, last)?;
+            stretches::join(work, stretches::KNOWN, run, (first, last))?;
             let sql = format!(
                 "{SUBJECT} WHERE run = ? AND seq BETWEEN ? AND ? AND brought = 0 AND laid <> 0"
             );
@@ -186,20 +186,5 @@ pub(super) fn of_known(
             }
         }
     }
-    Ok(())
-}
-
-/// Join a stretch with those that it touches.
-fn remember(work: &Work<'_>, run: i64, first: i64, last: i64) -> Result<(), Problem> {
-    let touching = "run = ?1 AND first <= ?3 + 1 AND last >= ?2 - 1";
-    let joined = work.one(
-        &format!("SELECT min(first), max(last) FROM wadi_known WHERE {touching}"),
-        (run, first, last),
-        |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)),
-    )?;
-    let (least, greatest) = joined.unwrap_or((None, None));
-    work.run(&format!("DELETE FROM wadi_known WHERE {touching}"), (run, first, last))?;
-    let (first, last) = (least.unwrap_or(first).min(first), greatest.unwrap_or(last).max(last));
-    work.run("INSERT INTO wadi_known (run, first, last) VALUES (?, ?, ?)", (run, first, last))?;
     Ok(())
 }

@@ -13,7 +13,9 @@ use wadi_protocol::wire::message::Committed;
 use super::error::Problem;
 use super::image::{Key, fits};
 use super::work::Work;
-use super::{Ground, base, install, intake, line, outcome, picture, restored};
+use super::{
+    Ground, base, compact, install, intake, line, outcome, picture, promote, restored,
+};
 
 /// A renewed certificate of more bytes is none of the hub's.
 const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
@@ -133,12 +135,14 @@ pub(super) fn finish(
     outcome::of_round(work, changes, &committed.outcomes, &page.verdicts, &mut dirty)?;
     outcome::of_notices(work, &page.notices, &mut dirty)?;
     outcome::of_known(work, &page.known, &mut dirty)?;
+    promote::want(work, &page.wanted, &mut dirty)?;
     if paged {
         rows(work, &page, &mut dirty)?;
         if !committed.more {
             restored::sweep(work, &mut dirty)?;
         }
         learn_time(work, page.clock_s);
+        compact::hear(work, page.backup)?;
     }
     picture::show(work, &Vec::from_iter(dirty), false)
 }

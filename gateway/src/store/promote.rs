@@ -6,14 +6,14 @@
 use std::collections::BTreeSet;
 
 use wadi_protocol::change::{Change, Delta};
-use wadi_protocol::limits::CHANGESET_CHANGES_MAX;
+use wadi_protocol::limits::{CHANGESET_CHANGES_MAX, WANTED_ROWS_MAX};
 use wadi_protocol::schema::interpret::interpret;
 use wadi_protocol::schema::{Kind, Lane, Schema};
 use wadi_protocol::value::Value;
 
 use super::error::Problem;
 use super::image::Key;
-use super::work::{Work, decode};
+use super::work::{Work, decode, row_id};
 
 /// Local ids of the changes that go first. More than fit one changeset are not
 /// looked for: a next round follows.
@@ -22,6 +22,15 @@ pub(super) fn promoted(work: &Work<'_>) -> Result<BTreeSet<i64>, Problem> {
     let Some(schema) = work.schema() else {
         return Ok(chosen);
     };
+    let wanted: Vec<i64> = work.all(
+        "SELECT c.id FROM wadi_wanted w JOIN wadi_change c ON c.tbl = w.tbl AND c.row = w.row
+         WHERE c.custody = 0 AND c.laid = 1 ORDER BY c.id LIMIT ?",
+        (CHANGESET_CHANGES_MAX as i64,),
+        |row| row.get(0),
+    )?;
+    for seed in wanted {
+        bring(work, &schema, seed, &mut chosen)?;
+    }
     for table in schema.tables.iter().filter(|table| table.lane == Lane::Urgent) {
         let seeds: Vec<i64> = work.all(
             "SELECT id FROM wadi_change WHERE custody = 0 AND laid = 1 AND tbl = ? ORDER BY id LIMIT ?",
@@ -36,6 +45,40 @@ pub(super) fn promoted(work: &Work<'_>) -> Result<BTreeSet<i64>, Problem> {
         }
     }
     Ok(chosen)
+}
+
+/// The hub asks for rows: what makes them goes first, and what of it was held is offered
+/// again. A page that asks for none leaves those that were asked for before.
+pub(super) fn want(
+    work: &mut Work<'_>,
+    rows: &[Key],
+    dirty: &mut BTreeSet<Key>,
+) -> Result<(), Problem> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    work.run("DELETE FROM wadi_wanted", ())?;
+    for &(table, row) in rows.iter().take(WANTED_ROWS_MAX) {
+        let sql = "INSERT OR IGNORE INTO wadi_wanted (tbl, row) VALUES (?, ?)";
+        work.run(sql, (table, row.0))?;
+        let held: Vec<(i64, Vec<u8>)> = work.all(
+            "SELECT run, body FROM wadi_change
+             WHERE custody = 3 AND custody <> 1 AND tbl = ? AND row = ? ORDER BY id",
+            (table, row.0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        for (run, body) in held {
+            let (first, last) = decode::<Change>("a change", &body)?.group_span();
+            let group = work.all(
+                "UPDATE wadi_change SET custody = 0
+                 WHERE custody = 3 AND run = ? AND seq BETWEEN ? AND ? RETURNING tbl, row",
+                (run, first as i64, last as i64),
+                |row| Ok((row.get::<_, Option<u16>>(0)?, row_id(row, 1)?)),
+            )?;
+            dirty.extend(group.into_iter().filter_map(|(table, row)| Some((table?, row))));
+        }
+    }
+    Ok(())
 }
 
 /// One change, and what it cannot go without.

@@ -11,10 +11,10 @@ use wadi_protocol::schema::{LANES, Schema};
 use wadi_protocol::stamp::Clock;
 
 use super::error::{Problem, StoreError};
-use super::open::{load_round, open_to_read};
+use super::open::{load_round, open_to_look, open_to_read};
 use super::round::phase_name;
 use super::work::decode;
-use super::{Custody, Store, install};
+use super::{Custody, Store, compact, install};
 
 /// How long a certificate counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +59,12 @@ pub struct Status {
     pub quarantined: Vec<Quarantined>,
     /// Changes kept here that are not shown because they could not be laid over.
     pub unlaid: u64,
+    /// Changes that are kept here whole, in whatever custody.
+    pub changelog_changes: u64,
+    /// Changes that are durable and in a backup of the hub, of which only numbers are kept.
+    pub compacted_changes: u64,
+    /// Up to which hub sequence a backup of the hub exists, as it told last; 0 = none.
+    pub backup_seq: u64,
     /// Rows with a field that waits for a person.
     pub review_rows: u64,
     /// Handhelds that wait to be allowed.
@@ -115,7 +121,7 @@ const QUARANTINED_LISTED_MAX: usize = 100;
 
 /// The status of a database file.
 pub fn read(path: &Path) -> Result<Status, StoreError> {
-    let status = open_to_read(path).and_then(|db| {
+    let status = open_to_look(path).and_then(|db| {
         let snapshot = db.unchecked_transaction()?;
         of(&snapshot)
     });
@@ -183,10 +189,11 @@ fn of(db: &Connection) -> Result<Status, Problem> {
         .optional()?
         .map(|taken_s| taken_s as u64);
     status.quarantined = quarantined(db)?;
-    if db.table_exists(None, "wadi_handheld")? {
-        status.handhelds_waiting =
-            count("SELECT count(*) FROM wadi_handheld WHERE state = 'waiting'")?;
-    }
+    status.handhelds_waiting = count("SELECT count(*) FROM wadi_handheld WHERE state = 'waiting'")?;
+    status.changelog_changes = count("SELECT count(*) FROM wadi_change")?;
+    status.compacted_changes =
+        count("SELECT coalesce(sum(last - first + 1), 0) FROM wadi_compacted")?;
+    status.backup_seq = compact::watermark(db)?;
     Ok(status)
 }
 

@@ -1,6 +1,27 @@
 -- The gateway's own tables, version 1. Typed tables, their triggers and views
 -- come with the schema (see install.rs). Whole numbers of 64 bits that are not
 -- counts (devices) are stored as the signed number of the same bits.
+--
+-- What bounds each of them (those of later versions too). When the disk is full all the
+-- same, nothing is taken any more: handhelds hear "busy", SQL programs an error.
+--   store, switch, round     one row each; a changeset has at most 4 MiB
+--   page_part                one page of at most 16 MiB, while a round is open
+--   schema                   one of at most 1 MiB for each that the hub published
+--   capture, replaced, group 10,000 lines (CAPTURED_CHANGES_MAX), then writes are refused
+--   change                   pending and held: 500,000 (PENDING_CHANGES_MAX), then both doors
+--                            refuse; parked: 4,096, in quarantine: 16,384, as the hub counts,
+--                            beyond that they are held; committed: until base and a backup of
+--                            the hub hold them, and then by [changelog] of the configuration
+--   compacted, known         one row for each gap in a run's sequences, whatever their number
+--   backup                   1,500 rows
+--   row, ref                 one for each row ever known here and for each hidden reference;
+--                            a deleted row keeps its id and its version, and a place in the feed
+--                            until whoever was silent for less than 90 days has heard of it
+--   wanted                   16 rows (WANTED_ROWS_MAX)
+--   run                      one for each run in which something was made that came here
+--   life                     one for each start in 90 days, and 1,000 at most (LIVES_MAX)
+--   hub                      one for each start of the hub that was heard
+--   handheld                 those that somebody named, and 64 that wait (WAITING_MAX)
 
 -- Whose store this is. One row.
 CREATE TABLE wadi_store (

@@ -12,6 +12,7 @@ use wadi_protocol::id::{DeviceId, RunId};
 use wadi_protocol::link::message::{Fate, FeedCursor, FeedPage};
 use wadi_protocol::wire::batch::Batch;
 
+use super::compact::Keep;
 use super::error::{IntakeError, StoreError};
 use super::feed::Welcome;
 use super::handhelds::{Admit, Key, Verdict};
@@ -45,6 +46,7 @@ enum Job {
     Schema(Reply<Arc<Vec<u8>>>),
     Round(OwnedInput, Reply<RoundAnswer>),
     Drain(Reply<u64>),
+    Compact(Keep, bool, Reply<bool>),
     Status(Reply<Box<Status>>),
     Ping(Reply<()>),
     Certificate(Reply<Option<Vec<u8>>>),
@@ -56,6 +58,7 @@ enum Job {
 pub struct Handle {
     jobs: mpsc::Sender<Job>,
     activity: watch::Receiver<u64>,
+    rounds: watch::Receiver<u64>,
     beats: watch::Receiver<u64>,
 }
 
@@ -65,7 +68,8 @@ pub fn start(store: Store, clock: ClockFn) -> (Handle, Failure) {
     let (bump, activity) = watch::channel(0);
     let (failed, failure) = oneshot::channel();
     let (beat, beats) = watch::channel(0);
-    let owner = Owner { store, clock, bump, beat };
+    let (over, rounds) = watch::channel(store.next_round());
+    let owner = Owner { store, clock, bump, over, beat };
     std::thread::Builder::new()
         .name("store".into())
         .spawn(move || {
@@ -76,7 +80,7 @@ pub fn start(store: Store, clock: ClockFn) -> (Handle, Failure) {
             }
         })
         .expect("the system has a thread to give");
-    (Handle { jobs, activity, beats }, failure)
+    (Handle { jobs, activity, rounds, beats }, failure)
 }
 
 impl Handle {
@@ -129,6 +133,11 @@ impl Handle {
         self.ask(Job::Drain).await
     }
 
+    /// One step of compaction; whether there is more to do. See [`Store::compact`].
+    pub async fn compact(&self, keep: Keep, anew: bool) -> bool {
+        self.ask(|reply| Job::Compact(keep, anew, reply)).await
+    }
+
     /// The facts of `status`.
     pub async fn status(&self) -> Status {
         *self.ask(Job::Status).await
@@ -147,6 +156,11 @@ impl Handle {
     /// Bumps when changes have come to wait for the hub.
     pub fn activity(&self) -> watch::Receiver<u64> {
         self.activity.clone()
+    }
+
+    /// Changes when a round is over.
+    pub fn rounds(&self) -> watch::Receiver<u64> {
+        self.rounds.clone()
     }
 
     /// Returns when the thread has ended something, if only this question: it is
@@ -181,6 +195,7 @@ struct Owner {
     store: Store,
     clock: ClockFn,
     bump: watch::Sender<u64>,
+    over: watch::Sender<u64>,
     beat: watch::Sender<u64>,
 }
 
@@ -286,6 +301,9 @@ impl Owner {
             Job::Drain(reply) => {
                 let _ = reply.send(self.drain()?);
             }
+            Job::Compact(keep, anew, reply) => {
+                let _ = reply.send(self.compact(keep, anew)?);
+            }
             Job::Ping(reply) => {
                 let _ = reply.send(());
             }
@@ -311,6 +329,14 @@ impl Owner {
         }
     }
 
+    /// What a lock is in the way of is done another time.
+    fn compact(&mut self, keep: Keep, anew: bool) -> Result<bool, StoreError> {
+        match self.tracked(|store, now_s| store.compact(keep, anew, now_s)) {
+            Err(error) if error.problem.is_passing() => Ok(false),
+            other => Ok(other?.more),
+        }
+    }
+
     /// An input that could not be stored now is as if its message had been lost.
     fn round(&mut self, input: OwnedInput) -> Result<RoundAnswer, StoreError> {
         match self.tracked(|store, now_s| store.round(input, now_s)) {
@@ -319,7 +345,11 @@ impl Owner {
                 let ignored = Some("the database cannot be written just now");
                 Ok(RoundAnswer { ignored, ..RoundAnswer::default() })
             }
-            other => other,
+            other => {
+                let next = self.store.next_round();
+                self.over.send_if_modified(|round| std::mem::replace(round, next) != next);
+                other
+            }
         }
     }
 

@@ -84,6 +84,7 @@ fn as_value(ledger: &Ledger) -> Json {
                 "parked": run.parked,
                 "quarantined": run.quarantined,
                 "clashes": run.clashes,
+                "stretches": run.stretches,
                 "gaps": run.gaps,
             })
         })

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use crate::store::StoreError;
 use crate::store::export::ExportError;
 
+mod agreement;
 mod broker_config;
 mod export;
 mod gateway;
@@ -19,6 +20,7 @@ mod review;
 mod schema;
 mod status;
 
+pub use self::agreement::agreement;
 pub use self::broker_config::broker_config;
 pub use self::export::export;
 pub use self::gateway::{

@@ -6,12 +6,14 @@ use std::path::Path;
 use super::{CommandError, line};
 use crate::disk::Disk;
 use crate::live;
-use crate::overview::{Overview, SiteSeen};
+use crate::overview::{MissingRow, Overview, SiteSeen};
 use crate::store::Store;
 use crate::words::{ago, bytes, count, span, time};
 
 /// Problems that the page tells whole; the others show in the list of sites.
 const PROBLEMS_SHOWN_MAX: usize = 20;
+/// Rows that never came that the page names; JSON has more.
+const MISSING_SHOWN_MAX: usize = 5;
 
 /// How things stand; whether there is no problem.
 pub fn status(
@@ -67,6 +69,9 @@ fn page(seen: &Overview, out: &mut dyn Write) -> Result<(), CommandError> {
             seen.head
         ),
     )?;
+    for (at, row) in seen.missing_rows.iter().take(MISSING_SHOWN_MAX).enumerate() {
+        put(out, if at == 0 { "missing" } else { "" }, &missing(row))?;
+    }
     put(out, "conflicts", &conflicts(seen))?;
     put(out, "backup", &backup(seen))?;
     if seen.loss.last > 0 {
@@ -102,6 +107,14 @@ fn link(seen: &Overview) -> Vec<String> {
     }
     let last = link.state.last_error.iter().map(|why| format!("last error: {why}"));
     std::iter::once(format!("no broker at {broker} for {since}")).chain(last).collect()
+}
+
+fn missing(row: &MissingRow) -> String {
+    let MissingRow { table, row: id, changes, oldest_age_s, quarantined } = row;
+    let wait = count(*changes, "parked change waits", "parked changes wait");
+    let since = span(oldest_age_s.unwrap_or(0));
+    let where_ = if *quarantined { "what makes it is in quarantine" } else { "nobody brought it" };
+    format!("{table} {id}: {wait} for it, for {since}; {where_}")
 }
 
 fn conflicts(seen: &Overview) -> String {

@@ -11,6 +11,7 @@ use crate::store::gateway::Gateway;
 use crate::store::line::Other;
 use crate::store::restored::Loss;
 use crate::store::status::{Site, Status, Waiting};
+use crate::store::wanted::Missing;
 
 /// 2026-11-22 16:00 UTC.
 const NOW_S: u64 = 1_795_363_200;
@@ -95,6 +96,7 @@ fn well() -> Facts {
         quarantined: 0,
         rejected: 0,
         conflicts: 1,
+        missing: Vec::new(),
         large: Vec::new(),
         reviews: 0,
         reviews_oldest_s: 0,
@@ -315,6 +317,24 @@ fn situations_and_what_is_said_of_them() {
             ],
         ),
         (
+            "rows that never came",
+            |facts| {
+                let missing = |id, changes, quarantined| Missing {
+                    table: "patient".into(),
+                    row: RowId([id; 16]),
+                    changes,
+                    since_s: NOW_S - 3 * DAY_S,
+                    quarantined,
+                };
+                facts.status.missing = vec![missing(7, 2, false), missing(8, 1, true)];
+            },
+            &[],
+            &[
+                "missing       patient 07070707-0707-0707-0707-070707070707: 2 parked changes wait for it, for 3 days; nobody brought it",
+                "patient 08080808-0808-0808-0808-080808080808: 1 parked change waits for it, for 3 days; what makes it is in quarantine",
+            ],
+        ),
+        (
             "a certificate that ended; a gateway that was revoked is not missed",
             |facts| {
                 facts.site(1).gateway.until_s = NOW_S - DAY_S;
@@ -418,7 +438,7 @@ fn each_problem_says_what_to_do() {
         ),
         (
             |facts| facts.site(1).parked = Waiting { count: 2, oldest_s: NOW_S - 3 * DAY_S },
-            "the row is at another site that has not synced, or in quarantine",
+            "`missing` names the rows: at another site that has not synced, or in quarantine",
         ),
     ];
     for (change, remedy) in remedies {

@@ -11,10 +11,10 @@ use wadi_protocol::order::{self, Item};
 use wadi_protocol::schema::Kind;
 use wadi_protocol::value::Value;
 
-use super::StoreError;
 use super::changes::Entered;
 use super::sql::RowKey;
 use super::work::Work;
+use super::{Catalog, StoreError};
 
 /// The places of those that may go, in the order in which to apply them.
 pub(super) fn admit(work: &Work<'_>, waiting: &[Entered]) -> Result<Vec<usize>, StoreError> {
@@ -46,11 +46,8 @@ fn items(work: &Work<'_>, waiting: &[Entered]) -> Result<Vec<Item<RowKey>>, Stor
     waiting
         .iter()
         .map(|entered| {
-            let mut needs = referenced(work, entered)?;
+            let needs = needs(work.catalog, entered)?;
             let inserts = entered.change.op == Op::Insert;
-            if !inserts {
-                needs.push(entered.key());
-            }
             let gives = if inserts { vec![entered.key()] } else { Vec::new() };
             let with = group_of(entered).map(|group| groups[&group].clone()).unwrap_or_default();
             Ok(Item { needs, gives, with })
@@ -58,9 +55,10 @@ fn items(work: &Work<'_>, waiting: &[Entered]) -> Result<Vec<Item<RowKey>>, Stor
         .collect()
 }
 
-/// The rows that the values of a change reference.
-fn referenced(work: &Work<'_>, entered: &Entered) -> Result<Vec<RowKey>, StoreError> {
-    let table = work.table(entered.key())?;
+/// The rows without which a change waits: its own, unless it inserts it, and those that its
+/// values reference.
+pub(super) fn needs(catalog: &Catalog, entered: &Entered) -> Result<Vec<RowKey>, StoreError> {
+    let table = catalog.table(entered.key().table)?;
     let rows = entered.change.fields.iter().filter_map(|(field, delta)| {
         let FieldRef::Number(number) = field else {
             return None;
@@ -72,7 +70,8 @@ fn referenced(work: &Work<'_>, entered: &Entered) -> Result<Vec<RowKey>, StoreEr
             _ => None,
         }
     });
-    Ok(rows.collect())
+    let own = (entered.change.op != Op::Insert).then(|| entered.key());
+    Ok(rows.chain(own).collect())
 }
 
 /// Pairs (earlier, later) of those that go: a row's insert before what needs the row,

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use wadi_protocol::id::RunId;
+use wadi_protocol::id::{RowVersion, RunId};
 
 use super::open::{MIGRATIONS, lock, version};
-use super::{Store, StoreError, copy, put_stored, restored, stored};
+use super::{Store, StoreError, copy, put_stored, restored, run, stored};
 
 /// In a copy: it is a backup of itself, up to its own head.
 const MARK_COPY: &str = "UPDATE wadi_store SET value = CASE key
@@ -62,6 +62,12 @@ impl Store {
     pub fn watermark(&self) -> Result<Option<Watermark>, StoreError> {
         Ok(Some(read_mark(&self.db)?).filter(|mark| mark.s > 0))
     }
+}
+
+/// Up to which of our sequences a backup exists; 0 = none does.
+pub(super) fn reaches(db: &Connection) -> Result<u64, StoreError> {
+    let Watermark { run: hub, seq, .. } = read_mark(db)?;
+    run::expand(db, RowVersion { hub, seq })
 }
 
 fn read_mark(db: &Connection) -> Result<Watermark, StoreError> {

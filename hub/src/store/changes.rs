@@ -252,6 +252,11 @@ pub(super) fn parked(db: &Connection) -> Result<Vec<Entered>, StoreError> {
     list(db, "WHERE hub_seq IS NULL ORDER BY number", [])
 }
 
+/// The parked changes that came first.
+pub(super) fn parked_first(db: &Connection, most: u32) -> Result<Vec<Entered>, StoreError> {
+    list(db, "WHERE hub_seq IS NULL ORDER BY number LIMIT ?1", [most])
+}
+
 /// Take a containment stamp into account: of several the least counts. Whether it changed anything.
 pub(super) fn contain(
     db: &Connection,

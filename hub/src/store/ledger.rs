@@ -49,6 +49,10 @@ pub struct Run {
     pub quarantined: u64,
     /// How many more came under numbers that other changes have; in quarantine too.
     pub clashes: u64,
+    /// Where each sequence is: first and last of each stretch, and its custody.
+    pub stretches: Vec<(u64, u64, &'static str)>,
+    /// The sequences under which more than one change came, ascending.
+    pub clashing: Vec<u64>,
     /// Stretches (first, last) between 1 and `last` that never came in.
     pub gaps: Vec<(u64, u64)>,
 }
@@ -121,6 +125,19 @@ impl Account {
             }
             next = to.saturating_add(1);
         }
+        let sets = [
+            (&self.committed, "committed"),
+            (&self.parked, "parked"),
+            (&self.quarantined, "quarantined"),
+        ];
+        let named = |&(set, name): &(&BTreeSet<u64>, &'static str)| {
+            stretches(set).into_iter().map(move |(first, last)| (first, last, name))
+        };
+        let mut by_custody: Vec<(u64, u64, &'static str)> = sets.iter().flat_map(named).collect();
+        by_custody.sort_unstable();
+        let mut clashing = self.clashes.clone();
+        clashing.sort_unstable();
+        clashing.dedup();
         Ok(Run {
             device,
             run,
@@ -131,6 +148,8 @@ impl Account {
             parked: self.parked.len() as u64,
             quarantined: self.quarantined.len() as u64,
             clashes: self.clashes.len() as u64,
+            stretches: by_custody,
+            clashing,
             gaps,
         })
     }

@@ -52,6 +52,7 @@ pub mod text;
 mod twins;
 mod typed;
 pub mod undo;
+pub mod wanted;
 mod work;
 
 use std::fs::File;

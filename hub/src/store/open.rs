@@ -27,6 +27,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("line.sql"),
     include_str!("restored.sql"),
     include_str!("copied.sql"),
+    include_str!("wanted.sql"),
 ];
 
 impl Store {

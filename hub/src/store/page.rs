@@ -11,6 +11,7 @@ use wadi_protocol::schema::{Kind, LANES, Scope};
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::downlink::{KnownRuns, Page, PageRow, RowState};
 
+use super::backup;
 use super::enrolment;
 use super::log::{self, Entry};
 use super::notice;
@@ -57,6 +58,8 @@ pub(super) fn build(
         clock_s: 0,
         certificate: enrolment::renewal(db, gateway)?,
         line,
+        backup: backup::reaches(db)?,
+        wanted: Vec::new(),
     };
     Ok((page, notices_to))
 }

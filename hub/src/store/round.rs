@@ -14,7 +14,7 @@ use wadi_protocol::wire::message::{Down, DownBody, Outcome, Prepare, Refused, Up
 use super::sql::{Bits, pack, unpack};
 use super::telling::{self, Told};
 use super::work::Work;
-use super::{Catalog, Store, StoreError, clash, commit, judge, line, page, restored};
+use super::{Catalog, Store, StoreError, clash, commit, judge, line, page, restored, wanted};
 
 impl Store {
     /// Hear one message of a gateway: what to answer, once that is durable.
@@ -163,6 +163,7 @@ impl Scene<'_> {
             page::build(self.db, self.catalog, self.gateway, head.cursors, head.schema)?;
         page.verdicts.clone_from(&verdicts);
         page.clock_s = self.now_s;
+        page.wanted = wanted::ask(self.db, self.catalog, self.gateway, self.now_s)?;
         let bytes = downlink::encode(&page);
         self.db
             .prepare_cached(
@@ -193,6 +194,9 @@ impl Scene<'_> {
         let batch = judge::decode(head, &self.staged()?, self.catalog)
             .map_err(|error| StoreError::Broken(format!("wadi_stage: {error}")))?;
         page::passed(self.db, self.catalog, self.gateway, &page, notices_to)?;
+        if !page.wanted.is_empty() {
+            wanted::asked(self.db, self.gateway, self.now_s)?;
+        }
         let mut work = Work::new(self.db, self.catalog, self.now_s)?;
         if let Some(returned) = &head.returned {
             restored::note(&mut work, self.gateway, returned, &batch.changes)?;

@@ -15,6 +15,7 @@ use super::gateway::Gateway;
 use super::line::{self, Other};
 use super::restored::{self, Loss};
 use super::sql::{key_at, number_at};
+use super::wanted::{self, Missing};
 use super::{Catalog, Store, StoreError, head, page, run};
 
 /// Lines of the log that one status looks at, for all sites together.
@@ -57,6 +58,8 @@ pub struct Status {
     pub quarantined: u64,
     /// Changes that operators rejected.
     pub rejected: u64,
+    /// Rows that parked changes wait for, longest first, the first few.
+    pub missing: Vec<Missing>,
     /// Rows that are too large to travel, the first few: tables' names and ids.
     pub large: Vec<(String, RowId)>,
     /// Fields (and existences) with two or more candidates, and deletes that were not obeyed.
@@ -147,6 +150,7 @@ impl Store {
                 parked: count("SELECT count(*) FROM wadi_change WHERE hub_seq IS NULL")?,
                 quarantined: count(&aside("IS NULL"))?,
                 rejected: count(&aside("IS NOT NULL"))?,
+                missing: wanted::missing(tx, catalog)?,
                 large: large(tx, catalog)?,
                 reviews,
                 reviews_oldest_s,

@@ -1,5 +1,6 @@
 //! The hub's store against a tiny model of gateways: real files, real messages.
 #![allow(missing_docs)]
+mod backups;
 mod clashes;
 mod commits;
 mod conflicts;
@@ -16,4 +17,5 @@ mod restored;
 mod scopes;
 mod story;
 mod undo;
+mod wanted;
 mod world;

@@ -43,6 +43,14 @@ pub struct Page {
     /// Counts the gateway's lines of rounds, from 0: another one than before says that
     /// outcomes may have been told to another box, which this one must ask for again.
     pub line: u32,
+    /// Up to which hub sequence a backup of the hub exists; 0 = there is none. What the
+    /// gateway still holds of later ones is needed if the hub is ever lost.
+    pub backup: u64,
+    /// Rows that changes parked at the hub wait for, for long: whoever has them, or what
+    /// makes them, sends that first. At most [`WANTED_ROWS_MAX`] by table and id.
+    ///
+    /// [`WANTED_ROWS_MAX`]: crate::limits::WANTED_ROWS_MAX
+    pub wanted: Vec<(u16, RowId)>,
 }
 
 /// A renewed certificate.

@@ -249,6 +249,8 @@ pub fn page() -> Page {
         clock_s: 1_766_700_000,
         certificate: Some(Renewal { enrolment: 1, until_s: 1_924_467_000, der: vec![0x30, 0x82] }),
         line: 3,
+        backup: 4000,
+        wanted: vec![(4, row(5))],
     }
 }
 

@@ -2,10 +2,14 @@
 //! leave the picture that the program left.
 use super::*;
 
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn of(seed: u64) -> Dice {
+        Dice(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed))
+    }
+
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -53,7 +57,7 @@ fn picture(village: &Village) -> String {
 #[test]
 fn the_picture_survives_drain_commit_and_fold() {
     for seed in 1..=25 {
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        let mut dice = Dice::of(seed);
         let mut village = Village::new();
         let program = village.program();
         let mut head = 0;

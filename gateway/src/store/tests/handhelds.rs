@@ -140,7 +140,10 @@ fn a_database_of_the_layout_before_gets_the_table_at_the_next_start() {
          ALTER TABLE wadi_store DROP COLUMN certificate_until_s;
          ALTER TABLE wadi_store DROP COLUMN line; DROP TABLE wadi_lost;
          DROP INDEX wadi_change_alias; ALTER TABLE wadi_change DROP COLUMN alias;
-         DROP INDEX wadi_row_stale; ALTER TABLE wadi_row DROP COLUMN stale; PRAGMA user_version = 2",
+         DROP INDEX wadi_row_stale; ALTER TABLE wadi_row DROP COLUMN stale;
+         DROP TABLE wadi_wanted; DROP INDEX wadi_row_gone; ALTER TABLE wadi_store DROP COLUMN feed_floor;
+         ALTER TABLE wadi_store DROP COLUMN feed_floor_run; DROP TABLE wadi_compacted; DROP TABLE wadi_backup;
+         ALTER TABLE wadi_store DROP COLUMN backup_seq; PRAGMA user_version = 2",
     )
     .unwrap();
     drop(db);

@@ -187,8 +187,15 @@ fn fates_are_told_for_what_is_no_longer_pending() {
         ]
     );
     let ledger = village.store().ledger().unwrap();
-    let counts =
-        ledger::Counts { changes: 7, pending: 1, committed: 3, parked: 1, held: 1, quarantined: 1 };
+    let counts = ledger::Counts {
+        changes: 7,
+        pending: 1,
+        committed: 3,
+        compacted: 0,
+        parked: 1,
+        held: 1,
+        quarantined: 1,
+    };
     assert_eq!((ledger.total, ledger.faults.len()), (counts, 0));
     assert_eq!(village.store().waiting(), 2);
 }

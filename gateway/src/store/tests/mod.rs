@@ -1,9 +1,11 @@
 //! Situations of the store, each on a real file.
 mod capture;
+mod compaction;
 mod crash;
 mod feed;
 mod folding;
 mod handhelds;
+mod horizon;
 mod intake;
 mod layouts;
 mod line;

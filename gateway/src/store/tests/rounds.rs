@@ -49,18 +49,24 @@ fn a_changeset_fills_its_target_with_whole_groups_in_order() {
         let again = village.store().round(RoundInput::Retry, NOW_S).unwrap();
         assert!(!again.idle && again.pending == (next + count <= 200));
         let outcomes = applied(count as u32, next);
-        finish_open(&mut village, head, outcomes);
+        finish_open(&mut village, 0, outcomes);
         next += count;
     }
     assert_eq!(village.store().waiting(), 0);
 }
 
-/// Answer a round that is already open.
-fn finish_open(village: &mut Village, head: message::Prepare, outcomes: Vec<(u32, Outcome)>) {
-    let bytes = downlink::encode(&page(0, vec![]));
+/// Answer a round that is already open, with a page that ends there.
+pub fn finish_open(village: &mut Village, to: u64, outcomes: Vec<(u32, Outcome)>) {
+    finish_with(village, &page(to, vec![]), outcomes);
+}
+
+/// The same with any page that fits one part.
+fn finish_with(village: &mut Village, page: &Page, outcomes: Vec<(u32, Outcome)>) {
+    let content = village.store().ground.round.changeset().unwrap().content;
+    let bytes = downlink::encode(page);
     let parts = page_head(&bytes);
     let prepared = Prepared {
-        content: head.content,
+        content,
         page: parts.hash,
         bytes: parts.bytes,
         parts: parts.parts,
@@ -68,8 +74,9 @@ fn finish_open(village: &mut Village, head: message::Prepare, outcomes: Vec<(u32
     };
     village.hear(DownBody::Prepared(prepared));
     let parent = village.store().ground.round.chain;
-    let chain = chain(parent, head.content, &outcomes);
-    let committed = Committed { content: head.content, outcomes, chain, paged: true, more: false };
+    let chain = chain(parent, content, &outcomes);
+    village.chain = chain;
+    let committed = Committed { content, outcomes, chain, paged: true, more: false };
     assert!(village.hear(DownBody::Committed(committed)).idle);
 }
 
@@ -349,4 +356,38 @@ fn urgent_changes_go_first_with_what_they_need() {
     assert_eq!(seqs[..6], [201, 202, 203, 204, 1, 2]);
     let count = seqs.len() as u32;
     assert!(count < 204 && village.store().round(RoundInput::Retry, NOW_S).unwrap().pending);
+}
+
+#[test]
+fn what_the_hub_asks_for_goes_first_even_if_it_was_held() {
+    let mut village = Village::new();
+    let group = Some(Group { first: 2, len: 2 });
+    let held = [Change { group, ..insert(2, "b") }, Change { group, ..insert(3, "c") }];
+    village.take([vec![insert(1, "a")], held.to_vec(), vec![insert(4, "d")]].concat());
+    village.round(&page(0, vec![]), vec![(4, Outcome::Held)]);
+    village.take((5..=200).map(|seq| insert(seq, &noise(seq, 500))).collect());
+    village.take(vec![change(PHONE, 201, Op::Update, (PLACE, row(200)), vec![add(2, 1)])]);
+    let wanted = vec![(PLACE, row(3)), (PLACE, row(200)), (VISIT, row(77))];
+    village.begin();
+    let sent = sent_count(&mut village);
+    finish_with(&mut village, &Page { wanted, ..page(0, vec![]) }, applied(sent, 1));
+    assert_eq!(village.store().status().unwrap().held, 2, "1 and 4 still are");
+    village.crash();
+    let (_, body) = changeset(&village.begin());
+    let seqs: Vec<u64> =
+        batch::decode(&body).unwrap().changes.iter().map(|change| change.dot.seq).collect();
+    assert_eq!(seqs[..4], [2, 3, 200, 201], "the group of one, and all of the other");
+    let sent = sent_count(&mut village);
+    finish_with(&mut village, &page(0, vec![]), applied(sent, 100));
+    assert_eq!(village.text("SELECT '' || count(*) FROM wadi_wanted"), "3", "until it asks again");
+    let fresh = Page { wanted: (0..99).map(|at| (PLACE, row(at))).collect(), ..page(0, vec![]) };
+    village.begin();
+    let sent = sent_count(&mut village);
+    finish_with(&mut village, &fresh, applied(sent, 200));
+    assert_eq!(village.text("SELECT '' || count(*) FROM wadi_wanted"), "16");
+}
+
+/// How many changes the open round carries.
+fn sent_count(village: &mut Village) -> u32 {
+    village.store().ground.round.changeset().unwrap().changes
 }
