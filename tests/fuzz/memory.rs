@@ -106,8 +106,9 @@ fn a_page_of_empty_texts_stops_at_its_budget() {
     };
     let page = Page { rows: vec![row], ..Page::default() };
     let whole = downlink::encode(&page);
-    // Behind the list follow whole, review, followed, known, the clock and the certificate.
-    let before = &whole[..whole.len() - 7];
+    // Behind the list follow whole, review, followed, known, the clock, the certificate and
+    // the line.
+    let before = &whole[..whole.len() - 8];
     let bytes = many(before, &[0], DOWNLINK_BYTES_MAX);
     assert_eq!(downlink::decode(&bytes), Err(downlink::PageError::Memory));
     pages(&bytes);
