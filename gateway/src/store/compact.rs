@@ -170,6 +170,14 @@ pub(super) fn hear(work: &Work<'_>, backup: u64) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The hub was restored and is another one behind `fork`: so are its backups.
+pub(super) fn forget_behind(work: &Work<'_>, fork: u64) -> Result<(), Problem> {
+    let fork = i64::try_from(fork).unwrap_or(i64::MAX);
+    work.run("UPDATE wadi_store SET backup_seq = min(backup_seq, ?)", (fork,))?;
+    work.run("DELETE FROM wadi_backup WHERE seq > ?", (fork,))?;
+    Ok(())
+}
+
 /// The greatest watermark that was heard so long ago; 0 = none was. A clock that was wrong
 /// then, or is now, makes it old: that costs spare changes, never one that is needed.
 fn heard_before(db: &Connection, age_s: u64, now_s: u64) -> Result<u64, Problem> {

@@ -1,4 +1,4 @@
--- Version 5: compaction, see compact.rs. backup_seq: up to which hub sequence a backup
+-- Version 7: compaction, see compact.rs. backup_seq: up to which hub sequence a backup
 -- of the hub exists, as it told last; 0 = none that we heard of.
 ALTER TABLE wadi_store ADD COLUMN backup_seq INTEGER NOT NULL DEFAULT 0;
 

@@ -1,4 +1,4 @@
--- Version 6: deleted rows leave the feed, see horizon.rs. feed_floor: up to where, by the
+-- Version 8: deleted rows leave the feed, see horizon.rs. feed_floor: up to where, by the
 -- run feed_floor_run when it began; null = never yet.
 ALTER TABLE wadi_store ADD COLUMN feed_floor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE wadi_store ADD COLUMN feed_floor_run INTEGER;

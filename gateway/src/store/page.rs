@@ -13,9 +13,7 @@ use wadi_protocol::wire::message::Committed;
 use super::error::Problem;
 use super::image::{Key, fits};
 use super::work::Work;
-use super::{
-    Ground, base, compact, install, intake, line, outcome, picture, promote, restored,
-};
+use super::{Ground, base, compact, install, intake, line, outcome, picture, promote, restored};
 
 /// A renewed certificate of more bytes is none of the hub's.
 const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;

@@ -11,11 +11,11 @@ use wadi_protocol::id::RunId;
 use wadi_protocol::limits::{LOST_RUNS_MAX, RETURNED_STRETCHES_MAX};
 use wadi_protocol::wire::message::Returned;
 
-use super::base;
 use super::error::Problem;
 use super::image::Key;
 use super::overlay::Meta;
 use super::work::{Work, row_id};
+use super::{base, compact};
 
 /// Begin anew with the hub of these runs, each with its last sequence.
 pub(super) fn restart(work: &mut Work<'_>, line: &[(RunId, u64)]) -> Result<(), Problem> {
@@ -40,6 +40,8 @@ pub(super) fn restart(work: &mut Work<'_>, line: &[(RunId, u64)]) -> Result<(), 
         work.run("INSERT INTO wadi_hub (run) VALUES (?)", (run.0 as i64,))?;
     }
     work.ground.hubs = std::sync::Arc::new(kept);
+    // The lost hub's newest backup says nothing of what this one numbers.
+    compact::forget_behind(work, fork)?;
     work.run("UPDATE wadi_change SET alias = NULL WHERE alias IS NOT NULL", ())?;
     let returned = work.run(
         "UPDATE wadi_change SET custody = 0, alias = coalesce(hub_seq, 0), hub_seq = NULL,

@@ -1,4 +1,4 @@
--- Version 7: rows for which changes at the hub wait, as it asked last (WANTED_ROWS_MAX at
+-- Version 9: rows for which changes at the hub wait, as it asked last (WANTED_ROWS_MAX at
 -- most): what makes them goes first.
 CREATE TABLE wadi_wanted (
     tbl INTEGER NOT NULL,

@@ -67,7 +67,7 @@ impl Store {
 /// Up to which of our sequences a backup exists; 0 = none does.
 pub(super) fn reaches(db: &Connection) -> Result<u64, StoreError> {
     let Watermark { run: hub, seq, .. } = read_mark(db)?;
-    run::expand(db, RowVersion { hub, seq })
+    Ok(run::own(db, RowVersion { hub, seq })?.unwrap_or(0))
 }
 
 fn read_mark(db: &Connection) -> Result<Watermark, StoreError> {

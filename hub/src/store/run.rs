@@ -72,6 +72,11 @@ pub(super) fn newest(db: &Connection, count: usize) -> Result<Vec<(RunId, u64)>,
     runs.into_iter().map(|run| Ok((run, end_of(db, run)?.unwrap_or(0)))).collect()
 }
 
+/// The sequence of ours that a version stands for, if its run is of our own line.
+pub(super) fn own(db: &Connection, version: RowVersion) -> Result<Option<u64>, StoreError> {
+    Ok(end_of(db, version.hub)?.map(|end| version.seq.min(end)))
+}
+
 /// The sequence of ours that a version stands for, in a change that a gateway brings:
 /// of a run of a hub that is lost, as far as that was ours.
 pub(super) fn expand(
@@ -82,9 +87,9 @@ pub(super) fn expand(
     if version.seq == 0 || version.hub == RunId::NONE {
         return Ok(0);
     }
-    let end = match end_of(db, version.hub)? {
-        None => restored::fork(db, gateway, version.hub)?,
-        end => end,
-    };
-    Ok(end.map_or(0, |end| version.seq.min(end)))
+    if let Some(seq) = own(db, version)? {
+        return Ok(seq);
+    }
+    let fork = restored::fork(db, gateway, version.hub)?;
+    Ok(fork.map_or(0, |fork| version.seq.min(fork)))
 }
