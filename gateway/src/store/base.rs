@@ -26,8 +26,11 @@ pub(super) fn advance(
 ) -> Result<(), Problem> {
     let table = table_of(schema, key.0)?;
     let mut meta = Meta::load(&work.tx, key)?;
-    if told.is_some() && meta.stale {
-        meta = restored::renew(work, key, &meta)?;
+    match (told, meta.stale) {
+        (_, None) => {}
+        (Some(_), Some(_)) => meta = restored::renew(work, key, &meta)?,
+        // What was folded into the base of a lost hub would go with it.
+        (None, Some(_)) => return Ok(()),
     }
     let mut base = base_image(work, table, key, &meta)?;
     if let Some(told) = told {

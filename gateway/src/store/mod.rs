@@ -132,6 +132,8 @@ pub(crate) struct Ground {
     pub runs: Arc<HashMap<(DeviceId, RunId), i64>>,
     /// The hub's runs heard so far.
     pub hubs: Arc<BTreeSet<RunId>>,
+    /// The last run of the hub that was lost, if one was.
+    pub lost_hub: RunId,
     pub round: GatewayRound,
     /// Changes in custody pending or held.
     pub waiting: u64,

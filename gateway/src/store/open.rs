@@ -18,7 +18,7 @@ use super::error::{Problem, StoreError};
 use super::handhelds::Refusals;
 use super::log::LAST_OF_RUN;
 use super::work::{decode, encode};
-use super::{Ground, LOCK_WAIT_MS, Store, compact, horizon, install};
+use super::{Ground, LOCK_WAIT_MS, Store, compact, horizon, install, restored};
 
 /// What to open, and for whom.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct Opening {
 /// In the file's header: a gateway's database.
 const APPLICATION_ID: i64 = 0x5741_4447;
 /// Layouts, oldest first; `user_version` counts those that are in.
-pub(super) const MIGRATIONS: [&str; 9] = [
+pub(super) const MIGRATIONS: [&str; 10] = [
     include_str!("tables.sql"),
     include_str!("certificate.sql"),
     include_str!("handhelds.sql"),
@@ -48,12 +48,14 @@ pub(super) const MIGRATIONS: [&str; 9] = [
     include_str!("compact.sql"),
     include_str!("horizon.sql"),
     include_str!("wanted.sql"),
+    include_str!("stale.sql"),
 ];
 
 impl Store {
     /// Open for a running gateway, creating the file if it is not there. Draws a new run.
     pub fn open(opening: &Opening) -> Result<Store, StoreError> {
         let mut store = open(opening, &MIGRATIONS).map_err(|problem| problem.at(&opening.path))?;
+        store.ground.lost_hub = store.read(|db, _| restored::lost_hub(db))?;
         store.drain(opening.now_s)?;
         Ok(store)
     }
@@ -273,6 +275,7 @@ fn load(tx: &Transaction<'_>) -> Result<Ground, Problem> {
             lines: Arc::new(lines),
             runs: Arc::new(runs),
             hubs: Arc::new(hubs),
+            lost_hub: RunId::NONE,
             round,
             waiting,
             appended: 0,

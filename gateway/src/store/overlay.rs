@@ -70,8 +70,9 @@ pub(crate) struct Meta {
     pub followed: Vec<(Dot, Vec<u16>)>,
     pub sight: Sight,
     pub feed_seq: u64,
-    /// Its base is that of a hub that is lost, until the restored one has told of it.
-    pub stale: bool,
+    /// Its base is that of a hub that is lost, at this sequence there, until the restored
+    /// one has told of it.
+    pub stale: Option<u64>,
 }
 
 impl Meta {
@@ -100,7 +101,7 @@ impl Meta {
                     },
                     base: row.get(3)?,
                     feed_seq: row.get::<_, i64>(7)? as u64,
-                    stale: row.get(8)?,
+                    stale: (row.get::<_, i64>(8)? as u64).checked_sub(1),
                     ..Meta::default()
                 };
                 let blobs: Blobs = [row.get(4)?, row.get(5)?, row.get(6)?];
@@ -141,7 +142,7 @@ impl Meta {
             blob(self.followed.is_empty(), encode(&self.followed)),
             blob(self.sight == Sight::default(), encode(&self.sight)),
             self.feed_seq as i64,
-            self.stale,
+            self.stale.map_or(0, |at| at as i64 + 1),
         ))?;
         Ok(())
     }

@@ -3,12 +3,15 @@
 //! Every change that was at the lost hub behind the fork, where the two part, is pending
 //! again. Base stays on the screen, marked as stale, until the hub has said anew what
 //! each row is; a stale image holds what was folded into it, so what is returned lies over
-//! a row only from then on. What nobody returned goes when all is told.
+//! a row only from then on. What nobody returned goes when all is told. Whoever edits what
+//! a stale row shows claims the lost hub's version of it, as everybody did before.
 use std::collections::BTreeSet;
 
+use rusqlite::Connection;
 use wadi_protocol::change::Change;
 use wadi_protocol::id::RunId;
 use wadi_protocol::limits::{LOST_RUNS_MAX, RETURNED_STRETCHES_MAX};
+use wadi_protocol::round::gateway::GatewayRound;
 use wadi_protocol::wire::message::Returned;
 
 use super::error::Problem;
@@ -18,7 +21,11 @@ use super::work::{Work, row_id};
 use super::{base, compact};
 
 /// Begin anew with the hub of these runs, each with its last sequence.
-pub(super) fn restart(work: &mut Work<'_>, line: &[(RunId, u64)]) -> Result<(), Problem> {
+pub(super) fn restart(
+    work: &mut Work<'_>,
+    before: &GatewayRound,
+    line: &[(RunId, u64)],
+) -> Result<(), Problem> {
     let heard = |run: &RunId| work.ground.hubs.contains(run);
     let fork = line.iter().filter(|(run, _)| heard(run)).map(|(_, end)| *end).max().unwrap_or(0);
     // The run in which the two part is both lost and known: its sequences go on behind.
@@ -51,7 +58,7 @@ pub(super) fn restart(work: &mut Work<'_>, line: &[(RunId, u64)]) -> Result<(), 
     )?;
     // What others had brought may be nowhere now.
     work.run("DELETE FROM wadi_known", ())?;
-    work.run("UPDATE wadi_row SET stale = 1 WHERE state <> 0", ())?;
+    make_stale(work, before)?;
     let waiting = work.one(
         "SELECT count(*) FROM wadi_change WHERE custody <> 1 AND custody IN (0, 3)",
         (),
@@ -64,6 +71,28 @@ pub(super) fn restart(work: &mut Work<'_>, line: &[(RunId, u64)]) -> Result<(), 
         returned,
         "the hub was restored from an older backup: what it does not have any more goes there again"
     );
+    Ok(())
+}
+
+/// The last run of the hub that was lost; none before one was.
+pub(super) fn lost_hub(db: &Connection) -> Result<RunId, Problem> {
+    let run: i64 = db.query_row("SELECT lost_hub FROM wadi_store", (), |row| row.get(0))?;
+    Ok(RunId(run as u64))
+}
+
+/// What is known of rows is what a hub told that is lost; of those that were stale
+/// already, from which of the two is not kept: nothing is claimed of them.
+fn make_stale(work: &mut Work<'_>, before: &GatewayRound) -> Result<(), Problem> {
+    work.run("UPDATE wadi_row SET stale = -1 WHERE stale", ())?;
+    for table in work.schema().iter().flat_map(|schema| &schema.tables) {
+        let cursor = before.cursors[table.lane as usize] as i64;
+        let sql = "UPDATE wadi_row SET stale = 1 + max(version, ?)
+                   WHERE tbl = ? AND state <> 0 AND stale = 0";
+        work.run(sql, (cursor, table.number))?;
+    }
+    work.run("UPDATE wadi_row SET stale = 1 WHERE stale < 0", ())?;
+    work.run("UPDATE wadi_store SET lost_hub = ?", (before.hub.0 as i64,))?;
+    work.ground.lost_hub = before.hub;
     Ok(())
 }
 

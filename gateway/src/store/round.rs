@@ -138,7 +138,7 @@ fn begin(work: &mut Work<'_>) -> Result<Vec<GatewayStep>, Problem> {
 
 /// A step's state and writes, in the transaction.
 fn store(work: &mut Work<'_>, step: &GatewayStep) -> Result<(), Problem> {
-    work.ground.round = step.next.clone();
+    let before = std::mem::replace(&mut work.ground.round, step.next.clone());
     let hub = step.next.hub;
     if hub != RunId::NONE && !work.ground.hubs.contains(&hub) {
         work.run("INSERT INTO wadi_hub (run) VALUES (?)", (hub.0 as i64,))?;
@@ -166,7 +166,7 @@ fn store(work: &mut Work<'_>, step: &GatewayStep) -> Result<(), Problem> {
                 drop_round(work)?;
             }
             Write::Drop => drop_round(work)?,
-            Write::Restart { line } => restored::restart(work, line)?,
+            Write::Restart { line } => restored::restart(work, &before, line)?,
         }
     }
     work.run("UPDATE wadi_round SET state = ?", (encode(&step.next),))?;

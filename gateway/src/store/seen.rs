@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 use wadi_protocol::change::{Seen, SeenRow};
-use wadi_protocol::id::{Dot, RowVersion};
+use wadi_protocol::id::{Dot, RowVersion, RunId};
 use wadi_protocol::limits::{CLOSURE_ROWS_MAX, SEEN_DOTS_MAX};
 use wadi_protocol::schema::{OnDelete, Schema};
 
@@ -16,13 +16,14 @@ use super::overlay::{Meta, State};
 /// lane, which says that nothing happened to it since. A row that was never
 /// here claims nothing, nor does one that left the scope: its values left too.
 pub(crate) fn version(ground: &Ground, schema: &Schema, key: Key, meta: &Meta) -> RowVersion {
-    let seq = match meta.state {
-        State::None | State::Left => 0,
-        // The versions of a hub that is lost are none of the one that is there.
-        _ if meta.stale => 0,
-        State::Live | State::Dead => meta.version.max(cursor(ground, schema, key.0)),
+    let (hub, seq) = match (meta.state, meta.stale) {
+        (State::None | State::Left, _) => (RunId::NONE, 0),
+        (_, Some(seq)) => (ground.lost_hub, seq),
+        (State::Live | State::Dead, None) => {
+            (ground.round.hub, meta.version.max(cursor(ground, schema, key.0)))
+        }
     };
-    if seq == 0 { RowVersion::default() } else { RowVersion { hub: ground.round.hub, seq } }
+    if seq == 0 { RowVersion::default() } else { RowVersion { hub, seq } }
 }
 
 /// How far base has the lane of a table.

@@ -322,12 +322,37 @@ fn the_file_becomes_smaller_in_steps() {
     assert_eq!(crate::store::copy::faults(&village.program()).unwrap(), None);
 }
 
+/// A restored hub numbers anew behind its backup: what the lost one had backed up there
+/// says nothing of that.
+#[test]
+fn the_backups_of_a_lost_hub_say_nothing_of_the_one_in_its_place() {
+    let mut village = Village::new();
+    village.take((1..=4).map(insert).collect());
+    village.round(&told_of(2, 1), applied(4, 3));
+    village.round(&told_of(6, 6), vec![]);
+    village.take(vec![insert(5)]);
+    village.begin();
+    let line = vec![(RunId(0x4d), 2), (village.hub, 2)];
+    village.hub = RunId(0x4d);
+    village.hear(DownBody::Refused(Refused::Restored { line }));
+    village.chain = Hash::default();
+    let heard = |village: &Village| {
+        village.text("SELECT backup_seq || ' ' || (SELECT count(*) FROM wadi_backup WHERE seq > 2) FROM wadi_store")
+    };
+    assert_eq!(heard(&village), "2 0");
+    village.round(&told_of(2, 2), applied(5, 3));
+    village.round(&told_of(7, 2), vec![]);
+    assert_eq!(village.compact(NOTHING), 0);
+    village.round(&told_of(7, 7), vec![]);
+    assert_eq!(village.compact(NOTHING), 5);
+}
+
 #[test]
 fn a_file_of_the_layout_before_is_brought_up_to_date_and_read_only_then() {
     let mut village = Village::new();
     village.take(vec![insert(1)]);
     village.store = None;
-    let old = "DROP TABLE wadi_wanted; DROP INDEX wadi_row_gone; ALTER TABLE wadi_store DROP COLUMN feed_floor;
+    let old = "ALTER TABLE wadi_store DROP COLUMN lost_hub; DROP TABLE wadi_wanted; DROP INDEX wadi_row_gone; ALTER TABLE wadi_store DROP COLUMN feed_floor;
                ALTER TABLE wadi_store DROP COLUMN feed_floor_run; DROP TABLE wadi_compacted; DROP TABLE wadi_backup;
                ALTER TABLE wadi_store DROP COLUMN backup_seq; PRAGMA user_version = 6";
     village.program().execute_batch(old).unwrap();

@@ -138,7 +138,7 @@ fn a_database_of_the_layout_before_gets_the_table_at_the_next_start() {
     db.execute_batch(
         "DROP TABLE wadi_handheld; ALTER TABLE wadi_store DROP COLUMN certificate_of;
          ALTER TABLE wadi_store DROP COLUMN certificate_until_s;
-         ALTER TABLE wadi_store DROP COLUMN line; DROP TABLE wadi_lost;
+         ALTER TABLE wadi_store DROP COLUMN line; ALTER TABLE wadi_store DROP COLUMN lost_hub; DROP TABLE wadi_lost;
          DROP INDEX wadi_change_alias; ALTER TABLE wadi_change DROP COLUMN alias;
          DROP INDEX wadi_row_stale; ALTER TABLE wadi_row DROP COLUMN stale;
          DROP TABLE wadi_wanted; DROP INDEX wadi_row_gone; ALTER TABLE wadi_store DROP COLUMN feed_floor;

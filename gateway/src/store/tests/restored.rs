@@ -1,6 +1,7 @@
 //! The hub was restored from an older backup: what is returned, and what people see meanwhile.
 use super::*;
 use crate::store::overlay::Meta;
+use wadi_protocol::id::RowVersion;
 
 const OLD_RUN: RunId = RunId(0x4b);
 const LOST_RUN: RunId = RunId(0x4c);
@@ -108,4 +109,63 @@ fn only_the_hub_that_was_asked_can_say_that_it_was_restored() {
     village.begin();
     let late = Down { hub: NEW_RUN, known: LOST_RUN, round: 4, body: refused() };
     assert!(village.store().round(RoundInput::Heard(late), NOW_S).unwrap().ignored.is_some());
+}
+
+/// The simulator found it: what was made and committed after the loss was folded into
+/// the lost hub's image, and went with that.
+#[test]
+fn what_is_made_after_the_loss_is_not_folded_into_what_goes() {
+    let mut village = village();
+    restored(&mut village);
+    village.chain = Hash::default();
+    let rename = change(PHONE, 6, Op::Update, (PLACE, row(2)), vec![set(1, text("new"))]);
+    village.take(vec![rename]);
+    let first = Page { line: 1, ..page(0, vec![]) };
+    let (_, mut committed) = village.prepare(&first, applied(5, 2));
+    committed.more = true;
+    village.hear(DownBody::Committed(committed));
+    // It passes the cursor while the row is stale.
+    let second = Page { line: 1, ..page(6, vec![]) };
+    let (_, mut committed) = village.prepare(&second, vec![]);
+    committed.more = true;
+    village.hear(DownBody::Committed(committed));
+    assert_eq!(names(&village), "bad1 far1 kept1 late1 new1 parked1");
+    village.round(&Page { line: 1, ..page(6, vec![whole(1, 1, "kept")]) }, vec![]);
+    assert_eq!(names(&village), "bad1 kept1 late1 new1 parked1");
+    assert_eq!(village.text("SELECT '' || count(*) FROM wadi_change WHERE laid = 1"), "0");
+}
+
+/// The simulator found it: an edit of what a stale row showed claimed nothing of it.
+#[test]
+fn who_edits_what_a_lost_hub_told_has_seen_it() {
+    let mut village = village();
+    restored(&mut village);
+    village.crash();
+    let schema = village.store().schema().unwrap();
+    let mut claims = |number: u64| {
+        let key = (PLACE, row(number));
+        let meta = Meta::load(&village.program(), key).unwrap();
+        seen::version(&village.store().ground, &schema, key, &meta)
+    };
+    assert_eq!(claims(9), RowVersion { hub: LOST_RUN, seq: 3 }, "told by a page");
+    assert_eq!(claims(1), RowVersion { hub: LOST_RUN, seq: 3 }, "nothing happened to it until 3");
+    assert_eq!(claims(5), RowVersion::default(), "it was never there");
+}
+
+/// Which of two lost hubs told what of a row nobody knows any more.
+#[test]
+fn of_what_was_stale_at_the_second_loss_nothing_is_claimed() {
+    let mut village = village();
+    restored(&mut village);
+    village.chain = Hash::default();
+    let first = Page { line: 1, ..page(1, vec![whole(1, 1, "kept")]) };
+    let (_, mut committed) = village.prepare(&first, applied(4, 2));
+    committed.more = true;
+    village.hear(DownBody::Committed(committed));
+    village.begin();
+    village.hub = RunId(0x4e);
+    let line = vec![(village.hub, 1), (OLD_RUN, 1)];
+    village.hear(DownBody::Refused(Refused::Restored { line }));
+    let stale = "SELECT group_concat(stale, ' ') FROM (SELECT stale FROM wadi_row ORDER BY row)";
+    assert_eq!(village.text(stale), "2 1 0 0 0 1");
 }
