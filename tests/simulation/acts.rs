@@ -112,7 +112,7 @@ impl World {
     }
 
     /// What other programs wrote goes into the changelog; whether the gateway lives on.
-    fn drain(&mut self, at: usize) -> Outcome<bool> {
+    pub fn drain(&mut self, at: usize) -> Outcome<bool> {
         let now_s = self.villages[at].machine.skew.now_s(self.now_s);
         let village = &mut self.villages[at];
         let outcome = village.store.as_mut().expect("on").drain(now_s);
@@ -178,6 +178,10 @@ impl World {
     pub fn operator(&mut self) -> Outcome<()> {
         let now_s = self.hub.machine.skew.now_s(self.now_s);
         let Some(store) = self.hub.store.as_mut() else { return Ok(()) };
+        let loss = survived(&self.hub.machine, "loss", store.loss())?.unwrap_or_default();
+        if loss.stopped_s > 0 {
+            return self.operators_go_on();
+        }
         let cases = survived(&self.hub.machine, "cases", store.cases())?.unwrap_or_default();
         if cases.is_empty() {
             return Ok(());
@@ -198,6 +202,10 @@ impl World {
         if self.schema as usize > schema::LATER.len() || !self.dice.permille(300) {
             return Ok(());
         }
+        self.publish_next()
+    }
+
+    pub fn publish_next(&mut self) -> Outcome<()> {
         let now_s = self.hub.machine.skew.now_s(self.now_s);
         let Some(store) = self.hub.store.as_mut() else { return Ok(()) };
         let outcome = store.publish_schema(&schema::text(self.schema + 1), now_s);

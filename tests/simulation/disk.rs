@@ -176,6 +176,23 @@ pub fn image(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     machine.files.iter().map(|(path, body)| (name(path), bytes(body))).collect()
 }
 
+/// A file of a folder gets another name.
+pub fn rename(folder: &Path, from: &str, to: &str) {
+    let machine = machine(folder);
+    let mut machine = machine.lock().expect("no panic inside");
+    let path = |name: &str| folder.join(name).to_str().expect("UTF-8").to_owned();
+    let body = machine.files.remove(&path(from)).expect("it is there");
+    body.lock().expect("no panic inside").sync();
+    machine.files.insert(path(to), body);
+}
+
+/// A file of a folder goes, if it is there.
+pub fn forget(folder: &Path, name: &str) {
+    let machine = machine(folder);
+    let path = folder.join(name).to_str().expect("UTF-8").to_owned();
+    machine.lock().expect("no panic inside").files.remove(&path);
+}
+
 /// Put files into a folder, in the place of all that was there.
 pub fn restore(folder: &Path, image: &BTreeMap<String, Vec<u8>>) {
     let machine = machine(folder);

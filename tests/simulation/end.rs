@@ -62,16 +62,31 @@ impl World {
     fn rounds(&mut self, at: usize) -> Outcome<()> {
         for _ in 0..ROUNDS_MAX {
             let before = self.head_of(at)?;
+            self.villages[at].refused = false;
             self.round(at, true)?;
             self.round(at, false)?;
             while let Some(packet) = self.net.pop_front() {
                 self.arrive(packet)?;
             }
-            if self.head_of(at)? == before {
+            // Another box has taken its place meanwhile, or the hub waits for operators.
+            let wanted = self.wants_operators(at)?;
+            if wanted {
+                self.operators_go_on()?;
+            }
+            if !wanted && !self.villages[at].refused && self.head_of(at)? == before {
                 return Ok(());
             }
         }
         Err(format!("{}: no end of rounds", self.villages[at].machine.name))
+    }
+
+    fn wants_operators(&mut self, at: usize) -> Outcome<bool> {
+        let run = self.villages[at].store.as_ref().map(|store| store.run());
+        let store = self.hub.store.as_ref().expect("on");
+        let other = store.other_line(self.villages[at].number).map_err(|e| e.to_string())?;
+        let loss = store.loss().map_err(|error| error.to_string())?;
+        let is_other = other.is_some_and(|other| Some(other.run) == run);
+        Ok(is_other || loss.stopped_s > 0 || !loss.waiting.is_empty())
     }
 
     /// What a round moves but the count of rounds.
@@ -157,9 +172,9 @@ impl World {
 
     /// Every change that anybody made is at the hub.
     fn account(&mut self) -> Outcome<()> {
-        for dot in self.model.told.keys() {
-            if !self.model.is_at_hub(*dot) {
-                return Err(format!("{dot} never came to the hub"));
+        for (dot, told) in &self.model.told {
+            if !self.model.is_at_hub(*dot) && !self.model.eras.lost.contains(dot) {
+                return Err(format!("{dot} of {:?} never came to the hub", told.key));
             }
         }
         for (village, store) in self.villages.iter().filter_map(|it| Some((it, it.store.as_ref()?)))
@@ -180,7 +195,7 @@ impl World {
     fn sums(&mut self) -> Outcome<()> {
         let mut sums: BTreeMap<String, i64> = BTreeMap::new();
         for (dot, told) in &self.model.told {
-            if self.model.hub_seq.contains_key(dot) {
+            if self.model.eras.seq(*dot).is_some() {
                 *sums.entry(told.key.1.to_string()).or_default() += told.adds;
             }
         }

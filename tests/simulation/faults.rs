@@ -30,6 +30,12 @@ pub struct Faults {
     pub clock: u64,
     /// A handheld's file is copied to another phone.
     pub copied: u64,
+    /// A gateway's card is put back as it was a while ago.
+    pub restored: u64,
+    /// A gateway's card is copied, and both boxes run.
+    pub cloned: u64,
+    /// The hub's database is lost, and a backup takes its place.
+    pub hub_lost: u64,
 }
 
 impl Faults {
@@ -49,12 +55,15 @@ impl Faults {
             broken: rate(30),
             clock: rate(40),
             copied: rate(15),
+            restored: rate(60),
+            cloned: rate(25),
+            hub_lost: rate(60),
         }
     }
 }
 
 /// What a long run must have seen.
-pub const ALL: [&str; 38] = [
+pub const ALL: [&str; 49] = [
     "Abort",
     "Commit",
     "Fetch",
@@ -62,19 +71,27 @@ pub const ALL: [&str; 38] = [
     "Prepare",
     "SQL REPLACE",
     "SQL written",
+    "box rejoined",
     "broker wiped",
+    "card kept",
+    "card restored",
     "case settled",
     "clock at 1970",
     "clock at 2099",
     "clock jumps",
     "clock set right",
     "commit",
+    "compacted",
     "disk full",
     "fetch",
+    "gateway cloned",
     "gateway started",
     "group entered",
     "handheld copied",
     "handheld started",
+    "hub backed up",
+    "hub lost",
+    "hub resumed",
     "hub started",
     "idle",
     "message doubled",
@@ -89,7 +106,10 @@ pub const ALL: [&str; 38] = [
     "prepare",
     "process killed",
     "record entered",
+    "refused: another line of rounds",
+    "refused: begin anew",
     "refused: below the floor",
+    "refused: the hub is stopped",
     "schema published",
     "sync of a handheld",
     "write failed",

@@ -89,7 +89,7 @@ impl World {
         let mut own = Own::new();
         let held: BTreeSet<Dot> = found.iter().map(|(dot, ..)| *dot).collect();
         for (dot, custody, laid, body) in &found {
-            if custody == "durable" && !self.model.is_at_hub(*dot) {
+            if custody == "durable" && !self.model.was_at_hub(*dot) {
                 return Err(format!("{name} calls {dot} durable, and the hub does not have it"));
             }
             if *laid {
@@ -97,7 +97,7 @@ impl World {
                 self.note_own(&mut own, &change, custody != "durable")?;
             }
         }
-        let gone = |dot: &&Dot| !held.contains(dot) && !self.model.is_at_hub(**dot);
+        let gone = |dot: &&Dot| !held.contains(dot) && !self.model.was_at_hub(**dot);
         if let Some(dot) = self.phones[at].holds.iter().find(gone) {
             return Err(format!("{name} has lost {dot}"));
         }
@@ -122,12 +122,17 @@ impl World {
         drop(query);
         let orphans = screen::orphans_of_the_known(eye).map_err(text)?;
         let held: BTreeSet<Dot> = found.iter().map(|(dot, ..)| *dot).collect();
-        if let Some(dot) = self.villages[at].holds.iter().find(|dot| !held.contains(dot)) {
+        // Only what a backup of the hub has may go.
+        let safe =
+            |dot: &Dot| self.model.eras.seq(*dot).is_some_and(|at| at <= self.model.eras.backed_up);
+        let gone = |dot: &&Dot| !held.contains(dot) && !safe(dot);
+        if let Some(dot) = self.villages[at].holds.iter().find(gone) {
             return Err(format!("{name} has lost {dot}"));
         }
+        self.villages[at].holds = held;
         let mut own = Own::new();
         for (dot, custody, laid, body) in &found {
-            if *custody == 1 && !self.model.is_at_hub(*dot) {
+            if *custody == 1 && !self.model.was_at_hub(*dot) {
                 return Err(format!("{name} calls {dot} committed, and the hub does not have it"));
             }
             if *laid == 1 {
@@ -194,13 +199,14 @@ impl World {
         let mut rows: BTreeMap<Key, u64> = BTreeMap::new();
         for (dot, seq, number, row) in new {
             self.head = self.head.max(seq);
-            if let Some(before) = self.model.hub_seq.insert(dot, seq) {
+            if let Some(before) = self.model.eras.committed(dot, seq) {
                 return Err(format!("hub: {dot} is committed at {before} and at {seq}"));
             }
             let key = self.key(&TableRef::Number(number), row)?;
             let last = rows.entry(key).or_default();
             *last = seq.max(*last);
         }
+        self.model.eras.ever.extend(waiting.iter().chain(&aside));
         self.model.parked = waiting;
         self.model.aside = aside;
         for (key, seq) in rows {
@@ -208,7 +214,7 @@ impl World {
             let shown = screen::row(eye, key).map_err(text)?;
             for field in screen::table(key.0).marks {
                 let mark = shown.as_ref().map(|marks| marks[field].clone());
-                self.model.hub_shows(key, field, seq, mark);
+                self.model.eras.shows((key, field), seq, mark);
             }
         }
         let eye = self.hub.machine.eye().expect("just looked");

@@ -9,11 +9,12 @@ use wadi_gateway::handheld::store as phone;
 use wadi_gateway::noise::key::{KeyPair, PublicKey};
 use wadi_gateway::store as village;
 use wadi_hub::store as centre;
-use wadi_protocol::id::{Dot, GatewayId};
+use wadi_protocol::id::{Dot, GatewayId, RunId};
 
 use crate::clock::Skew;
 use crate::dice::Dice;
 use crate::disk;
+use crate::lineage::Card;
 
 /// What every machine has.
 pub struct Machine {
@@ -72,11 +73,16 @@ impl Drop for Machine {
 pub struct Hub {
     pub machine: Machine,
     pub store: Option<centre::Store>,
+    /// Where its backups lie: another disk, which is always well.
+    pub backups: PathBuf,
 }
 
 impl Hub {
     pub fn new(root: &Path, dice: &mut Dice) -> Hub {
-        Hub { machine: Machine::new(root, "hub".into(), "hub.db", dice), store: None }
+        let backups = root.join("backups");
+        std::fs::create_dir(&backups).expect("there is room");
+        disk::install(&backups);
+        Hub { machine: Machine::new(root, "hub".into(), "hub.db", dice), store: None, backups }
     }
 
     /// Switch it off; whatever state it was in.
@@ -85,41 +91,60 @@ impl Hub {
         self.machine.off();
     }
 
-    /// Start it; the error is one of its disk.
-    pub fn start(&mut self, true_s: u64) -> Result<(), centre::StoreError> {
+    /// Start it: its run; the error is one of its disk.
+    pub fn start(&mut self, true_s: u64) -> Result<RunId, centre::StoreError> {
         let draw = centre::Draw::of(self.machine.source());
         let mut store = centre::Store::open_drawing(&self.machine.path(), draw)?;
-        store.begin_run(self.machine.skew.now_s(true_s))?;
+        let run = store.begin_run(self.machine.skew.now_s(true_s))?;
         self.store = Some(store);
-        Ok(())
+        Ok(run)
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.store = None;
+        disk::remove(&self.backups);
     }
 }
 
 pub struct Village {
     pub machine: Machine,
     pub number: GatewayId,
+    pub site: String,
     pub store: Option<village::Store>,
     pub key: PublicKey,
+    /// Whether the hub refused what it said last.
+    pub refused: bool,
     /// No link to the hub before this.
     pub away_until_s: u64,
     /// The last change of its changelog that was looked at, and all so far.
     pub looked: i64,
     pub holds: BTreeSet<Dot>,
+    /// A copy of its card, as it was a while ago.
+    pub card: Option<Card>,
 }
 
 impl Village {
-    pub fn new(root: &Path, number: GatewayId, dice: &mut Dice) -> Village {
-        let name = format!("village-{}", number.0);
+    pub fn new(
+        root: &Path,
+        (number, site): (GatewayId, &str),
+        name: String,
+        dice: &mut Dice,
+    ) -> Village {
         let machine = Machine::new(root, name, "gateway.db", dice);
         let key = KeyPair::of([number.0 as u8; 32]).public();
         Village {
             machine,
             number,
+            site: site.into(),
             store: None,
             key,
+            refused: false,
             away_until_s: 0,
             looked: 0,
             holds: BTreeSet::new(),
+            card: None,
         }
     }
 
@@ -133,7 +158,7 @@ impl Village {
         self.machine.starts += 1;
         let opening = village::Opening {
             path: self.machine.path(),
-            site: self.machine.name.clone(),
+            site: self.site.clone(),
             gateway: self.number,
             now_s: self.machine.skew.now_s(true_s),
             random: [source(), source()],

@@ -9,7 +9,7 @@
 //!
 //! [`disk`] is the file system that power cuts, torn writes and full disks happen to;
 //! [`machines`] hub, gateways and phones; [`world`] one run and its faults; [`acts`] what
-//! people do, [`meet`] a phone at a gateway, [`rounds`] a gateway and the hub; [`look`] the
+//! people do, [`lineage`] storage that goes back in time, [`meet`] a phone at a gateway, [`rounds`] a gateway and the hub; [`look`] the
 //! checks after each step, [`end`] those of the end. To add a fault: an option in
 //! [`faults`], its deed in [`world`], its name in `faults::ALL`.
 #![allow(missing_docs)]
@@ -18,7 +18,9 @@ mod clock;
 mod dice;
 mod disk;
 mod end;
+mod eras;
 mod faults;
+mod lineage;
 mod look;
 mod machines;
 mod meet;

@@ -12,12 +12,11 @@ use wadi_protocol::id::{Dot, RowId};
 use wadi_protocol::limits::SEEN_DOTS_MAX;
 use wadi_protocol::value::Value;
 
+use crate::eras::Eras;
+
 pub type Key = (&'static str, RowId);
 /// What a screen shows of a row, by field; none = the row is not shown.
 pub type Screen = Option<BTreeMap<&'static str, Option<String>>>;
-
-/// Since which hub sequence, which mark; none where the row was not shown at all.
-type Stood = (u64, Option<Option<String>>);
 
 /// A change, and what its writer was shown of the row just before.
 pub struct Told {
@@ -30,14 +29,12 @@ pub struct Told {
     pub adds: i64,
 }
 
-#[derive(Default)]
 pub struct Model {
     pub told: BTreeMap<Dot, Told>,
     /// Where each mark was assigned, and by whom once that is known.
     marks: HashMap<String, (Key, &'static str, Option<Dot>)>,
-    pub hub_seq: BTreeMap<Dot, u64>,
-    /// What the hub showed of a field, and since which sequence.
-    images: HashMap<(Key, &'static str), Vec<Stood>>,
+    /// What the hub holds and showed.
+    pub eras: Eras,
     /// Changes that wait at the hub for what they need.
     pub parked: BTreeSet<Dot>,
     /// Changes that the hub put aside.
@@ -46,6 +43,17 @@ pub struct Model {
 }
 
 impl Model {
+    pub fn new() -> Model {
+        Model {
+            told: BTreeMap::new(),
+            marks: HashMap::new(),
+            eras: Eras::new(),
+            parked: BTreeSet::new(),
+            aside: BTreeSet::new(),
+            next: 0,
+        }
+    }
+
     /// A mark for a field of a row.
     pub fn mark(&mut self, key: Key, field: &'static str) -> String {
         self.next += 1;
@@ -84,20 +92,14 @@ impl Model {
         }
     }
 
-    /// The hub shows this of a field since a sequence.
-    pub fn hub_shows(
-        &mut self,
-        key: Key,
-        field: &'static str,
-        seq: u64,
-        mark: Option<Option<String>>,
-    ) {
-        self.images.entry((key, field)).or_default().push((seq, mark));
-    }
-
     /// Whether the hub has a change, wherever there.
     pub fn is_at_hub(&self, dot: Dot) -> bool {
-        self.hub_seq.contains_key(&dot) || self.parked.contains(&dot) || self.aside.contains(&dot)
+        self.eras.seq(dot).is_some() || self.parked.contains(&dot) || self.aside.contains(&dot)
+    }
+
+    /// Whether the hub ever had it, be it that its database is lost.
+    pub fn was_at_hub(&self, dot: Dot) -> bool {
+        self.eras.ever.contains(&dot)
     }
 
     /// Changes of a group share their custody.
@@ -106,7 +108,7 @@ impl Model {
         for (dot, told) in &self.told {
             let Some(group) = &told.change.group else { continue };
             let custody = match dot {
-                dot if self.hub_seq.contains_key(dot) => 1,
+                dot if self.eras.seq(*dot).is_some() => 1,
                 dot if self.parked.contains(dot) => 2,
                 dot if self.aside.contains(dot) => 3,
                 _ => 0,
@@ -154,7 +156,7 @@ impl Model {
         let mut lines = Vec::new();
         for told in self.told.values().filter(|told| text.contains(&told.key.1.to_string())) {
             let (change, dot) = (&told.change, told.change.dot);
-            let place = match self.hub_seq.get(&dot) {
+            let place = match self.eras.seq(dot) {
                 Some(seq) => format!("at {seq}"),
                 None if self.parked.contains(&dot) => "parked".into(),
                 None if self.aside.contains(&dot) => "aside".into(),
@@ -198,7 +200,7 @@ impl Model {
         for (field, _) in &told.marks {
             let shown = screen.get(field).cloned().flatten();
             let by = shown.as_deref().and_then(|mark| self.maker(mark));
-            let at_hub = by.and_then(|dot| self.hub_seq.get(&dot)).copied();
+            let at_hub = by.and_then(|dot| self.eras.seq_in(seen.version, dot));
             let own = by.is_some_and(|dot| dot.device == change.dot.device);
             // Naming a change says the same of what it followed.
             let above = by
@@ -212,7 +214,7 @@ impl Model {
                 ));
             }
             let laid_over = by.is_some() && (own || above) && !in_image;
-            let image = self.image(told.key, field, seen.version.seq);
+            let image = self.eras.image((told.key, field), seen.version);
             if !laid_over
                 && let Some(image) = image
                 && *image != shown
@@ -225,12 +227,6 @@ impl Model {
             }
         }
         Ok(())
-    }
-
-    fn image(&self, key: Key, field: &'static str, seq: u64) -> Option<&Option<String>> {
-        let images = self.images.get(&(key, field))?;
-        let found = images.iter().rev().find(|(since, _)| *since <= seq);
-        found.and_then(|(_, mark)| mark.as_ref())
     }
 
     /// Whether a change had, by what screens showed, another in its past of a field.

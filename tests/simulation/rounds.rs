@@ -1,6 +1,6 @@
 //! Rounds between a village and the hub, message by message.
 use wadi_gateway::store::RoundInput;
-use wadi_protocol::wire::message::{self, Down, Up, UpBody};
+use wadi_protocol::wire::message::{self, Down, DownBody, Up, UpBody};
 
 use crate::world::{Outcome, Packet, World, survived};
 
@@ -21,9 +21,6 @@ impl World {
             return self.village_failed(at);
         };
         let stage = answer.stage;
-        if let Some(refused) = &answer.refused {
-            self.tally.note(refused_name(refused));
-        }
         if let Some(ignored) = answer.ignored {
             self.tally.note(ignored);
         }
@@ -43,13 +40,7 @@ impl World {
             return Ok(());
         }
         if !packet.up {
-            if self.villages[at].store.is_none() {
-                return Ok(());
-            }
-            let down: Down = message::decode(&packet.bytes).map_err(|error| error.to_string())?;
-            let name = self.villages[at].machine.name.clone();
-            self.tell(|| format!("{name} hears {}", short(&down.body)));
-            return self.round_input(at, RoundInput::Heard(down));
+            return self.heard(at, &packet.bytes);
         }
         let now_s = self.hub.machine.skew.now_s(self.now_s);
         let number = self.villages[at].number;
@@ -67,6 +58,25 @@ impl World {
             self.send(at, false, message::encode(&answer));
         }
         self.look_at_hub()
+    }
+
+    /// An answer goes to all who listen under a gateway's number.
+    fn heard(&mut self, to: usize, bytes: &[u8]) -> Outcome<()> {
+        for at in 0..self.villages.len() {
+            let village = &self.villages[at];
+            if village.number != self.villages[to].number || village.store.is_none() {
+                continue;
+            }
+            let down: Down = message::decode(bytes).map_err(|error| error.to_string())?;
+            let name = village.machine.name.clone();
+            self.tell(|| format!("{name} hears {}", short(&down.body)));
+            if let DownBody::Refused(refused) = &down.body {
+                self.tally.note(refused_name(refused));
+                self.villages[at].refused = true;
+            }
+            self.round_input(at, RoundInput::Heard(down))?;
+        }
+        Ok(())
     }
 
     pub fn village_failed(&mut self, at: usize) -> Outcome<()> {
@@ -95,11 +105,15 @@ fn refused_name(refused: &message::Refused) -> &'static str {
     match refused {
         Refused::NotPrepared => "refused: not prepared",
         Refused::BelowFloor { .. } => "refused: below the floor",
+        Refused::OtherParent => "refused: another line of rounds",
+        Refused::OtherHub => "refused: another hub",
+        Refused::Stopped => "refused: the hub is stopped",
+        Refused::Restored { .. } => "refused: begin anew",
         _ => "refused: other",
     }
 }
 
-fn short(body: &message::DownBody) -> String {
+fn short(body: &DownBody) -> String {
     let text = format!("{body:?}");
     text[..text.floor_char_boundary(60)].to_owned()
 }

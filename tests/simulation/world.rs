@@ -9,6 +9,7 @@ use crate::clock::{BEGIN_S, Skew};
 use crate::dice::Dice;
 use crate::disk::{self, Trouble};
 use crate::faults::{Faults, Tally};
+use crate::lineage::Backup;
 use crate::machines::{Hub, Machine, Phone, Village};
 use crate::model::Model;
 use crate::schema;
@@ -42,6 +43,10 @@ pub struct World {
     /// What happened, told step by step.
     pub trace: Vec<String>,
     pub head: u64,
+    /// Backups of the hub, the newest last.
+    pub backups: Vec<Backup>,
+    /// How often the hub was lost.
+    pub losses: u32,
     pub root: TempDir,
 }
 
@@ -54,7 +59,11 @@ impl World {
         let villages = 1 + dice.below(3);
         let phones = 1 + dice.index(3);
         let villages = (1..=villages)
-            .map(|number| Village::new(root.path(), GatewayId(number as u32), &mut dice))
+            .map(|number| {
+                let site = format!("village-{number}");
+                let who = (GatewayId(number as u32), site.as_str());
+                Village::new(root.path(), who, site.clone(), &mut dice)
+            })
             .collect();
         let phones =
             (1..=phones).map(|number| Phone::new(root.path(), number, &mut dice)).collect();
@@ -63,7 +72,7 @@ impl World {
             now_s: BEGIN_S,
             faults,
             tally: Tally::default(),
-            model: Model::default(),
+            model: Model::new(),
             hub,
             villages,
             phones,
@@ -71,6 +80,8 @@ impl World {
             schema: 1,
             trace: Vec::new(),
             head: 0,
+            backups: Vec::new(),
+            losses: 0,
             root,
         };
         world.begin();
@@ -79,7 +90,8 @@ impl World {
 
     /// The hub has a schema and knows the villages; everybody is switched on.
     fn begin(&mut self) {
-        self.hub.start(self.now_s).expect("a new hub");
+        let run = self.hub.start(self.now_s).expect("a new hub");
+        self.model.eras.begun(run);
         let store = self.hub.store.as_mut().expect("on");
         store.publish_schema(&schema::text(1), self.now_s).expect("a good schema");
         for village in &mut self.villages {
@@ -102,12 +114,13 @@ impl World {
     /// One thing happens.
     pub fn step(&mut self) -> Outcome<()> {
         match self.dice.below(100) {
-            0..=21 => self.enter()?,
-            22..=34 => self.program()?,
-            35..=50 => self.meet_somewhere()?,
-            51..=66 => self.village_acts()?,
-            67..=84 => self.deliver()?,
-            85..=88 => self.time_passes(),
+            0..=20 => self.enter()?,
+            21..=33 => self.program()?,
+            34..=49 => self.meet_somewhere()?,
+            50..=64 => self.village_acts()?,
+            65..=82 => self.deliver()?,
+            83..=85 => self.time_passes(),
+            86..=88 => self.keeping()?,
             89..=90 => self.operator()?,
             91 => self.publish()?,
             _ => self.trouble()?,
@@ -118,8 +131,23 @@ impl World {
 
     fn village_acts(&mut self) -> Outcome<()> {
         let at = self.dice.index(self.villages.len());
+        if self.dice.permille(150) {
+            self.compact(at)?;
+        }
         let retry = self.dice.permille(400);
         self.round(at, retry)
+    }
+
+    /// What each site does to keep its storage well.
+    fn keeping(&mut self) -> Outcome<()> {
+        match self.dice.below(3) {
+            0 => self.back_up(),
+            1 => self.operators_go_on(),
+            _ => {
+                let at = self.dice.index(self.villages.len());
+                self.compact(at)
+            }
+        }
     }
 
     /// Some of what is due comes, in any order, perhaps twice.
@@ -205,6 +233,20 @@ impl World {
         }
         if self.dice.permille(faults.copied * 10) {
             self.copy_phone()?;
+        }
+        if self.dice.permille(faults.hub_lost * 10) {
+            self.lose_hub()?;
+        }
+        if self.dice.permille(faults.restored * 10) {
+            if self.dice.permille(500) {
+                self.keep_card()?;
+            } else {
+                self.restore_card()?;
+            }
+        }
+        if self.dice.permille(faults.cloned * 10) {
+            self.keep_card()?;
+            self.clone_village()?;
         }
         let troubles = [
             (faults.crash, None, "process killed"),
@@ -335,10 +377,11 @@ impl World {
 
     pub fn start_hub(&mut self) -> Outcome<()> {
         let outcome = self.hub.start(self.now_s);
-        if survived(&self.hub.machine, "start", outcome)?.is_none() {
+        let Some(run) = survived(&self.hub.machine, "start", outcome)? else {
             self.hub.stop();
             return Ok(());
-        }
+        };
+        self.model.eras.begun(run);
         self.tally.note("hub started");
         self.look_at_hub()
     }

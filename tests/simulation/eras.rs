@@ -1,0 +1,102 @@
+//! What the hub held and showed, from one loss of its database to the next.
+//!
+//! A version that somebody was shown names a run of the hub, and so an era: behind the
+//! backup that took the lost database's place, the same sequences mean other changes.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use wadi_protocol::id::{Dot, RowVersion, RunId};
+
+use crate::model::Key;
+
+/// A field of a row.
+type Place = (Key, &'static str);
+/// Since which hub sequence, which mark; none where the row was not shown at all.
+type Stood = (u64, Option<Option<String>>);
+
+/// From one loss to the next.
+#[derive(Clone, Default)]
+struct Era {
+    seqs: BTreeMap<Dot, u64>,
+    images: HashMap<Place, Vec<Stood>>,
+}
+
+/// All of them; the last is the present one.
+pub struct Eras {
+    all: Vec<Era>,
+    of_run: HashMap<RunId, usize>,
+    /// Every change that was ever in the tables of the hub, or waited there, or was put aside.
+    pub ever: BTreeSet<Dot>,
+    /// Changes that may be nowhere any more: all that had them was lost.
+    pub lost: BTreeSet<Dot>,
+    /// Up to which sequence the newest backup reaches.
+    pub backed_up: u64,
+}
+
+impl Eras {
+    pub fn new() -> Eras {
+        Eras {
+            all: vec![Era::default()],
+            of_run: HashMap::new(),
+            ever: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            backed_up: 0,
+        }
+    }
+
+    fn now(&self) -> &Era {
+        self.all.last().expect("there is always one")
+    }
+
+    fn now_mut(&mut self) -> &mut Era {
+        self.all.last_mut().expect("there is always one")
+    }
+
+    fn era_of(&self, version: RowVersion) -> &Era {
+        self.of_run.get(&version.hub).map_or(self.now(), |&at| &self.all[at])
+    }
+
+    /// The hub drew a run.
+    pub fn begun(&mut self, run: RunId) {
+        self.of_run.insert(run, self.all.len() - 1);
+    }
+
+    /// The hub's database is one that reached to `fork`. Those of its changes that are not
+    /// in it any more.
+    pub fn fall_back(&mut self, fork: u64) -> Vec<Dot> {
+        let mut next = self.now().clone();
+        let gone = next.seqs.iter().filter(|(_, seq)| **seq > fork).map(|(dot, _)| *dot).collect();
+        next.seqs.retain(|_, seq| *seq <= fork);
+        next.images.values_mut().for_each(|stood| stood.retain(|(since, _)| *since <= fork));
+        self.all.push(next);
+        self.backed_up = fork;
+        gone
+    }
+
+    /// The hub took a change into its tables; which sequence it gave it before, if it did.
+    pub fn committed(&mut self, dot: Dot, seq: u64) -> Option<u64> {
+        self.ever.insert(dot);
+        self.now_mut().seqs.insert(dot, seq)
+    }
+
+    /// The sequence of a change at the hub.
+    pub fn seq(&self, dot: Dot) -> Option<u64> {
+        self.now().seqs.get(&dot).copied()
+    }
+
+    /// The sequence that a change had where a version comes from.
+    pub fn seq_in(&self, version: RowVersion, dot: Dot) -> Option<u64> {
+        self.era_of(version).seqs.get(&dot).copied()
+    }
+
+    /// The hub shows this of a field since a sequence.
+    pub fn shows(&mut self, place: Place, seq: u64, mark: Option<Option<String>>) {
+        self.now_mut().images.entry(place).or_default().push((seq, mark));
+    }
+
+    /// What the hub showed of a field at a version; none if the row was not there.
+    pub fn image(&self, place: Place, version: RowVersion) -> Option<&Option<String>> {
+        let stood = self.era_of(version).images.get(&place)?;
+        let found = stood.iter().rev().find(|(since, _)| *since <= version.seq);
+        found.and_then(|(_, mark)| mark.as_ref())
+    }
+}
