@@ -30,6 +30,8 @@ pub struct Faults {
     pub clock: u64,
     /// A handheld's file is copied to another phone.
     pub copied: u64,
+    /// A text is long, so that pages, offers and changesets are full.
+    pub bulky: u64,
 }
 
 impl Faults {
@@ -49,18 +51,20 @@ impl Faults {
             broken: rate(30),
             clock: rate(40),
             copied: rate(15),
+            bulky: if rate(4) == 4 { 250 } else { 0 },
         }
     }
 }
 
 /// What a long run must have seen.
-pub const ALL: [&str; 38] = [
+pub const ALL: [&str; 40] = [
     "Abort",
     "Commit",
     "Fetch",
     "Part",
     "Prepare",
     "SQL REPLACE",
+    "SQL REPLACE of a row",
     "SQL written",
     "broker wiped",
     "case settled",
@@ -89,6 +93,7 @@ pub const ALL: [&str; 38] = [
     "prepare",
     "process killed",
     "record entered",
+    "reference ahead of its row",
     "refused: below the floor",
     "schema published",
     "sync of a handheld",
