@@ -6,6 +6,8 @@ use wadi_gateway::handheld::record::parse;
 use wadi_hub::store::settle::Decision;
 use wadi_protocol::id::RowId;
 
+use crate::act::Act;
+use crate::dice::Dice;
 use crate::model::Key;
 use crate::schema::{self, TABLES, Table};
 use crate::screen;
@@ -14,18 +16,14 @@ use crate::world::{Outcome, World, survived};
 /// A row is made this often, in thousandths; otherwise one that is shown is changed.
 const INSERT_PERMILLE: u64 = 350;
 const DELETE_PERMILLE: u64 = 120;
+/// A reference is to a row that is still to be made, or such a row is made, this often.
+const AHEAD_PERMILLE: u64 = 100;
+/// A program replaces a row that it is shown rather than update it.
+const REPLACE_PERMILLE: u64 = 200;
+/// Bytes of a long text, at most.
+const BULK_BYTES_MAX: u64 = 2_000;
 /// Somebody names a table that this machine has not heard of yet.
 const UNKNOWN_PERMILLE: u64 = 15;
-
-/// What somebody is about to do to a row.
-struct Act {
-    op: &'static str,
-    table: &'static Table,
-    row: RowId,
-    /// Fields and their values, as SQL and JSON write them.
-    fields: Vec<(&'static str, String)>,
-    add: Option<i64>,
-}
 
 impl World {
     /// Somebody enters a record, or a few that belong together, on a phone.
@@ -87,13 +85,22 @@ impl World {
         }
         let eye = self.villages[at].machine.eye().map(rows_of);
         let known = eye.transpose().map_err(|error| error.to_string())?.unwrap_or_default();
-        let act = self.act(&known, |_| true);
+        let mut act = self.act(&known, |_| true);
+        let mut replace = act.op == "insert" && self.dice.permille(300);
+        if act.op == "update" && self.dice.permille(REPLACE_PERMILLE) {
+            (act, replace) = (self.whole(&act), true);
+            self.tally.note("SQL REPLACE of a row");
+        }
+        self.write_sql(at, &act, replace)
+    }
+
+    /// SQL in a gateway's database; what it wrote is on the screen, then and later.
+    pub fn write_sql(&mut self, at: usize, act: &Act, replace: bool) -> Outcome<()> {
         let Some(eye) = self.villages[at].machine.eye() else { return Ok(()) };
         if !screen::has(eye, act.table.name).map_err(|error| error.to_string())? {
             return Ok(());
         }
         let shown = screen::row(eye, act.key()).map_err(|error| error.to_string())?;
-        let replace = act.op == "insert" && self.dice.permille(300);
         let sql = act.sql(replace);
         let outcome = eye.execute_batch(&sql);
         let village = &self.villages[at];
@@ -104,11 +111,29 @@ impl World {
         self.tally.note(if replace { "SQL REPLACE" } else { "SQL written" });
         self.tell(|| format!("{name}: {sql}"));
         let screens = [(act.key(), shown)];
+        let written = self.written(at, act.key())?;
         if self.drain(at)? {
+            let found = self.written(at, act.key())?;
+            if let (Some(written), Some(found)) = (&written, &found)
+                && written != found
+            {
+                return Err(format!("{name}: {sql}\nwrote {written:?}, and shows {found:?}"));
+            }
             self.learn_village(at, &screens)?;
             self.look_at_village(at)?;
         }
         Ok(())
+    }
+
+    /// What a gateway shows of a row in fields whose value is the last one written.
+    fn written(&mut self, at: usize, key: Key) -> Outcome<Option<Vec<String>>> {
+        let Some(eye) = self.villages[at].machine.eye() else { return Ok(None) };
+        let row = screen::whole_row(eye, key).map_err(|error| error.to_string())?;
+        let plain = |shown: &String| {
+            let field = shown.split('=').next().expect("a name");
+            schema::is_plain(key.0, field)
+        };
+        Ok(row.map(|row| row.into_iter().filter(plain).collect()))
     }
 
     /// What other programs wrote goes into the changelog; whether the gateway lives on.
@@ -143,12 +168,14 @@ impl World {
             TABLES.iter().filter(|table| has(table) || any && table.since <= self.schema).collect();
         let tables = if tables.is_empty() { vec![&TABLES[0]] } else { tables };
         let mut table = *self.dice.pick(&tables);
-        let mut row = RowId(
-            (u128::from(self.dice.bits()) << 64 | 8 << 60 | u128::from(self.dice.bits() >> 4))
-                .to_be_bytes(),
-        );
+        let mut row = self.new_row();
         let mut op = "insert";
-        if !known.is_empty() && !self.dice.permille(INSERT_PERMILLE) {
+        let ahead = |dice: &mut Dice| dice.permille(AHEAD_PERMILLE);
+        let due = |key: &Key| tables.iter().any(|table| table.name == key.0);
+        if let Some(place) = self.promised.iter().position(due).filter(|_| ahead(&mut self.dice)) {
+            let key = self.promised.remove(place);
+            (table, row) = (screen::table(key.0), key.1);
+        } else if !known.is_empty() && !self.dice.permille(INSERT_PERMILLE) {
             let key = *self.dice.pick(known);
             (table, row) = (screen::table(key.0), key.1);
             op = if self.dice.permille(DELETE_PERMILLE) { "delete" } else { "update" };
@@ -157,12 +184,20 @@ impl World {
         let mut fields = Vec::new();
         for field in table.marks {
             if op == "insert" || (op == "update" && self.dice.permille(500)) {
-                fields.push((*field, self.model.mark(key, field)));
+                fields.push((*field, self.text(key, field)));
             }
         }
         for (field, to) in table.references {
             let there: Vec<&Key> = known.iter().filter(|(name, _)| name == to).collect();
-            if op != "delete" && !there.is_empty() && self.dice.permille(600) {
+            if op != "delete" && to == &"photo" && ahead(&mut self.dice) {
+                self.tally.note("reference ahead of its row");
+                let made = self.promised.iter().find(|key| key.0 == *to).copied();
+                let key = made.unwrap_or_else(|| (*to, self.new_row()));
+                if made.is_none() {
+                    self.promised.push(key);
+                }
+                fields.push((*field, key.1.to_string()));
+            } else if op != "delete" && !there.is_empty() && self.dice.permille(600) {
                 fields.push((*field, self.dice.pick(&there).1.to_string()));
             }
         }
@@ -172,6 +207,40 @@ impl World {
             op = "delete";
         }
         Act { op, table, row, fields, add }
+    }
+
+    fn new_row(&mut self) -> RowId {
+        let (high, low) = (u128::from(self.dice.bits()), u128::from(self.dice.bits() >> 4));
+        RowId((high << 64 | 8 << 60 | low).to_be_bytes())
+    }
+
+    /// A mark for a field, in a text that may be long.
+    fn text(&mut self, key: Key, field: &'static str) -> String {
+        let long = self.dice.permille(self.faults.bulky);
+        let bytes = if long { self.dice.below(BULK_BYTES_MAX) } else { 0 };
+        self.model.mark(key, field, bytes as usize)
+    }
+
+    /// The same row, all of it anew.
+    fn whole(&mut self, act: &Act) -> Act {
+        let key = act.key();
+        let Act { table, row, ref fields, .. } = *act;
+        let mut fields: Vec<(&'static str, String)> = fields.clone();
+        fields.retain(|(field, _)| !table.marks.contains(field));
+        fields.extend(table.marks.iter().map(|field| (*field, self.text(key, field))));
+        let add = (!table.sums.is_empty()).then(|| self.dice.below(19) as i64 - 9);
+        Act { op: "insert", table, row, fields, add }
+    }
+
+    /// The rows that others wait for are made.
+    pub fn keep_promises(&mut self) -> Outcome<()> {
+        for key in std::mem::take(&mut self.promised) {
+            let table = screen::table(key.0);
+            let fields = table.marks.iter().map(|field| (*field, self.text(key, field))).collect();
+            let act = Act { op: "insert", table, row: key.1, fields, add: None };
+            self.write_sql(0, &act, false)?;
+        }
+        Ok(())
     }
 
     /// An operator settles a case.
@@ -226,57 +295,4 @@ fn rows_of(db: &Connection) -> rusqlite::Result<Vec<Key>> {
         keys.extend(screen::rows(db, table.name)?.into_iter().map(|row| (table.name, row)));
     }
     Ok(keys)
-}
-
-impl Act {
-    fn key(&self) -> Key {
-        (self.table.name, self.row)
-    }
-
-    fn json(&self) -> String {
-        let mut fields: Vec<String> =
-            self.fields.iter().map(|(field, value)| format!("\"{field}\":\"{value}\"")).collect();
-        if let Some(add) = self.add {
-            // A new row's total is what it begins with.
-            let value =
-                if self.op == "insert" { add.to_string() } else { format!("{{\"add\":{add}}}") };
-            fields.extend(self.table.sums.iter().map(|field| format!("\"{field}\":{value}")));
-        }
-        let (op, table, row) = (self.op, self.table.name, self.row);
-        let fields = match op {
-            "delete" => String::new(),
-            _ => format!(",\"fields\":{{{}}}", fields.join(",")),
-        };
-        format!("{{\"op\":\"{op}\",\"table\":\"{table}\",\"id\":\"{row}\"{fields}}}")
-    }
-
-    fn sql(&self, replace: bool) -> String {
-        let (table, row) = (self.table.name, self.row);
-        let mut columns: Vec<(&str, String)> =
-            self.fields.iter().map(|(field, value)| (*field, format!("'{value}'"))).collect();
-        if let Some(add) = self.add {
-            for field in self.table.sums {
-                let value = match self.op {
-                    "insert" => add.to_string(),
-                    _ => format!("coalesce({field}, 0) + {add}"),
-                };
-                columns.push((*field, value));
-            }
-        }
-        match self.op {
-            "delete" => format!("DELETE FROM {table} WHERE id = '{row}'"),
-            "update" => {
-                let sets: Vec<String> =
-                    columns.iter().map(|(field, value)| format!("{field} = {value}")).collect();
-                format!("UPDATE {table} SET {} WHERE id = '{row}'", sets.join(", "))
-            }
-            _ => {
-                let names: String = columns.iter().map(|(field, _)| format!(", {field}")).collect();
-                let values: String =
-                    columns.iter().map(|(_, value)| format!(", {value}")).collect();
-                let or = if replace { " OR REPLACE" } else { "" };
-                format!("INSERT{or} INTO {table} (id{names}) VALUES ('{row}'{values})")
-            }
-        }
-    }
 }

@@ -18,6 +18,7 @@ impl World {
         self.net.clear();
         self.now_s += 400 * 86_400;
         self.calm()?;
+        self.keep_promises()?;
         let mut before = String::new();
         for pass in 0..PASSES_MAX {
             for at in 0..self.phones.len() {
@@ -165,7 +166,9 @@ impl World {
             }
         }
         self.account()?;
+        self.custody()?;
         self.sums()?;
+        self.truth()?;
         self.tally.note("runs that converged");
         Ok(())
     }
@@ -187,6 +190,56 @@ impl World {
         let ledger = self.hub.store.as_ref().expect("on").ledger().map_err(|e| e.to_string())?;
         if !ledger.wrong.is_empty() {
             return Err(format!("hub: {:?}", ledger.wrong));
+        }
+        Ok(())
+    }
+
+    /// Both ends agree on what is parked, and on the line of rounds unless a box was
+    /// restored or replaced.
+    fn custody(&mut self) -> Outcome<()> {
+        let hub = self.hub.machine.eye().expect("on");
+        let sql = "SELECT coalesce(max(line), 0) FROM wadi_gateway";
+        let line: i64 = hub.query_row(sql, (), |row| row.get(0)).map_err(|e| e.to_string())?;
+        let moved = ["card restored", "gateway cloned", "hub lost"];
+        if line > 0 && !moved.iter().any(|what| self.tally.0.contains_key(what)) {
+            return Err("hub: a village is taken for a box with another history".into());
+        }
+        for village in &mut self.villages {
+            let name = village.machine.name.clone();
+            let eye = village.machine.eye().expect("on");
+            let sql = "r.device, r.run, c.seq FROM wadi_change AS c
+                       JOIN wadi_run AS r ON r.id = c.run WHERE c.custody = 2";
+            let parked = screen::dots(eye, sql).map_err(|error| error.to_string())?;
+            if let Some(dot) = parked.difference(&self.model.parked).next() {
+                return Err(format!("{name}: {dot} is parked, and not at the hub"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Each row at the hub is what its changes say.
+    fn truth(&mut self) -> Outcome<()> {
+        let eye = self.hub.machine.eye().expect("on");
+        let runs = screen::runs(eye).map_err(|error| error.to_string())?;
+        for key in self.model.plain_rows() {
+            let Some(truth) = self.model.truth(key, &runs) else { continue };
+            let (table, row) = key;
+            let sql = "SELECT deleted FROM wadi_row WHERE row = ?";
+            let deleted: bool =
+                eye.query_row(sql, [row.0], |row| row.get(0)).map_err(|e| e.to_string())?;
+            if deleted != truth.deleted {
+                let (is, not) = if deleted { ("is", "not") } else { ("is not", "so") };
+                return Err(format!("hub: {table} {row} {is} deleted, its changes say {not}"));
+            }
+            let shown = screen::row(eye, key).map_err(|error| error.to_string())?;
+            for (field, mark) in &truth.marks {
+                if let Some(shown) = shown.as_ref().filter(|shown| shown[field] != *mark) {
+                    let shown = &shown[field];
+                    return Err(format!(
+                        "hub: {field} of {table} {row} is {shown:?}, by its changes {mark:?}"
+                    ));
+                }
+            }
         }
         Ok(())
     }

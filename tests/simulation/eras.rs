@@ -24,8 +24,10 @@ struct Era {
 pub struct Eras {
     all: Vec<Era>,
     of_run: HashMap<RunId, usize>,
-    /// Every change that was ever in the tables of the hub, or waited there, or was put aside.
-    pub ever: BTreeSet<Dot>,
+    /// Where each ended, but the last.
+    forks: Vec<u64>,
+    /// Every change that was ever committed.
+    ever: BTreeSet<Dot>,
     /// Changes that may be nowhere any more: all that had them was lost.
     pub lost: BTreeSet<Dot>,
     /// Up to which sequence the newest backup reaches.
@@ -37,6 +39,7 @@ impl Eras {
         Eras {
             all: vec![Era::default()],
             of_run: HashMap::new(),
+            forks: Vec::new(),
             ever: BTreeSet::new(),
             lost: BTreeSet::new(),
             backed_up: 0,
@@ -68,6 +71,7 @@ impl Eras {
         next.seqs.retain(|_, seq| *seq <= fork);
         next.images.values_mut().for_each(|stood| stood.retain(|(since, _)| *since <= fork));
         self.all.push(next);
+        self.forks.push(fork);
         self.backed_up = fork;
         gone
     }
@@ -76,6 +80,22 @@ impl Eras {
     pub fn committed(&mut self, dot: Dot, seq: u64) -> Option<u64> {
         self.ever.insert(dot);
         self.now_mut().seqs.insert(dot, seq)
+    }
+
+    /// Whether the hub ever committed it, be it that its database is lost.
+    pub fn was_committed(&self, dot: Dot) -> bool {
+        self.ever.contains(&dot)
+    }
+
+    /// What the hub has committed and has still.
+    pub fn committed_now(&self) -> impl Iterator<Item = Dot> {
+        self.now().seqs.keys().copied()
+    }
+
+    /// Whether a version says more than what is left of the hub that it is of.
+    pub fn is_lost(&self, version: RowVersion) -> bool {
+        let at = self.of_run.get(&version.hub).copied().unwrap_or(self.all.len() - 1);
+        self.forks[at..].iter().any(|fork| version.seq > *fork)
     }
 
     /// The sequence of a change at the hub.

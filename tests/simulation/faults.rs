@@ -36,6 +36,8 @@ pub struct Faults {
     pub cloned: u64,
     /// The hub's database is lost, and a backup takes its place.
     pub hub_lost: u64,
+    /// A text is long, so that pages, offers and changesets are full.
+    pub bulky: u64,
 }
 
 impl Faults {
@@ -58,18 +60,20 @@ impl Faults {
             restored: rate(60),
             cloned: rate(25),
             hub_lost: rate(60),
+            bulky: if rate(4) == 4 { 250 } else { 0 },
         }
     }
 }
 
 /// What a long run must have seen.
-pub const ALL: [&str; 49] = [
+pub const ALL: [&str; 51] = [
     "Abort",
     "Commit",
     "Fetch",
     "Part",
     "Prepare",
     "SQL REPLACE",
+    "SQL REPLACE of a row",
     "SQL written",
     "box rejoined",
     "broker wiped",
@@ -106,6 +110,7 @@ pub const ALL: [&str; 49] = [
     "prepare",
     "process killed",
     "record entered",
+    "reference ahead of its row",
     "refused: another line of rounds",
     "refused: begin anew",
     "refused: below the floor",

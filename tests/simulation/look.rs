@@ -3,16 +3,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use wadi_protocol::change::{Change, TableRef};
-use wadi_protocol::id::{DeviceId, Dot, RowId, RunId};
+use wadi_protocol::id::{Dot, RowId};
 
 use crate::model::{Key, Screen};
 use crate::schema::{TABLES, is_plain};
-use crate::screen;
+use crate::screen::{self, dot};
 use crate::world::{Outcome, World};
 
 type Found<T> = rusqlite::Result<T>;
-/// The changes of a machine that are laid over a field, and whether one is undecided.
-type Own = BTreeMap<(Key, &'static str), (Vec<Dot>, bool)>;
+/// The changes of a machine that are laid over a field.
+type Own = BTreeMap<(Key, &'static str), Vec<Dot>>;
 
 /// The whole ledger is drawn up once in so many looks.
 const LEDGER_LOOKS: u64 = 8;
@@ -45,6 +45,7 @@ impl World {
         for (id, change) in new {
             self.villages[at].looked = id;
             self.villages[at].holds.insert(change.dot);
+            self.model.contain(change.dot, change.contained);
             match self.model.told.get(&change.dot) {
                 Some(told) => {
                     let contained = told.change.contained;
@@ -89,15 +90,17 @@ impl World {
         let mut own = Own::new();
         let held: BTreeSet<Dot> = found.iter().map(|(dot, ..)| *dot).collect();
         for (dot, custody, laid, body) in &found {
-            if custody == "durable" && !self.model.was_at_hub(*dot) {
-                return Err(format!("{name} calls {dot} durable, and the hub does not have it"));
+            if custody == "durable" && !self.model.eras.was_committed(*dot) {
+                return Err(format!(
+                    "{name} calls {dot} durable, and the hub has not committed it"
+                ));
             }
             if *laid {
                 let change = postcard::from_bytes(body).map_err(|error| error.to_string())?;
-                self.note_own(&mut own, &change, custody != "durable")?;
+                self.note_own(&mut own, &change)?;
             }
         }
-        let gone = |dot: &&Dot| !held.contains(dot) && !self.model.was_at_hub(**dot);
+        let gone = |dot: &&Dot| !held.contains(dot) && !self.has_decided(**dot);
         if let Some(dot) = self.phones[at].holds.iter().find(gone) {
             return Err(format!("{name} has lost {dot}"));
         }
@@ -132,12 +135,18 @@ impl World {
         self.villages[at].holds = held;
         let mut own = Own::new();
         for (dot, custody, laid, body) in &found {
-            if *custody == 1 && !self.model.was_at_hub(*dot) {
-                return Err(format!("{name} calls {dot} committed, and the hub does not have it"));
+            let decided = self.model.eras.was_committed(*dot);
+            if *custody == 1 && !decided {
+                return Err(format!("{name} calls {dot} committed, and the hub has not"));
+            }
+            if *custody == 0 && *laid == 0 && !decided {
+                return Err(format!(
+                    "{name} takes {dot} for one that base has, and the hub lacks it"
+                ));
             }
             if *laid == 1 {
                 let change = postcard::from_bytes(body).map_err(|error| error.to_string())?;
-                self.note_own(&mut own, &change, *custody != 1)?;
+                self.note_own(&mut own, &change)?;
             }
         }
         if let Some(orphan) = orphans.first() {
@@ -157,33 +166,38 @@ impl World {
         Ok(())
     }
 
-    fn note_own(&self, own: &mut Own, change: &Change, undecided: bool) -> Outcome<()> {
+    /// Whether the hub has a change, or had it before it was lost.
+    fn has_decided(&self, dot: Dot) -> bool {
+        self.model.is_at_hub(dot) || self.model.eras.was_committed(dot)
+    }
+
+    fn note_own(&self, own: &mut Own, change: &Change) -> Outcome<()> {
         let Some(told) = self.model.told.get(&change.dot) else {
             return Err(format!("{} was made by nobody", change.dot));
         };
         for (field, _) in &told.marks {
             if is_plain(told.key.0, field) {
-                let (laid, waits) = own.entry((told.key, field)).or_default();
-                laid.push(change.dot);
-                *waits |= undecided;
+                own.entry((told.key, field)).or_default().push(change.dot);
             }
         }
         Ok(())
     }
 
-    /// Where edits wait to be decided, the screen shows one of those that are laid over
-    /// what the hub told, or one that had seen them.
+    /// Where own edits are laid over what the hub told, decided or not, the screen shows one
+    /// of them, or one that had seen them.
     fn check_own(&self, name: &str, own: &Own, screens: &BTreeMap<Key, Screen>) -> Outcome<()> {
-        for ((key, field), (own, _)) in own.iter().filter(|(_, (_, waits))| *waits) {
+        for ((key, field), own) in own {
             let Some(Some(marks)) = screens.get(key) else { continue };
             let mark = marks.get(field).cloned().flatten();
             let by = mark.as_deref().and_then(|mark| self.model.maker(mark));
             let well = by.is_some_and(|by| {
-                own.contains(&by) || own.iter().any(|own| self.model.follows(by, *own, field))
+                let after = |own| self.model.follows(by, own, field) || self.model.saw(by, own);
+                own.contains(&by)
+                    || own.iter().any(|own| after(*own) || self.model.is_deleted_after(*own))
             });
             if !well {
                 return Err(format!(
-                    "{name} shows {mark:?} by {by:?} in {field} of {key:?}, and not its own undecided {own:?}"
+                    "{name} shows {mark:?} by {by:?} in {field} of {key:?}, and not its own {own:?}"
                 ));
             }
         }
@@ -194,8 +208,9 @@ impl World {
         let head = self.head;
         let Some(eye) = self.hub.machine.eye() else { return Ok(()) };
         let new = committed(eye, head).map_err(text)?;
-        let waiting = dots(eye, "wadi_change WHERE hub_seq IS NULL").map_err(text)?;
-        let aside = dots(eye, "wadi_quarantine").map_err(text)?;
+        let dots = |from: &str| screen::dots(eye, &format!("device, run, seq FROM {from}"));
+        let waiting = dots("wadi_change WHERE hub_seq IS NULL").map_err(text)?;
+        let aside = dots("wadi_quarantine").map_err(text)?;
         let mut rows: BTreeMap<Key, u64> = BTreeMap::new();
         for (dot, seq, number, row) in new {
             self.head = self.head.max(seq);
@@ -203,10 +218,12 @@ impl World {
                 return Err(format!("hub: {dot} is committed at {before} and at {seq}"));
             }
             let key = self.key(&TableRef::Number(number), row)?;
+            if !self.model.told.contains_key(&dot) {
+                self.model.ruled.insert(key);
+            }
             let last = rows.entry(key).or_default();
             *last = seq.max(*last);
         }
-        self.model.eras.ever.extend(waiting.iter().chain(&aside));
         self.model.parked = waiting;
         self.model.aside = aside;
         for (key, seq) in rows {
@@ -222,6 +239,9 @@ impl World {
             return Err(format!("the hub shows an orphan: {orphan}"));
         }
         self.model.check_groups()?;
+        if let Some(dot) = self.model.parked_for_nothing() {
+            return Err(format!("hub: {dot} waits, and all that it needs is there"));
+        }
         if self.dice.below(LEDGER_LOOKS) == 0
             && let Some(store) = &self.hub.store
         {
@@ -304,16 +324,6 @@ fn committed(db: &Connection, after: u64) -> Found<Vec<(Dot, u64, u16, RowId)>> 
         Ok((dot(row)?, row.get::<_, i64>(3)? as u64, row.get(4)?, RowId(row.get(5)?)))
     })?;
     rows.collect()
-}
-
-fn dots(db: &Connection, from: &str) -> Found<BTreeSet<Dot>> {
-    let mut query = db.prepare_cached(&format!("SELECT device, run, seq FROM {from}"))?;
-    query.query_map((), dot)?.collect()
-}
-
-fn dot(row: &rusqlite::Row<'_>) -> Found<Dot> {
-    let number = |at| row.get::<_, i64>(at).map(|bits| bits as u64);
-    Ok(Dot { device: DeviceId(number(0)?), run: RunId(number(1)?), seq: number(2)? })
 }
 
 fn text(error: rusqlite::Error) -> String {

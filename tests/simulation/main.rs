@@ -8,11 +8,14 @@
 //! what the machines hold of the rows that the failure names (`WADITEST_ROWS=ID` adds others).
 //!
 //! [`disk`] is the file system that power cuts, torn writes and full disks happen to;
-//! [`machines`] hub, gateways and phones; [`world`] one run and its faults; [`acts`] what
-//! people do, [`lineage`] storage that goes back in time, [`meet`] a phone at a gateway, [`rounds`] a gateway and the hub; [`look`] the
-//! checks after each step, [`end`] those of the end. To add a fault: an option in
-//! [`faults`], its deed in [`world`], its name in `faults::ALL`.
+//! [`machines`] hub, gateways and phones; [`world`] one run, [`trouble`] its faults,
+//! [`lineage`] storage that goes back in time; [`acts`] what people do, [`meet`] a phone at
+//! a gateway, [`rounds`] a gateway and the hub; [`look`] the checks after each step, [`end`]
+//! those of the end, [`truth`] what the hub must show there. `tests/mutants` plants bugs and
+//! demands that these checks catch each. To add a fault: an option in [`faults`], its deed
+//! in [`trouble`], its name in `faults::ALL`.
 #![allow(missing_docs)]
+mod act;
 mod acts;
 mod clock;
 mod dice;
@@ -28,6 +31,8 @@ mod model;
 mod rounds;
 mod schema;
 mod screen;
+mod trouble;
+mod truth;
 mod world;
 
 use std::sync::Mutex;
@@ -42,8 +47,21 @@ const SEEDS: u64 = 200;
 /// Steps of a seed.
 const STEPS: usize = 200;
 
-/// Play a seed to its end.
-fn play(seed: u64) -> Result<(Tally, Vec<String>), (String, Vec<String>)> {
+/// What a seed came to: the tally, or what was wrong; and its story.
+type Played = Result<(Tally, Vec<String>), (String, Vec<String>)>;
+
+/// Play a seed to its end. A panic of the product is wrong like anything else.
+fn play(seed: u64) -> Played {
+    let played = std::panic::catch_unwind(|| play_on(seed)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+        Err((format!("panic: {text}"), Vec::new()))
+    });
+    // Long texts are filled up with these.
+    played.map_err(|(wrong, trace)| (wrong.replace("~~~~", ""), trace))
+}
+
+fn play_on(seed: u64) -> Played {
     let mut world = World::new(seed);
     for step in 0..STEPS {
         if let Err(wrong) = world.step() {
@@ -88,6 +106,7 @@ fn every_promise_holds_under_every_fault() {
     let found: Mutex<(Tally, Vec<(u64, String)>)> = Mutex::default();
     let began = Instant::now();
     let limit = number("WADITEST_SECONDS").map(Duration::from_secs);
+    let until_found = number("WADITEST_UNTIL_FOUND").is_some();
     std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         for _ in 0..threads {
@@ -95,7 +114,9 @@ fn every_promise_holds_under_every_fault() {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     let late = limit.is_some_and(|limit| began.elapsed() > limit);
-                    if seed >= first + seeds || late {
+                    let enough =
+                        until_found && !found.lock().expect("no panic inside").1.is_empty();
+                    if seed >= first + seeds || late || enough {
                         return;
                     }
                     let outcome = play(seed);
@@ -108,7 +129,11 @@ fn every_promise_holds_under_every_fault() {
             });
         }
     });
-    let (tally, wrong) = found.into_inner().expect("no panic inside");
+    let (tally, mut wrong) = found.into_inner().expect("no panic inside");
+    wrong.sort();
+    for (seed, wrong) in wrong.iter().filter(|_| until_found) {
+        println!("seed {seed}: {wrong}");
+    }
     println!("{seeds} seeds of {STEPS} steps in {:?}", began.elapsed());
     for (what, count) in &tally.0 {
         println!("{count:>10} {what}");

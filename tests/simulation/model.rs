@@ -10,9 +10,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use wadi_protocol::change::{Change, Delta, Op};
 use wadi_protocol::id::{Dot, RowId};
 use wadi_protocol::limits::SEEN_DOTS_MAX;
+use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 
 use crate::eras::Eras;
+use crate::truth::references;
 
 pub type Key = (&'static str, RowId);
 /// What a screen shows of a row, by field; none = the row is not shown.
@@ -39,6 +41,10 @@ pub struct Model {
     pub parked: BTreeSet<Dot>,
     /// Changes that the hub put aside.
     pub aside: BTreeSet<Dot>,
+    /// Rows about which operators have ruled.
+    pub ruled: BTreeSet<Key>,
+    /// The least stamp of containment that an intake gave a change.
+    pub contained: BTreeMap<Dot, Stamp>,
     next: u64,
 }
 
@@ -50,14 +56,16 @@ impl Model {
             eras: Eras::new(),
             parked: BTreeSet::new(),
             aside: BTreeSet::new(),
+            ruled: BTreeSet::new(),
+            contained: BTreeMap::new(),
             next: 0,
         }
     }
 
-    /// A mark for a field of a row.
-    pub fn mark(&mut self, key: Key, field: &'static str) -> String {
+    /// A mark for a field of a row, of so many bytes at least.
+    pub fn mark(&mut self, key: Key, field: &'static str, bytes: usize) -> String {
         self.next += 1;
-        let mark = format!("m{}", self.next);
+        let mark = format!("{:~<bytes$}", format!("m{}", self.next));
         self.marks.insert(mark.clone(), (key, field, None));
         mark
     }
@@ -92,14 +100,17 @@ impl Model {
         }
     }
 
+    /// An intake contained a change.
+    pub fn contain(&mut self, dot: Dot, stamp: Option<Stamp>) {
+        if let Some(stamp) = stamp {
+            let least = self.contained.entry(dot).or_insert(stamp);
+            *least = stamp.min(*least);
+        }
+    }
+
     /// Whether the hub has a change, wherever there.
     pub fn is_at_hub(&self, dot: Dot) -> bool {
         self.eras.seq(dot).is_some() || self.parked.contains(&dot) || self.aside.contains(&dot)
-    }
-
-    /// Whether the hub ever had it, be it that its database is lost.
-    pub fn was_at_hub(&self, dot: Dot) -> bool {
-        self.eras.ever.contains(&dot)
     }
 
     /// Changes of a group share their custody.
@@ -130,12 +141,7 @@ impl Model {
         let mut links: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for told in self.told.values() {
             let id = told.key.1.to_string();
-            for (_, delta) in &told.change.fields {
-                let to = match delta {
-                    Delta::Set(Value::Row(row)) => row.to_string(),
-                    Delta::Set(Value::Text(text)) if text.len() == 36 => text.clone(),
-                    _ => continue,
-                };
+            for to in references(&told.change).map(|row| row.to_string()) {
                 links.entry(to.clone()).or_default().insert(id.clone());
                 links.entry(id.clone()).or_default().insert(to);
             }
@@ -202,9 +208,17 @@ impl Model {
             let by = shown.as_deref().and_then(|mark| self.maker(mark));
             let at_hub = by.and_then(|dot| self.eras.seq_in(seen.version, dot));
             let own = by.is_some_and(|dot| dot.device == change.dot.device);
-            // Naming a change says the same of what it followed.
-            let above = by
-                .is_some_and(|dot| seen.above.iter().any(|named| self.follows(*named, dot, field)));
+            // Naming a change says the same of what it followed, and so do earlier ones of
+            // the same device: of a record its last one may show what another gave.
+            let before = self.told.values().filter(|it| {
+                told.key.0 == "card"
+                    && it.key == told.key
+                    && it.change.dot.device == change.dot.device
+                    && (it.change.stamp, it.change.dot) < (change.stamp, change.dot)
+            });
+            let before: Vec<Dot> = before.map(|it| it.change.dot).collect();
+            let mut named = seen.above.iter().chain(&before);
+            let above = by.is_some_and(|dot| named.any(|named| self.follows(*named, dot, field)));
             let in_image = at_hub.is_some_and(|seq| seq <= seen.version.seq);
             let what = || format!("{} of {:?} {field}: shown {shown:?}", change.dot, told.key);
             if by.is_some() && !own && !above && !in_image {
@@ -227,6 +241,26 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Whether a change was in the hub's image that another's writer was shown, be it that
+    /// something else stood there.
+    pub fn saw(&self, later: Dot, earlier: Dot) -> bool {
+        let version = self.told.get(&later).map(|told| told.change.seen.version);
+        version.is_some_and(|version| {
+            self.eras.seq_in(version, earlier).is_some_and(|seq| seq <= version.seq)
+        })
+    }
+
+    /// Whether the hub has a delete whose writer had been shown the change.
+    pub fn is_deleted_after(&self, dot: Dot) -> bool {
+        let key = self.told.get(&dot).map(|told| told.key);
+        let deletes = self.told.values().filter(|told| told.change.op == Op::Delete);
+        deletes.filter(|told| Some(told.key) == key).any(|told| {
+            let delete = &told.change;
+            self.is_at_hub(delete.dot)
+                && (delete.seen.above.contains(&dot) || self.saw(delete.dot, dot))
+        })
     }
 
     /// Whether a change had, by what screens showed, another in its past of a field.

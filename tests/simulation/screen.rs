@@ -1,12 +1,13 @@
 //! What people are shown: the typed tables of a machine, read as any program reads them.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
-use wadi_protocol::id::RowId;
+use wadi_protocol::id::{DeviceId, Dot, RowId, RunId};
 
 use crate::model::{Key, Screen};
 use crate::schema::{TABLES, Table};
+use crate::truth::Runs;
 
 /// A table by name.
 pub fn table(name: &str) -> &'static Table {
@@ -75,6 +76,11 @@ pub fn whole(db: &Connection, name: &str) -> rusqlite::Result<BTreeMap<String, V
     rows.collect()
 }
 
+/// One row of it.
+pub fn whole_row(db: &Connection, key: Key) -> rusqlite::Result<Option<Vec<String>>> {
+    Ok(whole(db, key.0)?.remove(&key.1.to_string()))
+}
+
 /// References of shown rows to rows that are not there, and are known not to be: what
 /// another village made may be referred to before it is heard of.
 pub fn orphans_of_the_known(db: &Connection) -> rusqlite::Result<Vec<String>> {
@@ -114,4 +120,28 @@ pub fn orphans(db: &Connection) -> rusqlite::Result<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+/// The dots that a query gives: its columns and the rest of it.
+pub fn dots(db: &Connection, query: &str) -> rusqlite::Result<BTreeSet<Dot>> {
+    db.prepare_cached(&format!("SELECT {query}"))?.query_map((), dot)?.collect()
+}
+
+/// A dot in the first three columns.
+pub fn dot(row: &rusqlite::Row<'_>) -> rusqlite::Result<Dot> {
+    let number = |at| row.get::<_, i64>(at).map(|bits| bits as u64);
+    Ok(Dot { device: DeviceId(number(0)?), run: RunId(number(1)?), seq: number(2)? })
+}
+
+/// Where the runs that the hub has heard of began.
+pub fn runs(db: &Connection) -> rusqlite::Result<Runs> {
+    let sql = "SELECT device, run, parent_run, parent_seq FROM wadi_run
+               WHERE parent_run IS NOT NULL";
+    let mut query = db.prepare_cached(sql)?;
+    let rows = query.query_map((), |row| {
+        let number = |at| row.get::<_, i64>(at).map(|bits| bits as u64);
+        let run = (DeviceId(number(0)?), RunId(number(1)?));
+        Ok((run, (RunId(number(2)?), number(3)?)))
+    })?;
+    rows.collect()
 }
