@@ -127,6 +127,7 @@ impl Site {
             parts,
             first: part(&bytes, 0).to_vec(),
             returned: None,
+            ahead: 0,
         });
         let rest =
             (1..parts).map(|index| UpBody::Part(Part { index, bytes: part(&bytes, index).into() }));

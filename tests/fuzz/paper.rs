@@ -116,6 +116,7 @@ impl Paper {
             parts: 0,
             first: Vec::new(),
             returned: None,
+            ahead: 0,
         });
         let mut left = batch::decode(&self.body).map_or(0, |batch| batch.changes.len() as u32);
         let mut outcomes = Vec::new();

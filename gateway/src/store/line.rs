@@ -2,8 +2,8 @@
 //!
 //! Base needs nothing done to it: the hub sends all that came behind its cursors,
 //! whoever brought it. Only outcomes that came later than their round may have been told
-//! to another box: what waits for one is asked about again, as pending changes are, and
-//! the hub knows each by its dot.
+//! to another box: what waits for one, or is in quarantine, is asked about again, as
+//! pending changes are, and the hub knows each by its dot.
 use std::collections::BTreeSet;
 
 use super::error::Problem;
@@ -22,22 +22,25 @@ pub(super) fn follow(
     }
     work.run("UPDATE wadi_store SET line = ?", (line,))?;
     let rows = work.all(
-        "SELECT tbl, row FROM wadi_change WHERE custody IN (2, 3) AND custody <> 1 AND tbl IS NOT NULL",
+        "SELECT tbl, row FROM wadi_change WHERE custody IN (2, 3, 4) AND custody <> 1 AND tbl IS NOT NULL",
         (),
         |row| Ok((row.get::<_, u16>(0)?, row_id(row, 1)?)),
     )?;
     dirty.extend(rows);
-    let parked =
-        work.run("UPDATE wadi_change SET custody = 0 WHERE custody = 2 AND custody <> 1", ())?;
+    let decided = work.run(
+        "UPDATE wadi_change SET custody = 0, reason = iif(laid = 2, reason, NULL)
+         WHERE custody IN (2, 4) AND custody <> 1",
+        (),
+    )?;
     // What is held waited for the hub all along.
     let held =
         work.run("UPDATE wadi_change SET custody = 0 WHERE custody = 3 AND custody <> 1", ())?;
-    work.ground.waiting += parked as u64;
+    work.ground.waiting += decided as u64;
     tracing::warn!(
         phase = "apply",
         round = work.ground.round.round,
         line,
-        asked_again = parked + held,
+        asked_again = decided + held,
         "the hub goes on with this box: its database is an older copy, or is new"
     );
     Ok(())

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use wadi_protocol::change::{Change, FieldRef, Op};
 use wadi_protocol::id::Dot;
-use wadi_protocol::resolve::{Image, Placed, Resolved, chain, resolve};
+use wadi_protocol::resolve::{Image, Placed, Resolution, Resolved, chain, resolve};
 use wadi_protocol::schema::interpret::interpret;
 use wadi_protocol::schema::{Merge, Schema, Table};
 
@@ -224,33 +224,38 @@ impl Laid {
     }
 
     fn lay(&mut self, work: &Work<'_>, table: &Table) {
-        let live = self.base.as_ref().is_some_and(|base| base.live);
-        let rest: Vec<(u64, Change)> = self
-            .overlay
-            .iter()
-            .filter_map(|entry| {
-                let change = unfollowed(table, &entry.change, &self.meta.followed, live)?;
-                Some((entry.seq, change))
-            })
-            .collect();
-        let placed: Vec<Placed<'_>> = rest
-            .iter()
-            .map(|(seq, change)| Placed {
+        let base = self.base.as_ref();
+        let live = base.is_some_and(|base| base.live);
+        let come = |changes: &[(u64, Change)]| {
+            let placed = |(seq, change)| Placed {
                 change,
-                seq: *seq,
+                seq,
                 seen_seq: seen::expand(&work.ground, change.seen.version),
+            };
+            let placed: Vec<_> = changes.iter().map(|(seq, it)| placed((*seq, it))).collect();
+            resolve(table, base, &placed, &work.ground.lines)
+        };
+        let entries = self.overlay.iter().map(|entry| (entry.seq, &entry.change));
+        let rest: Vec<(u64, Change)> = entries
+            .clone()
+            .filter_map(|(seq, change)| {
+                Some((seq, unfollowed(table, change, &self.meta.followed, live)?))
             })
             .collect();
-        let resolved = resolve(table, self.base.as_ref(), &placed, &work.ground.lines);
+        let resolved = come(&rest);
         let existence = &resolved.existence;
-        // Of a row that is deleted in base and here, the last image stays too: another row
-        // may keep it.
-        let last = || self.base.as_ref().map(|base| base.fields.clone());
-        self.image = if existence.inserted {
-            let values = resolved.fields.iter().filter(|field| !field.value.is_null());
-            Some(values.map(|field| (field.field, field.value.clone())).collect())
-        } else {
-            last()
+        let values = |fields: &[Resolution]| -> Fields {
+            let values = fields.iter().filter(|field| !field.value.is_null());
+            values.map(|field| (field.field, field.value.clone())).collect()
+        };
+        self.image = match base {
+            // What followed own edits did not come with a row that is deleted there: its last
+            // image here stays, with all of them, for another row or an edit may keep it.
+            Some(base) if !base.live => {
+                let all: Vec<(u64, Change)> = entries.map(|(seq, it)| (seq, it.clone())).collect();
+                Some(values(&come(&all).fields))
+            }
+            _ => existence.inserted.then(|| values(&resolved.fields)),
         };
         self.deleted = !existence.live() && (existence.inserted || self.deleted);
         let shown = resolved.fields.iter().flat_map(|field| &field.candidates);

@@ -8,7 +8,7 @@ use wadi_protocol::id::RunId;
 use wadi_protocol::round::Step;
 use wadi_protocol::round::gateway::{Changeset, GatewayRound, Input, Phase, Say, Write};
 use wadi_protocol::wire::batch::content_hash;
-use wadi_protocol::wire::message::{self, Down, Refused};
+use wadi_protocol::wire::message::{self, Down, Refused, UpBody};
 
 use super::assemble::assemble;
 use super::error::{Problem, StoreError};
@@ -94,7 +94,8 @@ impl Store {
     }
 
     fn answer(&self, steps: Vec<GatewayStep>) -> Result<RoundAnswer, StoreError> {
-        let (body, pending) = self.read(|db, _| Ok((body(db)?, is_pending(db)?)))?;
+        let (body, pending, told) =
+            self.read(|db, _| Ok((body(db)?, is_pending(db)?, last_told(db)?)))?;
         let round = &self.ground.round;
         let mut answer = RoundAnswer {
             idle: round.is_idle(),
@@ -112,11 +113,22 @@ impl Store {
             });
             let state = step.next.clone();
             for say in step.committed() {
-                answer.messages.push(message::encode(&state.message(&say, self.ground.run, &body)));
+                let mut up = state.message(&say, self.ground.run, &body);
+                if let UpBody::Prepare(head) = &mut up.body {
+                    head.ahead = told.saturating_sub(head.heard());
+                }
+                answer.messages.push(message::encode(&up));
             }
         }
         Ok(answer)
     }
+}
+
+/// The greatest hub sequence that a change here was given and base does not hold yet.
+fn last_told(db: &Connection) -> Result<u64, Problem> {
+    let sql = "SELECT coalesce(max(hub_seq), 0) FROM wadi_change
+               WHERE laid = 1 AND hub_seq IS NOT NULL";
+    Ok(db.prepare_cached(sql)?.query_row((), |row| row.get::<_, i64>(0))? as u64)
 }
 
 /// Assemble a changeset and open a round.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::change::Change;
 use wadi_protocol::id::{Dot, RowVersion, RunId};
 use wadi_protocol::limits::{LOST_RUNS_MAX, SEEN_DOTS_MAX};
-use wadi_protocol::wire::message::{Prepare, Refused, Returned, Up, UpBody};
+use wadi_protocol::wire::message::{Refused, Returned, Up, UpBody};
 
 use super::sql::{Bits, Id, RowKey, dot_at, number_at};
 use super::work::Work;
@@ -90,9 +90,7 @@ pub(super) fn claimed(
 ) -> Result<Refused, StoreError> {
     // A round may have been open when the hub was lost: then only its hub is named.
     let (seq, schema) = match &up.body {
-        UpBody::Prepare(Prepare { cursors, schema, .. }) => {
-            (cursors.iter().copied().max().unwrap_or(0), *schema)
-        }
+        UpBody::Prepare(head) => (head.heard(), head.schema),
         _ => (0, 0),
     };
     let (told, synced_s) = db.query_row(

@@ -7,7 +7,6 @@ use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::id::{GatewayId, RunId};
 use wadi_protocol::round::Step;
 use wadi_protocol::round::hub::{HubRound, Say, Todo, Write, page_head};
-use wadi_protocol::schema::LANES;
 use wadi_protocol::wire::downlink;
 use wadi_protocol::wire::message::{Down, DownBody, Outcome, Prepare, Refused, Up, UpBody};
 
@@ -26,11 +25,7 @@ impl Store {
     ) -> Result<Vec<Down>, StoreError> {
         self.refresh()?;
         let hub = self.run();
-        let cursors = match &up.body {
-            UpBody::Prepare(head) => head.cursors,
-            _ => [0; LANES],
-        };
-        let continues = self.vouches(up, cursors)?;
+        let continues = self.vouches(up)?;
         let (answers, told) = self.write(|tx, catalog| {
             let Some(mut machine) = machine(tx, gateway)? else {
                 let body = DownBody::Refused(Refused::UnknownGateway);
@@ -71,10 +66,10 @@ impl Store {
 
     /// Whether this hub is the one that the gateway means. Only a head names cursors;
     /// the other messages are about a round whose head was checked.
-    fn vouches(&self, up: &Up, cursors: [u64; LANES]) -> Result<bool, StoreError> {
-        match up.body {
-            UpBody::Prepare(_) => self.continues(up.hub, cursors),
-            _ => Ok(up.hub == RunId::NONE || self.continues(up.hub, cursors)?),
+    fn vouches(&self, up: &Up) -> Result<bool, StoreError> {
+        match &up.body {
+            UpBody::Prepare(head) => self.continues(up.hub, head.heard()),
+            _ => Ok(up.hub == RunId::NONE || self.continues(up.hub, 0)?),
         }
     }
 }

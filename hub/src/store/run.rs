@@ -5,7 +5,6 @@
 //! nothing: that claims less, which can only cost a conflict.
 use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::id::{RowVersion, RunId};
-use wadi_protocol::schema::LANES;
 
 use super::sql::{Bits, number_at};
 use super::{Draw, Store, StoreError, head, restored};
@@ -19,13 +18,12 @@ impl Store {
     }
 
     /// Whether this hub continues what a gateway knows: its run is ours (or none yet)
-    /// and its cursors lie within it.
-    pub fn continues(&self, run: RunId, cursors: [u64; LANES]) -> Result<bool, StoreError> {
+    /// and the greatest sequence that was heard of it lies within it.
+    pub fn continues(&self, run: RunId, heard: u64) -> Result<bool, StoreError> {
         if run == RunId::NONE {
-            return Ok(cursors == [0; LANES]);
+            return Ok(heard == 0);
         }
-        let end = end_of(&self.db, run)?;
-        Ok(end.is_some_and(|end| cursors.iter().all(|&cursor| cursor <= end)))
+        Ok(end_of(&self.db, run)?.is_some_and(|end| heard <= end))
     }
 }
 

@@ -67,6 +67,7 @@ fn heads_beyond_every_limit_are_refused() {
         parts,
         first: Vec::new(),
         returned: None,
+        ahead: 0,
     };
     let heads = [head(u32::MAX, u16::MAX), head(5_000, 1), head(0, 9), head(4 << 20 | 1, 1025)];
     for head in heads {
@@ -90,6 +91,7 @@ fn parts_that_were_not_announced_and_other_heads_change_nothing() {
         parts: 3,
         first: Vec::new(),
         returned: None,
+        ahead: 0,
     };
     let up = world.sites[EVIL].up(UpBody::Prepare(head.clone()));
     hear(&mut world, &up);

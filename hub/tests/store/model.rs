@@ -165,6 +165,7 @@ impl Site {
             parts: parts_of(bytes.len()),
             first: part(&bytes, 0).to_vec(),
             returned: None,
+            ahead: 0,
         };
         let rest = (1..head.parts)
             .map(|index| UpBody::Part(Part { index, bytes: part(&bytes, index).to_vec() }));

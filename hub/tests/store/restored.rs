@@ -79,6 +79,26 @@ fn a_gateway_whose_rounds_alone_are_lost_is_not_taken_for_a_copy() {
     ));
 }
 
+/// The simulator found it: of two boxes under one number the other one's rounds went on, so
+/// that this one's numbers give nothing away, nor do its cursors; only what it was told.
+#[test]
+fn a_copied_box_that_the_lost_hub_told_more_is_not_taken_for_a_mere_copy() {
+    let mut world = restored();
+    world.hub.resume(NOW_S + 3).unwrap();
+    let mut copy = world.sites[0].clone();
+    (copy.round, copy.chain) = (1, Hash([9; 16]));
+    let up = |copy: &Site, ahead| {
+        let UpBody::Prepare(head) = copy.prepare(&copy.batch())[0].body.clone() else { panic!() };
+        copy.up(UpBody::Prepare(Prepare { ahead, ..head }))
+    };
+    let below = up(&copy, 0);
+    let Refused::BelowFloor { floor } = answer(&mut world, 0, &below) else { panic!() };
+    copy.round = floor;
+    let (less, more) = (up(&copy, 0), up(&copy, 1 + world.hub.head().unwrap()));
+    assert_eq!(answer(&mut world, 0, &less), Refused::OtherParent);
+    assert!(matches!(answer(&mut world, 0, &more), Refused::Restored { .. }));
+}
+
 /// Nobody can prove what a lost hub said: who claims it is refused, and nobody else.
 #[test]
 fn a_gateway_that_claims_another_hub_stops_only_itself() {

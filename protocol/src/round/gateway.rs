@@ -224,6 +224,8 @@ impl GatewayRound {
             parts: parts_of(body.len()),
             first: if first { part(body, 0).to_vec() } else { Vec::new() },
             returned: changeset.returned.clone(),
+            // The store knows it.
+            ahead: 0,
         }
     }
 

@@ -72,6 +72,16 @@ pub struct Prepare {
     pub first: Vec<u8>,
     /// Whether its changes, or some of them, had been committed at a hub that is lost.
     pub returned: Option<Returned>,
+    /// How far beyond its greatest cursor this gateway was told sequences of its own changes:
+    /// a hub that never came so far was restored.
+    pub ahead: u64,
+}
+
+impl Prepare {
+    /// The greatest hub sequence that this gateway knows of.
+    pub fn heard(&self) -> u64 {
+        self.cursors.iter().fold(0, |last: u64, &at| last.max(at)).saturating_add(self.ahead)
+    }
 }
 
 /// What changes were at a hub before it was restored from an older backup.

@@ -281,6 +281,7 @@ pub fn ups() -> Vec<(&'static str, Up)> {
         parts: 2,
         first: vec![1, 2, 3],
         returned: None,
+        ahead: 12,
     };
     let returned = Returned { fork: 4000, runs: vec![HUB], seqs: vec![(7, 4100), (2, 0)] };
     let returning = Prepare { returned: Some(returned), ..prepare.clone() };

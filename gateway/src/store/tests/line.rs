@@ -29,18 +29,18 @@ fn what_waits_for_an_outcome_is_asked_for_again_on_another_line() {
     assert_eq!(custodies(&village), "1 2 4 3");
     village.take(vec![insert(5)]);
     village.round(&Page { line: 1, ..page(4, vec![]) }, vec![(1, Outcome::Parked)]);
-    assert_eq!(custodies(&village), "1 0 4 0 2", "of this round nothing");
-    assert_eq!(village.store().waiting(), 2);
+    assert_eq!(custodies(&village), "1 0 0 0 2", "of this round nothing");
+    assert_eq!(village.store().waiting(), 3);
     village.crash();
-    assert_eq!(village.store().waiting(), 2);
+    assert_eq!(village.store().waiting(), 3);
     // The other box had been told of the first; the row comes with all that it is.
     let mut place =
         told((PLACE, row(2)), 9, RowState::Live, vec![(1, text("b")), (2, Value::Int(7))]);
     place.whole = true;
-    let known = vec![(1, Outcome::Known { seq: 8 }), (1, Outcome::Held)];
+    let known = vec![(1, Outcome::Known { seq: 8 }), (1, Outcome::Quarantined), (1, Outcome::Held)];
     let batch = village.round(&Page { line: 1, ..page(9, vec![place]) }, known);
     let asked: Vec<u64> = batch.changes.iter().map(|change| change.dot.seq).collect();
-    assert_eq!((asked, custodies(&village)), (vec![2, 4], "1 1 4 3 2".into()));
+    assert_eq!((asked, custodies(&village)), (vec![2, 3, 4], "1 1 4 3 2".into()));
     let shown = vec![(1, text("b")), (2, Value::Int(7))];
     assert_eq!(village.shown((PLACE, row(2))), Some(shown), "counted once");
     assert_eq!(village.store().ledger().unwrap().faults, Vec::<String>::new());

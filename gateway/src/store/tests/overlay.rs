@@ -216,3 +216,15 @@ fn a_program_that_deletes_sees_the_rule_at_work() {
     village.drain();
     assert_eq!((village.shown((PLACE, row(1))), village.shown((LOG, row(3)))), (None, None));
 }
+
+/// The simulator found it: people saw what stood there before their own edit, since a later
+/// one had followed that, which did not come with the deleted row.
+#[test]
+fn of_a_row_deleted_elsewhere_the_last_image_has_all_own_edits() {
+    let mut village = with_place();
+    village.take(vec![update(1, vec![set(1, text("mine"))]), update(2, vec![add(2, 5)])]);
+    let mut dead = told(P, 12, RowState::Dead, vec![]);
+    dead.followed = vec![(Dot { device: PHONE, run: PHONE_RUN, seq: 1 }, vec![0, 1])];
+    village.round(&page(12, vec![dead]), applied(2, 13));
+    assert_eq!(village.shown(P).unwrap(), [(1, text("mine")), (2, Value::Int(105))]);
+}

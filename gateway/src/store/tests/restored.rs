@@ -169,3 +169,22 @@ fn of_what_was_stale_at_the_second_loss_nothing_is_claimed() {
     let stale = "SELECT group_concat(stale, ' ') FROM (SELECT stale FROM wadi_row ORDER BY row)";
     assert_eq!(village.text(stale), "2 1 0 0 0 1");
 }
+
+/// A hub that was restored to between the two has to hear of it.
+#[test]
+fn a_head_says_how_far_the_hub_had_come_with_own_changes() {
+    let mut village = Village::new();
+    village.take(vec![insert(1, "a"), insert(2, "b")]);
+    village.round(&page(4, vec![]), applied(2, 8));
+    let heard = |ups: &[Up]| {
+        let head = changeset(ups).0;
+        (head.cursors, head.ahead, head.heard())
+    };
+    let ups = village.begin();
+    assert_eq!(heard(&ups), ([0, 4], 5, 9));
+    village.crash();
+    let again = village.store().round(RoundInput::Retry, NOW_S).unwrap();
+    let again: Vec<Up> = again.messages.iter().map(|m| message::decode(m).unwrap()).collect();
+    let UpBody::Prepare(head) = &again[0].body else { panic!("{again:?}") };
+    assert_eq!((head.cursors, head.heard()), ([0, 4], 9));
+}
