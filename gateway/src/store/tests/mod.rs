@@ -1,5 +1,6 @@
 //! Situations of the store, each on a real file.
 mod capture;
+mod clock;
 mod crash;
 mod feed;
 mod folding;
@@ -181,6 +182,8 @@ pub struct Village {
     pub hub: RunId,
     pub starts: u64,
     pub chain: Hash,
+    /// The system clock.
+    pub now_s: u64,
 }
 
 impl Village {
@@ -194,6 +197,7 @@ impl Village {
             hub: RunId(0x4b),
             starts: 0,
             chain: Hash::default(),
+            now_s: NOW_S,
         };
         village.start();
         village
@@ -211,7 +215,7 @@ impl Village {
             path: self.path.clone(),
             site: "north".into(),
             gateway: GatewayId(1),
-            now_s: NOW_S,
+            now_s: self.now_s,
             random: [0x6a7e, (self.starts + 1) << 20],
         }
     }
@@ -239,12 +243,13 @@ impl Village {
     }
 
     pub fn take(&mut self, changes: Vec<Change>) {
-        let batch = batch(changes);
-        assert_eq!(self.store().intake(&[batch], NOW_S).unwrap(), [Ok(())]);
+        let (batch, now_s) = (batch(changes), self.now_s);
+        assert_eq!(self.store().intake(&[batch], now_s).unwrap(), [Ok(())]);
     }
 
     pub fn drain(&mut self) -> u64 {
-        self.store().drain(NOW_S).unwrap()
+        let now_s = self.now_s;
+        self.store().drain(now_s).unwrap()
     }
 
     /// Every change in the changelog, oldest first.
@@ -315,7 +320,8 @@ impl Village {
     }
 
     pub fn begin(&mut self) -> Vec<Up> {
-        let answer = self.store().round(RoundInput::Begin, NOW_S).unwrap();
+        let now_s = self.now_s;
+        let answer = self.store().round(RoundInput::Begin, now_s).unwrap();
         answer.messages.iter().map(|m| message::decode(m).unwrap()).collect()
     }
 
@@ -323,7 +329,8 @@ impl Village {
         let round = self.store().ground.round.round;
         let known = self.store().ground.round.hub;
         let down = Down { hub: self.hub, known, round, body };
-        self.store().round(RoundInput::Heard(down), NOW_S).unwrap()
+        let now_s = self.now_s;
+        self.store().round(RoundInput::Heard(down), now_s).unwrap()
     }
 }
 
