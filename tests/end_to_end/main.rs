@@ -15,6 +15,7 @@ mod ledger;
 mod lineage;
 mod links_down;
 mod logging;
+mod memory;
 mod merging;
 mod nearby;
 mod newcomer;
