@@ -126,3 +126,53 @@ fn a_field_that_no_version_knows_is_kept() {
     assert_eq!((&shown["age"], &shown["note"]), (&31.into(), &"of tomorrow".into()));
     world.check();
 }
+
+/// A code retires: rows keep it, whoever has not heard may still record it, nobody is
+/// stopped, and whoever has heard is told.
+#[test]
+fn a_code_retires_without_stopping_anybody() {
+    let mut world = World::with(2, FIRST);
+    let (mut anna, mut ben) = (Device::new(1), Device::new(2));
+    let kind = |code| [(1, text(code))];
+    world.enter(0, &mut anna, Op::Insert, (VISIT, row(1)), &kind("first"), 100);
+    world.settle();
+    // Two who have not seen each other, while the code goes: both may have meant it.
+    world.enter(0, &mut anna, Op::Update, (VISIT, row(1)), &kind("next"), 200);
+    world.enter(1, &mut ben, Op::Update, (VISIT, row(1)), &kind("first"), 300);
+    world.enter(1, &mut ben, Op::Insert, (VISIT, row(2)), &kind("first"), 301);
+    let forgotten = FIRST.replace("[\"first\", \"next\"]", "[\"next\"]");
+    let error = world.hub.publish_schema(&forgotten, NOW_S).unwrap_err().to_string();
+    let told = "visit.kind: code \"first\" is missing, but rows may hold it; put it back, or name it in `retired`";
+    assert_eq!(error, told);
+    let retired = forgotten.replace("[\"next\"]", "[\"next\"], retired = [\"first\"]");
+    world.hub.publish_schema(&retired, NOW_S).unwrap();
+    world.settle();
+    assert_eq!(world.row((VISIT, row(1))).unwrap()["kind"], "first");
+    assert_eq!(world.row((VISIT, row(2))).unwrap()["kind"], "first");
+    assert_eq!(world.hub.quarantined().unwrap(), []);
+    world.check();
+    // Now both hold the new version: other fields of such a row are edited as ever.
+    for (site, device) in [(0, &mut anna), (1, &mut ben)] {
+        let key = (VISIT, row(site as u64 + 1));
+        let mut edit = device.change(Op::Update, key, &[(2, number(31))], 400);
+        edit.seen.version = world.sites[site].version(key);
+        world.sites[site].enter(device, Change { schema: 2, ..edit });
+    }
+    let late = anna.change(Op::Insert, (VISIT, row(3)), &kind("first"), 401);
+    let late = world.sites[0].enter(&anna, Change { schema: 2, ..late });
+    world.settle();
+    assert_eq!(world.row((VISIT, row(1))).unwrap()["age"], 31);
+    assert_eq!(world.row((VISIT, row(2))).unwrap()["kind"], "first");
+    assert_eq!(world.sites[0].outcomes[&late], Outcome::Quarantined);
+    assert!(world.sites[0].reasons[&late].contains("\"first\" is not one of next"));
+    let mapped = world.hub.map_code(("visit", "kind"), ("first", "next"), NOW_S).unwrap();
+    assert_eq!(mapped.released, 1);
+    world.settle();
+    assert_eq!(world.row((VISIT, row(3))).unwrap()["kind"], "next");
+    world.check();
+    // It comes back, and means what it meant.
+    world.hub.publish_schema(FIRST, NOW_S).unwrap();
+    assert_eq!(world.schema().version, 3);
+    world.settle();
+    world.check();
+}
