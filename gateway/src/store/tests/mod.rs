@@ -4,6 +4,7 @@ mod clock;
 mod crash;
 mod feed;
 mod folding;
+mod growth;
 mod handhelds;
 mod intake;
 mod layouts;
