@@ -52,7 +52,7 @@ pub struct Clock {
     pub confirmed: Option<bool>,
     /// The hub's clock minus this one in seconds, when it told last.
     pub hub_offset_s: Option<i64>,
-    /// Seconds by which this clock lies before the latest time that the hub ever told.
+    /// Seconds by which this clock lies before the latest time known.
     pub behind_s: u64,
 }
 

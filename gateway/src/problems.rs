@@ -4,6 +4,7 @@
 //! That the network is away for days is what this is built for, and no problem;
 //! what grows or lasts beyond its bound is.
 use serde::Serialize;
+use wadi_protocol::limits::{CLOCK_S_MAX, CLOCK_S_MIN};
 
 use crate::links::LinkKind;
 use crate::overview::Overview;
@@ -20,10 +21,6 @@ pub const FREE_PERCENT_MIN: u64 = 5;
 pub const WAL_BYTES_MAX: u64 = 256 << 20;
 /// A clock further from the hub's is a problem, seconds.
 pub const CLOCK_OFFSET_S_MAX: u64 = 600;
-/// No true time is before this program was made: 2025-01-01.
-pub const CLOCK_S_MIN: u64 = 1_735_689_600;
-/// No true time is behind this, within the life of this program: 2075-01-01.
-pub const CLOCK_S_MAX: u64 = 3_313_526_400;
 /// A certificate with fewer days left is a problem: it renews itself long before.
 pub const CERTIFICATE_DAYS_MIN: u64 = 20;
 /// A backlog above so many hundredths of its limit is a problem.
@@ -205,7 +202,7 @@ fn clock(seen: &Overview) -> Vec<Problem> {
     }
     if seen.clock.behind_s > CLOCK_OFFSET_S_MAX {
         let by = words::span(seen.clock.behind_s);
-        return wrong(format!("{says}, {by} before what the hub told earlier"));
+        return wrong(format!("{says}, {by} before what was known earlier"));
     }
     Vec::new()
 }

@@ -2,6 +2,7 @@
 //!
 //! Plain functions of an [`Overview`]; every bound is a named constant here.
 use serde::Serialize;
+use wadi_protocol::limits::{CLOCK_S_MAX, CLOCK_S_MIN};
 
 use crate::overview::{OtherLine, Overview, SiteSeen};
 use crate::words;
@@ -26,10 +27,6 @@ pub const FREE_BYTES_MIN: u64 = 1 << 30;
 pub const FREE_PERCENT_MIN: u64 = 5;
 /// A larger write-ahead log is a problem, bytes: somebody keeps it from being folded.
 pub const WAL_BYTES_MAX: u64 = 1 << 30;
-/// No true time is before this program was made: 2025-01-01.
-pub const CLOCK_S_MIN: u64 = 1_735_689_600;
-/// No true time is behind this, within the life of this program: 2075-01-01.
-pub const CLOCK_S_MAX: u64 = 3_313_526_400;
 
 /// Codes of the problems of sites, worst first.
 const SITE_CODES: [&str; 8] = [

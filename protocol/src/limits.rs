@@ -105,6 +105,14 @@ pub const SCALE_MAX: u8 = 12;
 pub const ENTRIES_MAX: usize = 1024;
 /// Clock: a stamp further than this ahead of the receiver's own clock is never adopted.
 pub const DRIFT_SECONDS_MAX: u64 = 24 * 3600;
+/// Clock: time that passes is written down in steps of at least so many seconds, to spare
+/// the card.
+pub const CLOCK_STEP_S: u64 = 600;
+/// No true time is before this program was made: 2025-01-01, in seconds since 1970.
+pub const CLOCK_S_MIN: u64 = 1_735_689_600;
+/// No true time is behind this, within the life of this program: 2075-01-01, in
+/// seconds since 1970.
+pub const CLOCK_S_MAX: u64 = 3_313_526_400;
 /// Encoded bytes of one group: it must travel whole in one offer. A larger one
 /// is put aside where it enters, with a message.
 pub const GROUP_BYTES_MAX: usize = CHANGE_BYTES_HARD_MAX;

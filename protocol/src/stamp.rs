@@ -7,7 +7,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::DRIFT_SECONDS_MAX;
+use crate::limits::{CLOCK_S_MAX, CLOCK_S_MIN, CLOCK_STEP_S, DRIFT_SECONDS_MAX};
 
 /// When a change was made, as far as its device knew. Ties break by dot.
 #[derive(
@@ -41,7 +41,8 @@ impl fmt::Display for Stamp {
 pub struct Clock {
     /// The greatest stamp issued; stamps of a device only grow.
     pub issued: Stamp,
-    /// The greatest second learnt from peers: a floor for a clock that lost its time.
+    /// The latest time known, from peers and as it passed here: a floor for a clock that
+    /// lost its time.
     pub learnt_s: u64,
 }
 
@@ -65,6 +66,31 @@ impl Clock {
             self.learnt_s = self.learnt_s.max(peer_s);
         }
     }
+
+    /// Learn the hub's time, also where our own clock is no bound for it: one of 1970, or
+    /// one that lies before what is known, by more than the bound, has lost its time.
+    pub fn learn_from_hub(&mut self, hub_s: u64, now_s: u64) {
+        let behind = now_s.saturating_add(DRIFT_SECONDS_MAX) < self.learnt_s;
+        if (is_lost(now_s) || behind) && (CLOCK_S_MIN..=CLOCK_S_MAX).contains(&hub_s) {
+            self.learnt_s = self.learnt_s.max(hub_s);
+        } else {
+            self.learn(hub_s, now_s);
+        }
+    }
+
+    /// Time passes by our own clock. One that jumps by more than the bound is not followed:
+    /// what is known never goes back.
+    pub fn pass(&mut self, now_s: u64) {
+        let step_s = now_s.saturating_sub(self.learnt_s);
+        if (CLOCK_STEP_S..=DRIFT_SECONDS_MAX).contains(&step_s) {
+            self.learnt_s = now_s;
+        }
+    }
+}
+
+/// Whether a clock cannot be right: a box without a battery starts in 1970.
+pub fn is_lost(now_s: u64) -> bool {
+    now_s < CLOCK_S_MIN
 }
 
 #[cfg(test)]
@@ -98,5 +124,42 @@ mod tests {
     fn a_clock_of_1970_is_lifted_by_what_was_learnt() {
         let mut clock = Clock { learnt_s: 1_800_000_000, ..Clock::default() };
         assert_eq!(clock.issue(12).seconds, 1_800_000_000);
+    }
+
+    /// What is known, our clock, what the hub says, what is known then.
+    #[test]
+    fn what_the_hub_tells_is_learnt_where_our_clock_is_no_bound() {
+        const NOW_S: u64 = 1_800_000_000;
+        const DAY_S: u64 = 86_400;
+        for (learnt_s, now_s, hub_s, then_s) in [
+            (0, 12, NOW_S, NOW_S),
+            (NOW_S, 12, NOW_S + 90 * DAY_S, NOW_S + 90 * DAY_S),
+            (NOW_S, NOW_S - 2 * DAY_S, NOW_S + 5 * DAY_S, NOW_S + 5 * DAY_S),
+            (NOW_S, NOW_S, NOW_S + 60, NOW_S + 60),
+            (NOW_S, NOW_S, NOW_S + 2 * DAY_S, NOW_S),
+            (NOW_S, NOW_S + DAY_S, NOW_S - 5 * DAY_S, NOW_S),
+            (0, 12, 4_070_908_800, 0),
+            (0, 12, 60, 60),
+            (NOW_S, 12, 60, NOW_S),
+        ] {
+            let mut clock = Clock { learnt_s, ..Clock::default() };
+            clock.learn_from_hub(hub_s, now_s);
+            assert_eq!(clock.learnt_s, then_s, "{learnt_s} {now_s} {hub_s}");
+        }
+    }
+
+    #[test]
+    fn time_passes_in_steps_and_does_not_jump() {
+        let mut clock = Clock { learnt_s: 1_800_000_000, ..Clock::default() };
+        for (now_s, then_s) in [
+            (1_800_000_599, 1_800_000_000),
+            (1_800_000_600, 1_800_000_600),
+            (1_800_000_600 + DRIFT_SECONDS_MAX, 1_800_000_600 + DRIFT_SECONDS_MAX),
+            (4_070_908_800, 1_800_000_600 + DRIFT_SECONDS_MAX),
+            (12, 1_800_000_600 + DRIFT_SECONDS_MAX),
+        ] {
+            clock.pass(now_s);
+            assert_eq!(clock.learnt_s, then_s, "{now_s}");
+        }
     }
 }

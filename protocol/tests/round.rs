@@ -179,6 +179,43 @@ impl World {
         }
     }
 
+    /// The link is cut: what was on its way is lost, and the gateway asks again.
+    fn cut(&mut self) {
+        self.up.clear();
+        self.down.clear();
+        self.gateway_step(Input::Retry);
+    }
+
+    /// The parts on their way; none may be staged at the other end already.
+    fn check_parts(&self) -> usize {
+        let there = |parts: &[Option<Vec<u8>>], index: u16| {
+            parts.get(usize::from(index)).is_some_and(Option::is_some)
+        };
+        let mut parts = 0;
+        let open = self.hub.staged.as_ref().map(|staged| staged.round);
+        for bytes in &self.up {
+            let up: Up = message::decode(bytes).unwrap();
+            let index = match up.body {
+                UpBody::Part(part) => part.index,
+                UpBody::Prepare(head) if !head.first.is_empty() => 0,
+                _ => continue,
+            };
+            parts += 1;
+            let staged = open == Some(up.round) && there(&self.staged, index);
+            assert!(!staged, "part {index} of the changeset is staged");
+        }
+        for bytes in &self.down {
+            let index = match message::decode::<Down>(bytes).unwrap().body {
+                DownBody::Part(part) => part.index,
+                DownBody::Prepared(head) if !head.first.is_empty() => 0,
+                _ => continue,
+            };
+            parts += 1;
+            assert!(!there(&self.page_parts, index), "part {index} of the page is staged");
+        }
+        parts
+    }
+
     fn finish_round(&mut self) {
         self.begin();
         while !self.gateway.is_idle() {
@@ -212,6 +249,33 @@ fn every_round_commits_exactly_once_over_a_bad_channel() {
         assert_eq!(world.gateway.chain, world.hub.chain, "seed {seed}");
         assert!(world.finished.iter().all(|(_, paged)| *paged), "seed {seed}");
     }
+}
+
+/// A link that bears a few messages at a time: what is on its way is lost with it, what
+/// is staged at the other end never travels again.
+#[test]
+fn a_staged_part_never_travels_again() {
+    let (mut cuts, mut parts) = (0, 0);
+    for seed in 1..=20 {
+        let mut world = World::new(seed);
+        world.calm = true;
+        for _ in 0..8 {
+            world.begin();
+            parts += world.check_parts();
+            while !world.gateway.is_idle() {
+                for _ in 0..6 + world.dice.roll(8) {
+                    world.deliver();
+                    parts += world.check_parts();
+                }
+                if !world.gateway.is_idle() {
+                    cuts += 1;
+                    world.cut();
+                }
+            }
+        }
+        assert_eq!(world.finished.len(), 8, "seed {seed}");
+    }
+    assert!(cuts > 200 && parts > 2_000, "{cuts} cuts, {parts} parts");
 }
 
 #[test]

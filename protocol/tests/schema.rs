@@ -4,7 +4,7 @@ use wadi_protocol::change::{Change, Delta, FieldRef, Group, Op, Seen, TableRef};
 use wadi_protocol::id::{DeviceId, Dot, RowId, RunId};
 use wadi_protocol::limits::{CHANGE_BYTES_MAX, REASON_BYTES_MAX};
 use wadi_protocol::schema::cell::{Cell, from_cell, to_cell};
-use wadi_protocol::schema::compat::check;
+use wadi_protocol::schema::compat::{check, check_file};
 use wadi_protocol::schema::file::SchemaFile;
 use wadi_protocol::schema::interpret::interpret;
 use wadi_protocol::schema::judge::judge;
@@ -130,6 +130,16 @@ fn what_a_schema_file_may_not_say() {
         (r#"a = { type = "integer", min = 0.5 }"#, "t.a: min = 0.5 has more digits"),
         (r#"a = { type = "integer", max = "much" }"#, "t.a: max = much is not a number"),
         (r#"a = { type = "integer", merge = "sum", unique = true }"#, "t.a: unique does not fit"),
+        (
+            r#"a = { type = "text", retired = ["x"] }"#,
+            "t.a: `retired` belongs to type enum and set",
+        ),
+        (
+            r#"a = { type = "enum", values = ["x"], retired = ["x"] }"#,
+            "t.a: code \"x\" is in `values` and in `retired`",
+        ),
+        (r#"a = { type = "enum", retired = ["x"] }"#, "t.a: an enum needs `values`"),
+        (r#"a = { type = "set", retired = ["x"] }"#, "t.a: a set without `values` takes any text"),
     ] {
         let problems = problems(field);
         assert!(problems.len() == 1 && problems[0].starts_with(part), "{field}: {problems:?}");
@@ -185,6 +195,10 @@ fn what_may_follow_what() {
         ("\"fever\", ", "", "visit.symptoms: code \"fever\" is missing"),
         ("values = [\"fever\", \"cough\"], ", "", ""),
         ("[\"f\", \"m\"]", "[\"m\"]", "visit.sex: code \"f\" is missing"),
+        ("[\"f\", \"m\"]", "[\"m\"], retired = [\"f\"]", ""),
+        ("[\"f\", \"m\"]", "[\"m\", \"x\"], retired = [\"f\", \"w\"]", ""),
+        ("[\"f\", \"m\"]", "[\"x\"], retired = [\"f\"]", "visit.sex: code \"m\" is missing"),
+        ("[\"fever\", \"cough\"]", "[\"cough\"], retired = [\"fever\"]", ""),
         ("0.5", "0.4", ""),
         ("0.5", "0.6", "visit.weight: `min` became narrower"),
         ("\"250.0\"", "200", "visit.weight: `max` became narrower"),
@@ -221,7 +235,8 @@ fn what_may_follow_what() {
         let old = clinic();
         let text = CLINIC.replace(from, to);
         assert_ne!(text, CLINIC, "{from}");
-        let problems = check(&old, &parse(&text).number(Some(&old)).unwrap());
+        let file = parse(&text);
+        let problems = check_file(&old, &file.number(Some(&old)).unwrap(), &file);
         let ok = match part {
             "" => problems.is_empty(),
             part => problems.iter().any(|problem| problem.starts_with(part)),

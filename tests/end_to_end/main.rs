@@ -16,6 +16,7 @@ mod ledger;
 mod lineage;
 mod links_down;
 mod logging;
+mod memory;
 mod merging;
 mod nearby;
 mod newcomer;

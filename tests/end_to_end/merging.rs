@@ -5,7 +5,7 @@ use wadi_harness::handheld::Handheld;
 use wadi_harness::plan::Cell;
 use wadi_harness::random::Random;
 
-use crate::world::{World, number, text, until_shown};
+use crate::world::{PATIENCE, World, number, text, until_cell, until_shown};
 
 /// One table with a field of each strategy that works now.
 pub const SCHEMA: &str = r#"
@@ -162,5 +162,44 @@ fn two_handhelds_of_one_village_see_each_other_while_it_is_offline() {
     pair.world.online(0);
     pair.until("name", text("diesel pump")).unwrap();
     pair.until("place", text("field")).unwrap();
+    pair.world.stop().unwrap();
+}
+
+/// Two who had not seen each other's edits, in one village that is cut off: both are shown
+/// one answer there, and it is the one that the hub comes to.
+#[test]
+fn two_handhelds_of_an_offline_village_are_shown_what_the_hub_will_say() {
+    let mut pair = Pair::start(16).unwrap();
+    let (link, row) = (pair.world.lan(0), ("item", pair.row.as_str()));
+    let carla = pair.world.handheld("carla");
+    until_shown(&carla, &link, row, "name", &text("pump")).unwrap();
+    pair.world.offline(0);
+    let anna = &pair.handhelds[0];
+    let edit = |ts: u64, fields: Value| json!({"op": "update", "table": "item", "id": pair.row, "ts": START_MS + ts, "fields": fields});
+    let late = json!({"name": "late", "count": {"add": 3}, "verdict": "broken"});
+    let early = json!({"name": "early", "place": "field", "count": {"add": -1}, "verdict": "new"});
+    anna.put(&edit(60_000, late)).unwrap();
+    carla.put(&edit(50_000, early)).unwrap();
+    // The later edit comes first.
+    anna.sync_well(&link, PATIENCE).unwrap();
+    let answer = [
+        ("name", text("late")),
+        ("place", text("field")),
+        ("count", number(12)),
+        ("verdict", text("broken")),
+    ];
+    for handheld in [&carla, anna] {
+        for (column, wanted) in &answer {
+            until_shown(handheld, &link, row, column, wanted).unwrap();
+        }
+    }
+    until_cell(pair.world.hub.database(), row, "name", &text("pump")).unwrap();
+    pair.world.online(0);
+    for (column, wanted) in answer {
+        pair.until(column, wanted.clone()).unwrap();
+        for handheld in [&carla, anna] {
+            until_shown(handheld, &link, row, column, &wanted).unwrap();
+        }
+    }
     pair.world.stop().unwrap();
 }

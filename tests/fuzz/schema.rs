@@ -48,7 +48,7 @@ fn a_schema_file_is_refused_or_sound() {
         let Ok(file) = toml::from_str::<SchemaFile>(&text) else { return };
         let old = &SCHEMAS[0];
         if let Ok(next) = file.number(Some(old)) {
-            compat::check(old, &next);
+            compat::check_file(old, &next, &file);
         }
         let Ok(schema) = file.number(None) else { return };
         assert_eq!(schema.check(), Ok(()));

@@ -19,6 +19,8 @@ pub mod mqtt;
 pub mod plan;
 pub mod ports;
 pub mod process;
+#[cfg(test)]
+mod promises;
 pub mod puppet;
 pub mod random;
 pub mod records;

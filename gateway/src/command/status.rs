@@ -245,7 +245,7 @@ fn clock(seen: &Overview) -> String {
         }
         (Some(_), None) => "not confirmed by the hub since the start".into(),
         _ if seen.stored.learnt_s == 0 => "the hub has told no time yet".into(),
-        _ => format!("the hub told {} at the latest", time(seen.stored.learnt_s)),
+        _ => format!("the latest time known is {}", time(seen.stored.learnt_s)),
     }
 }
 

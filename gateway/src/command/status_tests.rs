@@ -94,7 +94,7 @@ fn situations_and_what_is_said_of_them() {
                 "PROBLEM       the gateway does not run: handhelds cannot hand over, nothing is synced",
                 "-> start it: systemctl start wadi-gateway",
                 "link          not known: the gateway was not asked",
-                "clock         the hub told 2026-11-22 15:59 UTC at the latest",
+                "clock         the latest time known is 2026-11-22 15:59 UTC",
             ],
         ),
         (
@@ -259,7 +259,7 @@ fn situations_and_what_is_said_of_them() {
                 facts.stored.learnt_s = NOW_S + DAY_S;
             },
             &["not-running", "clock"],
-            &["the clock says 2026-11-22 16:00 UTC, 24 h before what the hub told earlier"],
+            &["the clock says 2026-11-22 16:00 UTC, 24 h before what was known earlier"],
         ),
         (
             "a certificate that ends",

@@ -11,10 +11,11 @@ use rusqlite::ErrorCode;
 use wadi_protocol::change::{Change, TableRef};
 use wadi_protocol::id::{DeviceId, Dot, RunInfo};
 use wadi_protocol::limits::{
-    CHANGE_BYTES_HARD_MAX, CHANGESET_BYTES_MAX, DRIFT_SECONDS_MAX, GROUP_CHANGES_MAX,
+    CHANGE_BYTES_HARD_MAX, CHANGESET_BYTES_MAX, CLOCK_S_MAX, CLOCK_S_MIN, DRIFT_SECONDS_MAX,
+    GROUP_CHANGES_MAX,
 };
 use wadi_protocol::schema::judge::judge;
-use wadi_protocol::stamp::Stamp;
+use wadi_protocol::stamp::{Stamp, is_lost};
 use wadi_protocol::wire::batch::Batch;
 
 use super::error::{IntakeError, Problem, StoreError};
@@ -185,16 +186,26 @@ fn same_group(a: &Change, b: &Change) -> bool {
     name(a) == name(b)
 }
 
-/// A stamp beyond the bound is contained, if the hub has confirmed our clock: a
-/// clock of 1970 contains nothing.
+/// A stamp beyond the bound is contained, if the hub has said what time it is: nobody
+/// can judge by a clock that may be wrong.
 fn contain(work: &Work<'_>, change: &Change) -> Change {
     let mut change = change.clone();
-    let bound_s = work.now_s.saturating_add(DRIFT_SECONDS_MAX);
-    if work.ground.clock_confirmed && change.stamp.seconds > bound_s {
+    let bound_s = told_s(work).map(|told_s| told_s.saturating_add(DRIFT_SECONDS_MAX));
+    if let Some(bound_s) = bound_s.filter(|&bound_s| change.stamp.seconds > bound_s) {
         let ours = Stamp { seconds: bound_s, counter: 0 };
         change.contained = Some(change.contained.map_or(ours, |theirs| theirs.min(ours)));
     }
     change
+}
+
+/// What time it is, by our clock where the hub has confirmed it since the start, and by
+/// the hub's where ours is lost.
+fn told_s(work: &Work<'_>) -> Option<u64> {
+    if work.ground.clock_confirmed {
+        return Some(work.now_s);
+    }
+    let told_s = work.now_s.checked_add_signed(work.ground.hub_offset_s?)?;
+    (is_lost(work.now_s) && (CLOCK_S_MIN..=CLOCK_S_MAX).contains(&told_s)).then_some(told_s)
 }
 
 fn table_number(work: &Work<'_>, change: &Change) -> Option<u16> {

@@ -172,7 +172,7 @@ fn rows(work: &mut Work<'_>, page: &Page, dirty: &mut BTreeSet<Key>) -> Result<(
 }
 
 fn learn_time(work: &mut Work<'_>, hub_s: u64) {
-    work.ground.clock.learn(hub_s, work.now_s);
+    work.ground.clock.learn_from_hub(hub_s, work.now_s);
     work.ground.clock_confirmed = hub_s.abs_diff(work.now_s) <= DRIFT_SECONDS_MAX;
     // What somebody made up may lie further away than a number holds.
     work.ground.hub_offset_s = hub_s.checked_signed_diff(work.now_s);

@@ -89,8 +89,8 @@ pub struct Status {
     pub lock_waits: u64,
     /// When last, seconds since 1970.
     pub last_lock_wait_s: Option<u64>,
-    /// The latest time that the hub told, seconds since 1970; 0 = none yet. The real
-    /// time is not before it.
+    /// The latest time known, told by the hub or passed here, seconds since 1970; 0 = none
+    /// yet. The real time is not before it.
     pub learnt_s: u64,
 }
 

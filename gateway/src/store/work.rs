@@ -33,7 +33,8 @@ impl<'s> Work<'s> {
     }
 
     /// Captures on, what memory holds written down, commit.
-    pub fn commit(self) -> Result<Ground, Problem> {
+    pub fn commit(mut self) -> Result<Ground, Problem> {
+        self.ground.clock.pass(self.now_s);
         let full = self.ground.waiting >= PENDING_CHANGES_MAX;
         self.run("UPDATE wadi_switch SET capturing = 1, full = ?", (full,))?;
         let clock = encode(&self.ground.clock);

@@ -64,7 +64,8 @@ fn numbered(catalog: &Catalog, text: &str) -> Result<Schema, StoreError> {
     let file: SchemaFile =
         toml::from_str(text).map_err(|error| refuse(vec![error.to_string().trim_end().into()]))?;
     let schema = file.number(catalog.newest()).map_err(refuse)?;
-    let problems = catalog.newest().map(|old| compat::check(old, &schema)).unwrap_or_default();
+    let problems = catalog.newest().map(|old| compat::check_file(old, &schema, &file));
+    let problems = problems.unwrap_or_default();
     if problems.is_empty() { Ok(schema) } else { Err(refuse(problems)) }
 }
 

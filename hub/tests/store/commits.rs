@@ -6,7 +6,7 @@ use wadi_protocol::value::Value;
 use wadi_protocol::wire::message::{Down, DownBody, Outcome, Refused, UpBody};
 
 use crate::model::{Device, NOW_S, Site};
-use crate::world::{HOUSE, LOCAL, PERSON, VISIT, World, refer, row, text};
+use crate::world::{HOUSE, LOCAL, PERSON, SCHEMA, VISIT, World, refer, row, text};
 
 #[test]
 fn a_poison_change_stops_only_itself() {
@@ -164,6 +164,45 @@ fn an_aborted_round_leaves_nothing() {
     world.sites[0].round += 1;
     world.settle();
     assert!(world.row((HOUSE, row(1))).is_some());
+    world.check();
+}
+
+/// Between the two phases others edit the same row, operators and schemas go on, the hub
+/// is started anew; what was prepared is decided by what there is when it is committed.
+#[test]
+fn a_prepared_round_blocks_nobody_and_is_committed_a_year_later() {
+    let mut world = World::new(2);
+    let (mut anna, mut ben) = (Device::new(1), Device::new(2));
+    let house = (HOUSE, row(1));
+    world.enter(0, &mut anna, Op::Insert, house, &[(3, Delta::Add(1))], 100);
+    world.settle();
+    let mine = [(1, text("mine")), (3, Delta::Add(10))];
+    world.enter(0, &mut anna, Op::Update, house, &mine, 900);
+    let batch = world.sites[0].batch();
+    let mut answers = Vec::new();
+    for up in world.sites[0].prepare(&batch) {
+        answers.extend(world.hub.hear(GatewayId(1), &up, NOW_S).unwrap());
+    }
+    let page = world.sites[0].page(&answers);
+    let theirs = [(1, text("theirs")), (2, text("note")), (3, Delta::Add(100))];
+    world.enter(1, &mut ben, Op::Update, house, &theirs, 200);
+    world.sync(1);
+    assert_eq!(world.row(house).unwrap()["count"], 101, "the other round is committed");
+    let wider = SCHEMA
+        .replace("[tables.photo.fields]", "[tables.photo.fields]\nsize = { type = \"integer\" }");
+    world.hub.publish_schema(&wider, NOW_S).unwrap();
+    world.hub.enrol("later", false, (NOW_S, NOW_S + 9), |_| Ok(Vec::new())).unwrap();
+    world.crash();
+    let year_s = 365 * 86_400;
+    let answers = world.hub.hear(GatewayId(1), &world.sites[0].up(UpBody::Commit), NOW_S + year_s);
+    let [Down { body: DownBody::Committed(committed), .. }] = &answers.unwrap()[..] else {
+        panic!("it is decided")
+    };
+    world.sites[0].finish(&batch, &page, committed);
+    world.settle();
+    let shown = world.row(house).unwrap();
+    assert_eq!((&shown["name"], &shown["note"]), (&"mine".into(), &"note".into()));
+    assert_eq!(shown["count"], 111);
     world.check();
 }
 

@@ -97,6 +97,8 @@ pub struct Site {
     /// What pages named as brought by others.
     pub known: Vec<KnownRuns>,
     pub page_bytes_most: usize,
+    /// Rows of all pages together.
+    pub rows_told: usize,
 }
 
 impl Site {
@@ -118,6 +120,7 @@ impl Site {
             line: 0,
             known: Vec::new(),
             page_bytes_most: 0,
+            rows_told: 0,
         }
     }
 
@@ -253,6 +256,7 @@ impl Site {
         for (index, reason) in &page.verdicts {
             self.reasons.insert(batch.changes[*index as usize].dot, reason.clone());
         }
+        self.rows_told += page.rows.len();
         self.apply(page);
         self.known.extend(page.known.clone());
         self.cursors = page.to;

@@ -2,6 +2,8 @@
 use wadi_hub::store::Store;
 use wadi_protocol::change::{Delta, Op};
 use wadi_protocol::limits::DOWNLINK_BYTES_TARGET;
+use wadi_protocol::value::Value;
+use wadi_protocol::wire::message::Outcome;
 
 use crate::model::{Device, NOW_S, Site};
 use crate::world::{ALARM, HOUSE, LOCAL, REMARK, REPORT, World, enrol, refer, row, text};
@@ -30,22 +32,43 @@ fn a_scope_includes_its_parents_and_lets_them_go() {
     world.enter(0, &mut anna, Op::Insert, local, &[(1, text("mine"))], 100);
     world.enter(0, &mut anna, Op::Insert, remark, &[(1, refer(row(1)))], 101);
     world.settle();
-    assert_eq!(
-        world.sites[1].rows[&local].fields[&1],
-        wadi_protocol::value::Value::Text("mine".into())
-    );
+    assert_eq!(world.sites[1].rows[&local].fields[&1], Value::Text("mine".into()));
     world.enter(0, &mut anna, Op::Update, local, &[(1, text("renamed"))], 102);
     world.settle();
-    assert_eq!(
-        world.sites[1].rows[&local].fields[&1],
-        wadi_protocol::value::Value::Text("renamed".into())
-    );
+    assert_eq!(world.sites[1].rows[&local].fields[&1], Value::Text("renamed".into()));
     world.check();
-    let none = Delta::Set(wadi_protocol::value::Value::Null);
+    let none = Delta::Set(Value::Null);
     world.enter(1, &mut ben, Op::Update, remark, &[(1, none)], 103);
     world.settle();
     assert!(!world.sites[1].rows.contains_key(&local), "nothing refers to it here any more");
     assert!(world.sites[0].rows.contains_key(&local));
+    world.check();
+}
+
+/// Somebody edits a row while it leaves the site: the edit counts, the row still goes.
+#[test]
+fn an_edit_in_flight_of_a_row_that_left_counts_and_the_row_leaves_again() {
+    let mut world = World::new(2);
+    let (mut anna, mut ben) = (Device::new(1), Device::new(2));
+    let (local, remark) = ((LOCAL, row(1)), (REMARK, row(2)));
+    world.enter(0, &mut anna, Op::Insert, local, &[(1, text("mine"))], 100);
+    world.enter(0, &mut anna, Op::Insert, remark, &[(1, refer(row(1)))], 101);
+    world.settle();
+    let edit = world.enter(1, &mut ben, Op::Update, local, &[(1, text("by ben"))], 200).dot;
+    world.enter(0, &mut anna, Op::Delete, remark, &[], 201);
+    world.sync(0);
+    world.settle();
+    assert!(matches!(world.sites[1].outcomes[&edit], Outcome::Applied { .. }));
+    assert_eq!(world.row(local).unwrap()["name"], "by ben");
+    assert_eq!(world.sites[0].rows[&local].fields[&1], Value::Text("by ben".into()));
+    assert!(!world.sites[1].rows.contains_key(&local), "no orphan stays behind");
+    world.check();
+    // Made by whoever has not heard that it left.
+    let late = ben.change(Op::Update, local, &[(1, text("late"))], 300);
+    world.sites[1].enter(&ben, late);
+    world.settle();
+    assert_eq!(world.row(local).unwrap()["name"], "late");
+    assert!(!world.sites[1].rows.contains_key(&local), "it was told to let go once more");
     world.check();
 }
 

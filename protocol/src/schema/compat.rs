@@ -2,16 +2,51 @@
 //!
 //! Changes written under an older schema are still on their way, for months:
 //! they must stay valid and resolve to the same state under the newer one. So
-//! a schema only widens.
+//! a schema only widens. A code may retire all the same: a change is judged under the
+//! version that it was written in, and no row loses what it holds.
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::file::SchemaFile;
 use super::{Field, Kind, Schema, Table};
 
-/// All reasons why `new` may not follow `old`, in words; none = it may.
+/// All reasons why a file may not be published behind `old`, in words; none = it may.
+/// `new` is what [`SchemaFile::number`] made of it with `old`. What nobody meant to leave
+/// out is told from what retires.
+pub fn check_file(old: &Schema, new: &Schema, file: &SchemaFile) -> Vec<String> {
+    let mut problems = check(old, new);
+    for table in &old.tables {
+        for field in &table.fields {
+            let after = new.table(table.number).and_then(|table| table.field(field.number));
+            // Another type, a missing field, any text allowed: told of above, or no harm.
+            let after = after.and_then(codes).filter(|after| !after.is_empty());
+            let (Some(before), Some(after)) = (codes(field), after) else { continue };
+            let retired = file.retired(&table.name, &field.name);
+            let kept = |code: &&String| after.contains(code) || retired.contains(code);
+            problems.extend(before.iter().filter(|code| !kept(code)).map(|code| {
+                format!(
+                    "{}.{}: code \"{code}\" is missing, but rows may hold it; put it back, or name it in `retired`",
+                    table.name, field.name
+                )
+            }));
+        }
+    }
+    problems
+}
+
+/// The codes of an enum or a set.
+fn codes(field: &Field) -> Option<&[String]> {
+    match &field.kind {
+        Kind::Enum { values } | Kind::Set { values } => Some(values),
+        _ => None,
+    }
+}
+
+/// All reasons why `new` may not follow `old`, in words; none = it may. Which codes retire
+/// is for whoever publishes, see [`check_file`].
 ///
-/// Both are numbered, `new` by [`super::file::SchemaFile::number`] with `old`.
+/// Both are numbered, `new` by [`SchemaFile::number`] with `old`.
 pub fn check(old: &Schema, new: &Schema) -> Vec<String> {
     let mut problems = Vec::new();
     if old.name != new.name {
@@ -99,14 +134,11 @@ fn check_field(
         }
     }
     match (&before.kind, &after.kind) {
-        (Kind::Enum { values: before }, Kind::Enum { values: after }) => {
-            removed(before, after, &mut refuse);
-        }
+        (Kind::Enum { .. }, Kind::Enum { .. }) => {}
         (Kind::Set { values: before }, Kind::Set { values: after }) => {
-            if before.is_empty() && !after.is_empty() {
+            let narrower = before.is_empty() && !after.is_empty();
+            if narrower {
                 refuse("`values` was added where any text was allowed; take it out");
-            } else if !after.is_empty() {
-                removed(before, after, &mut refuse);
             }
         }
         (Kind::Decimal { scale: before }, Kind::Decimal { scale: after }) if before != after => {
@@ -136,11 +168,5 @@ fn check_field(
             refuse("the type changed; put it back, or add a field of the new type");
         }
         _ => {}
-    }
-}
-
-fn removed(before: &[String], after: &[String], refuse: &mut impl FnMut(&str)) {
-    for code in before.iter().filter(|code| !after.contains(code)) {
-        refuse(&format!("code \"{code}\" is missing, but rows may hold it; put it back"));
     }
 }

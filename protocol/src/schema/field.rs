@@ -71,6 +71,12 @@ fn check_keys(file: &FieldFile, found: &mut Found<'_>) {
             matches!(kind, KindName::Enum | KindName::Set),
             "enum and set",
         ),
+        (
+            "retired",
+            !file.retired.is_empty(),
+            matches!(kind, KindName::Enum | KindName::Set),
+            "enum and set",
+        ),
         ("table", file.table.is_some(), kind == KindName::Reference, "reference"),
         ("on_delete", file.on_delete.is_some(), kind == KindName::Reference, "reference"),
         ("min", file.min.is_some(), numeric, "integer and decimal"),
@@ -171,6 +177,12 @@ fn codes(file: &FieldFile, old: Option<&Field>, found: &mut Found<'_>) -> Vec<St
         if written[..at].contains(code) {
             found.add(&format!("code \"{code}\" is listed twice; take one out"));
         }
+    }
+    if let Some(code) = file.retired.iter().find(|code| written.contains(code)) {
+        found.add(&format!("code \"{code}\" is in `values` and in `retired`; take one out"));
+    }
+    if file.kind == KindName::Set && written.is_empty() && !file.retired.is_empty() {
+        found.add("a set without `values` takes any text; leave a code or take `retired` out");
     }
     let before = match old.map(|field| &field.kind) {
         Some(Kind::Enum { values } | Kind::Set { values }) => values.as_slice(),

@@ -64,6 +64,10 @@ pub struct FieldFile {
     pub scale: Option<u8>,
     /// `enum`, `set`: the codes.
     pub values: Option<Vec<String>>,
+    /// `enum`, `set`: codes that were among them. Rows keep them, and what was written under
+    /// an older version may carry them.
+    #[serde(default)]
+    pub retired: Vec<String>,
     /// `reference`: the table's name.
     pub table: Option<String>,
     /// `reference`: what becomes of this row when that one is deleted (`restrict` unless said).
@@ -187,5 +191,13 @@ impl SchemaFile {
     /// All problems, in words: where (`table.field`), what, and what to do.
     pub fn number(&self, previous: Option<&Schema>) -> Result<Schema, Vec<String>> {
         super::number::number(self, previous)
+    }
+
+    /// The codes that the file names as retired, of a field by its names.
+    pub fn retired(&self, table: &str, field: &str) -> &[String] {
+        let table = self.tables.iter().find(|(name, _)| name == table);
+        let field =
+            table.and_then(|(_, table)| table.fields.iter().find(|(name, _)| name == field));
+        field.map_or(&[], |(_, field)| &field.retired)
     }
 }

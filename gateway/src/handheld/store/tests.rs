@@ -254,6 +254,30 @@ fn a_change_is_kept_until_it_is_durable_and_shown() {
     assert_eq!(phone.store.status().unwrap().changes["durable"], 1);
 }
 
+/// As after a record went to another village: it is no longer here, and what was entered
+/// about it meanwhile is not lost with it.
+#[test]
+fn a_row_that_left_goes_and_an_edit_of_it_still_travels() {
+    let mut phone = Phone::new();
+    phone.hello(true);
+    let gone = || FeedRow { live: false, fields: vec![], ..fed("", 0, 6, vec![]) };
+    phone.page(1, vec![fed("well", 10, 5, vec![])]);
+    phone.page(2, vec![gone()]);
+    assert_eq!(phone.text(PLACE), "");
+    phone.page(3, vec![fed("well", 10, 7, vec![])]);
+    let dot = phone.update(r#"{"name":"mine"}"#).dot;
+    phone.page(4, vec![gone()]);
+    assert_eq!(phone.text("SELECT name FROM place"), "mine", "nobody has decided about it");
+    let offered = phone.offer();
+    assert_eq!((offered.len(), offered[0].dot), (1, dot));
+    phone.page(5, vec![gone()]);
+    assert_eq!(phone.text(PLACE), "", "the village has it, and the row is not here");
+    assert_eq!(phone.fate(dot, Fate::Durable), (1, 0));
+    phone.page(6, vec![gone()]);
+    assert_eq!((phone.custody().as_str(), phone.text(PLACE).as_str()), ("", ""));
+    assert_eq!(phone.store.status().unwrap().changes["durable"], 1);
+}
+
 #[test]
 fn unknown_fates_and_another_gateway_bring_changes_out_again() {
     let mut phone = Phone::new();

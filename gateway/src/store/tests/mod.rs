@@ -1,9 +1,11 @@
 //! Situations of the store, each on a real file.
 mod capture;
+mod clock;
 mod compaction;
 mod crash;
 mod feed;
 mod folding;
+mod growth;
 mod handhelds;
 mod horizon;
 mod intake;
@@ -183,6 +185,8 @@ pub struct Village {
     pub hub: RunId,
     pub starts: u64,
     pub chain: Hash,
+    /// The system clock.
+    pub now_s: u64,
 }
 
 impl Village {
@@ -196,6 +200,7 @@ impl Village {
             hub: RunId(0x4b),
             starts: 0,
             chain: Hash::default(),
+            now_s: NOW_S,
         };
         village.start();
         village
@@ -213,7 +218,7 @@ impl Village {
             path: self.path.clone(),
             site: "north".into(),
             gateway: GatewayId(1),
-            now_s: NOW_S,
+            now_s: self.now_s,
             random: [0x6a7e, (self.starts + 1) << 20],
         }
     }
@@ -241,12 +246,13 @@ impl Village {
     }
 
     pub fn take(&mut self, changes: Vec<Change>) {
-        let batch = batch(changes);
-        assert_eq!(self.store().intake(&[batch], NOW_S).unwrap(), [Ok(())]);
+        let (batch, now_s) = (batch(changes), self.now_s);
+        assert_eq!(self.store().intake(&[batch], now_s).unwrap(), [Ok(())]);
     }
 
     pub fn drain(&mut self) -> u64 {
-        self.store().drain(NOW_S).unwrap()
+        let now_s = self.now_s;
+        self.store().drain(now_s).unwrap()
     }
 
     /// Every change in the changelog, oldest first.
@@ -317,7 +323,8 @@ impl Village {
     }
 
     pub fn begin(&mut self) -> Vec<Up> {
-        let answer = self.store().round(RoundInput::Begin, NOW_S).unwrap();
+        let now_s = self.now_s;
+        let answer = self.store().round(RoundInput::Begin, now_s).unwrap();
         answer.messages.iter().map(|m| message::decode(m).unwrap()).collect()
     }
 
@@ -325,7 +332,8 @@ impl Village {
         let round = self.store().ground.round.round;
         let known = self.store().ground.round.hub;
         let down = Down { hub: self.hub, known, round, body };
-        self.store().round(RoundInput::Heard(down), NOW_S).unwrap()
+        let now_s = self.now_s;
+        self.store().round(RoundInput::Heard(down), now_s).unwrap()
     }
 }
 
