@@ -67,6 +67,7 @@ impl World {
         if let Err(reason) = entered {
             return Err(format!("{name}: {line}: {reason}"));
         }
+        self.phones[at].failed = false;
         self.tally.note(if acts.len() > 1 { "group entered" } else { "record entered" });
         self.tell(|| format!("{name}: {line}"));
         self.learn_phone(at, &screens)?;

@@ -200,8 +200,7 @@ impl World {
         let hub = self.hub.machine.eye().expect("on");
         let sql = "SELECT coalesce(max(line), 0) FROM wadi_gateway";
         let line: i64 = hub.query_row(sql, (), |row| row.get(0)).map_err(|e| e.to_string())?;
-        let moved = ["card restored", "gateway cloned", "hub lost"];
-        if line > 0 && !moved.iter().any(|what| self.tally.0.contains_key(what)) {
+        if line > 0 && !self.went_back() {
             return Err("hub: a village is taken for a box with another history".into());
         }
         for village in &mut self.villages {

@@ -11,8 +11,8 @@ use crate::screen::{self, dot};
 use crate::world::{Outcome, World};
 
 type Found<T> = rusqlite::Result<T>;
-/// The changes of a machine that are laid over a field.
-type Own = BTreeMap<(Key, &'static str), Vec<Dot>>;
+/// The changes of a machine that are laid over a field, and whether one is undecided.
+type Own = BTreeMap<(Key, &'static str), (Vec<Dot>, bool)>;
 
 /// The whole ledger is drawn up once in so many looks.
 const LEDGER_LOOKS: u64 = 8;
@@ -26,6 +26,9 @@ impl World {
         for (place, change) in new {
             self.phones[at].looked = place;
             if !self.model.told.contains_key(&change.dot) {
+                if screens.is_empty() {
+                    self.phones[at].doubtful.insert(change.dot);
+                }
                 self.learn(change, screens)?;
             }
         }
@@ -50,7 +53,10 @@ impl World {
                 Some(told) => {
                     let contained = told.change.contained;
                     if (Change { contained, ..change.clone() }) != told.change {
-                        return Err(format!("{name}: {} is not what was entered", change.dot));
+                        return Err(format!(
+                            "{name}: {} is not what was entered: {change:?}, once {:?}",
+                            change.dot, told.change
+                        ));
                     }
                 }
                 None if change.dot.device == own => self.learn(change, screens)?,
@@ -98,13 +104,31 @@ impl World {
             if *laid {
                 let change = postcard::from_bytes(body).map_err(|error| error.to_string())?;
                 self.note_own(&mut own, &change)?;
+            } else if !self.has_decided(*dot)
+                && !self.went_back()
+                // Of one that is off nobody can tell.
+                && self.villages.iter().all(|it| it.store.is_some() && !it.holds.contains(dot))
+            {
+                return Err(format!("{name} takes {dot} for one that its village has"));
             }
         }
-        let gone = |dot: &&Dot| !held.contains(dot) && !self.has_decided(**dot);
+        let doubtful = &self.phones[at].doubtful;
+        let known = |dot: &Dot| self.has_decided(*dot) || doubtful.contains(dot);
+        let gone = |dot: &&Dot| !held.contains(dot) && !known(dot);
         if let Some(dot) = self.phones[at].holds.iter().find(gone) {
             return Err(format!("{name} has lost {dot}"));
         }
+        // What was written and never acknowledged may go with the power, if nobody has it.
+        let gone: Vec<Dot> = self.phones[at].doubtful.difference(&held).copied().collect();
         self.phones[at].holds = held;
+        for dot in gone {
+            self.phones[at].doubtful.remove(&dot);
+            if !self.villages.iter().any(|it| it.holds.contains(&dot))
+                && !self.phones.iter().any(|it| it.holds.contains(&dot))
+            {
+                self.model.told.remove(&dot);
+            }
+        }
         let eye = self.phones[at].machine.eye();
         let screens = shown(eye, &own).map_err(text)?;
         self.check_own(&name, &own, &screens)
@@ -166,6 +190,12 @@ impl World {
         Ok(())
     }
 
+    /// Whether somebody's storage went back in time.
+    pub fn went_back(&self) -> bool {
+        let back = ["card restored", "gateway cloned", "hub lost"];
+        back.iter().any(|what| self.tally.0.contains_key(what))
+    }
+
     /// Whether the hub has a change, or had it before it was lost.
     fn has_decided(&self, dot: Dot) -> bool {
         self.model.is_at_hub(dot) || self.model.eras.was_committed(dot)
@@ -177,25 +207,30 @@ impl World {
         };
         for (field, _) in &told.marks {
             if is_plain(told.key.0, field) {
-                own.entry((told.key, field)).or_default().push(change.dot);
+                let (laid, waits) = own.entry((told.key, field)).or_default();
+                laid.push(change.dot);
+                *waits |= !self.model.eras.was_committed(change.dot);
             }
         }
         Ok(())
     }
 
-    /// Where own edits are laid over what the hub told, decided or not, the screen shows one
-    /// of them, or one that had seen them.
+    /// Where own edits are laid over what the hub told, the screen shows one of them, or one
+    /// that had seen them; of what the hub has, the rival of such a one too.
     fn check_own(&self, name: &str, own: &Own, screens: &BTreeMap<Key, Screen>) -> Outcome<()> {
-        for ((key, field), own) in own {
+        for ((key, field), (own, waits)) in own {
             let Some(Some(marks)) = screens.get(key) else { continue };
             let mark = marks.get(field).cloned().flatten();
             let by = mark.as_deref().and_then(|mark| self.model.maker(mark));
             let well = by.is_some_and(|by| {
                 let after = |own| self.model.follows(by, own, field) || self.model.saw(by, own);
-                own.contains(&by)
-                    || own.iter().any(|own| after(*own) || self.model.is_deleted_after(*own))
+                own.contains(&by) || own.iter().any(|own| after(*own))
             });
-            if !well {
+            let behind = || {
+                let mut at_hub = self.model.eras.committed_now();
+                at_hub.any(|dot| own.iter().any(|own| self.model.names(dot, *own, field)))
+            };
+            if !well && (*waits || !behind()) {
                 return Err(format!(
                     "{name} shows {mark:?} by {by:?} in {field} of {key:?}, and not its own {own:?}"
                 ));

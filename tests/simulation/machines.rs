@@ -26,6 +26,8 @@ pub struct Machine {
     file: &'static str,
     draw: Arc<Mutex<Dice>>,
     starts: u64,
+    /// How often its power went.
+    boots: u64,
 }
 
 impl Machine {
@@ -34,7 +36,7 @@ impl Machine {
         std::fs::create_dir(&folder).expect("there is room");
         disk::install(&folder);
         let draw = Arc::new(Mutex::new(dice.fork()));
-        Machine { name, folder, skew: Skew::True, eye: None, file, draw, starts: 0 }
+        Machine { name, folder, skew: Skew::True, eye: None, file, draw, starts: 0, boots: 0 }
     }
 
     pub fn path(&self) -> PathBuf {
@@ -59,6 +61,7 @@ impl Machine {
     /// Nobody has the file open any more; the power comes back if it was cut.
     fn off(&mut self) {
         self.eye = None;
+        self.boots += u64::from(disk::is_off(&self.folder));
         disk::power(&self.folder);
     }
 }
@@ -176,6 +179,10 @@ pub struct Phone {
     /// The last change of its outbox that was looked at, and all at the last look.
     pub looked: i64,
     pub holds: BTreeSet<Dot>,
+    /// Changes that were found in the file, and of whose entry nobody heard that it went well.
+    pub doubtful: BTreeSet<Dot>,
+    /// A write failed, and none has gone well since.
+    pub failed: bool,
 }
 
 impl Phone {
@@ -183,7 +190,9 @@ impl Phone {
         let name = format!("phone-{number}");
         let machine = Machine::new(root, name.clone(), "my.db", dice);
         let origin = phone::Origin { machine: name, boot: String::new() };
-        Phone { machine, store: None, origin, looked: 0, holds: BTreeSet::new() }
+        let holds = BTreeSet::new();
+        let doubtful = BTreeSet::new();
+        Phone { machine, store: None, origin, looked: 0, holds, doubtful, failed: false }
     }
 
     pub fn stop(&mut self) {
@@ -192,6 +201,7 @@ impl Phone {
     }
 
     pub fn start(&mut self) -> Result<(), phone::StoreError> {
+        self.origin.boot = self.machine.boots.to_string();
         let opening = phone::Opening {
             path: self.machine.path(),
             label: Some(self.machine.name.clone()),

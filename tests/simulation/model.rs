@@ -252,15 +252,13 @@ impl Model {
         })
     }
 
-    /// Whether the hub has a delete whose writer had been shown the change.
-    pub fn is_deleted_after(&self, dot: Dot) -> bool {
-        let key = self.told.get(&dot).map(|told| told.key);
-        let deletes = self.told.values().filter(|told| told.change.op == Op::Delete);
-        deletes.filter(|told| Some(told.key) == key).any(|told| {
-            let delete = &told.change;
-            self.is_at_hub(delete.dot)
-                && (delete.seen.above.contains(&dot) || self.saw(delete.dot, dot))
-        })
+    /// Whether a change follows another by what screens showed, or by what it names: of
+    /// several candidates only one is on a screen.
+    pub fn names(&self, later: Dot, earlier: Dot, field: &'static str) -> bool {
+        let Some(told) = self.told.get(&later) else { return false };
+        let above = &told.change.seen.above;
+        let names = |named: &Dot| *named == earlier || self.follows(*named, earlier, field);
+        self.follows(later, earlier, field) || self.saw(later, earlier) || above.iter().any(names)
     }
 
     /// Whether a change had, by what screens showed, another in its past of a field.

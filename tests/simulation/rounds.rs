@@ -86,6 +86,7 @@ impl World {
 
     pub fn phone_failed(&mut self, at: usize) -> Outcome<()> {
         self.phones[at].store = None;
+        self.phones[at].failed = true;
         Ok(())
     }
 }

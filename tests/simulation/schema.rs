@@ -91,6 +91,15 @@ pub fn is_plain(table: &str, field: &str) -> bool {
     !matches!((table, field), ("house", "note" | "first") | ("card", _))
 }
 
+/// The number of a field: its place in the file.
+pub fn number_of(table: &str, field: &str) -> Option<u16> {
+    let file = text(LATER.len() as u32 + 1);
+    let fields = file.split_once(&format!("[tables.{table}.fields]\n"))?.1;
+    let names = fields.lines().take_while(|line| !line.starts_with('['));
+    let place = names.map(|line| line.split(' ').next()).position(|name| name == Some(field))?;
+    Some(place as u16 + 1)
+}
+
 /// The file of a version, from 1.
 pub fn text(version: u32) -> String {
     let later = LATER[..version as usize - 1].concat();

@@ -118,7 +118,8 @@ impl World {
             return Ok(());
         }
         let from = self.dice.index(self.phones.len());
-        if disk::is_off(&self.phones[from].machine.folder) {
+        // Behind the log lies what a failed commit took back: a copy alone would find that.
+        if disk::is_off(&self.phones[from].machine.folder) || self.phones[from].failed {
             return Ok(());
         }
         let image = disk::image(&self.phones[from].machine.folder);

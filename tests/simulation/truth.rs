@@ -1,8 +1,8 @@
 //! What the hub must show and may let wait, found out again from what every change says:
 //! plainly, by paths from change to change, with none of the product's rules.
 //!
-//! Left out is what operators have settled, what was shown by a hub that is lost, and rows
-//! changed before their tables were known; which references take a row along is for `screen::orphans`.
+//! Left out is what operators have settled, and what was shown by a hub that is lost; which
+//! references take a row along is for `screen::orphans`.
 use std::collections::{BTreeMap, BTreeSet};
 
 use wadi_protocol::change::{Change, Delta, FieldRef, Op};
@@ -10,6 +10,7 @@ use wadi_protocol::id::{DeviceId, Dot, RowId, RunId};
 use wadi_protocol::value::Value;
 
 use crate::model::{Key, Model, Told};
+use crate::schema::number_of;
 use crate::screen;
 
 /// Where each run began: its parent and the last sequence there.
@@ -68,24 +69,19 @@ impl Model {
         let told = self.told.values().filter(|told| told.key == key);
         let told: Vec<&Told> =
             told.filter(|told| self.eras.seq(told.change.dot).is_some()).collect();
-        let named = |told: &&Told| {
-            told.change.fields.iter().any(|(field, _)| matches!(field, FieldRef::Name(_)))
-        };
         let inserts = told.iter().filter(|told| told.change.op == Op::Insert).count();
         let lost = |told: &&Told| self.eras.is_lost(told.change.seen.version);
-        if inserts != 1 || told.iter().any(named) || told.iter().any(lost) {
+        if inserts != 1 || told.iter().any(lost) {
             return None;
         }
-        let fields: BTreeSet<&FieldRef> = told
-            .iter()
-            .flat_map(|told| told.change.fields.iter().map(|(field, _)| field))
-            .collect();
+        let fields: BTreeSet<u16> =
+            told.iter().flat_map(|told| numbers(key, &told.change)).collect();
         let graph = |field| Graph::new(self, &told, key, field, runs);
         let existence = graph(None);
         let deletes: Vec<usize> = existence.ends();
         let missed = |delete: usize| {
             let dot = existence.dot(delete);
-            std::iter::once(None).chain(fields.iter().map(|field| Some(*field))).any(|field| {
+            std::iter::once(None).chain(fields.iter().copied().map(Some)).any(|field| {
                 let graph = graph(field);
                 let at = graph.place(dot);
                 let beside = |other: usize| !graph.before(other, at) && !graph.before(at, other);
@@ -100,18 +96,11 @@ impl Model {
         };
         let mut marks = BTreeMap::new();
         for name in screen::table(key.0).marks.iter().filter(|name| **name != "note") {
-            let by = |told: &&&Told| told.marks.iter().any(|(at, _)| at == name);
             let mark = |change: &Change| {
                 let told = &self.told[&change.dot];
                 told.marks.iter().find(|(at, _)| at == name).map(|(_, mark)| mark.clone())
             };
-            let number = told.iter().find(by).and_then(|told| {
-                let mark = mark(&told.change)?;
-                let is = |delta: &Delta| *delta == Delta::Set(Value::Text(mark.clone()));
-                told.change.fields.iter().find(|(_, delta)| is(delta)).map(|(field, _)| field)
-            });
-            let Some(number) = number else { continue };
-            let graph = graph(Some(number));
+            let graph = graph(Some(number_of(key.0, name)?));
             let mut candidates = graph.candidates();
             candidates.sort_by_key(|&at| self.order(graph.changes[at]));
             let winner = if *name == "first" { candidates.first() } else { candidates.last() };
@@ -160,8 +149,8 @@ struct Graph<'a> {
     changes: Vec<&'a Change>,
     /// Whether the first of a pair precedes the second, by whatever path.
     paths: BTreeSet<(usize, usize)>,
-    field: Option<&'a FieldRef>,
-    record: bool,
+    field: Option<u16>,
+    key: Key,
 }
 
 impl<'a> Graph<'a> {
@@ -169,13 +158,12 @@ impl<'a> Graph<'a> {
         model: &Model,
         told: &[&'a Told],
         key: Key,
-        field: Option<&'a FieldRef>,
+        field: Option<u16>,
         runs: &Runs,
     ) -> Graph<'a> {
-        let record = key.0 == "card";
         let touches = |change: &&Change| {
-            let assigns = change.fields.iter().any(|(at, _)| Some(at) == field);
-            matches!(change.op, Op::Insert | Op::Delete) || assigns || record
+            let assigns = numbers(key, change).any(|at| Some(at) == field);
+            matches!(change.op, Op::Insert | Op::Delete) || assigns || key.0 == "card"
         };
         let changes: Vec<&Change> = told.iter().map(|told| &told.change).filter(touches).collect();
         let mut paths = BTreeSet::new();
@@ -191,7 +179,7 @@ impl<'a> Graph<'a> {
                 (0..changes.len()).filter(|&it| paths.contains(&(by, it))).collect();
             from.iter().for_each(|&one| paths.extend(to.iter().map(|&other| (one, other))));
         }
-        Graph { changes, paths, field, record }
+        Graph { changes, paths, field, key }
     }
 
     fn dot(&self, at: usize) -> Dot {
@@ -211,8 +199,8 @@ impl<'a> Graph<'a> {
         let change = self.changes[at];
         match change.op {
             Op::Insert => true,
-            Op::Update if self.record => self.field.is_some(),
-            Op::Update => change.fields.iter().any(|(field, _)| Some(field) == self.field),
+            Op::Update if self.key.0 == "card" => self.field.is_some(),
+            Op::Update => numbers(self.key, change).any(|field| Some(field) == self.field),
             _ => false,
         }
     }
@@ -233,6 +221,14 @@ impl<'a> Graph<'a> {
         let last = |at: &usize| !self.all_deletes().any(|other| self.before(*at, other));
         self.all_deletes().filter(last).collect()
     }
+}
+
+/// The numbers of the fields of a change; who had no schema yet gave their names.
+fn numbers(key: Key, change: &Change) -> impl Iterator<Item = u16> {
+    change.fields.iter().filter_map(move |(field, _)| match field {
+        FieldRef::Number(number) => Some(*number),
+        FieldRef::Name(name) => number_of(key.0, name),
+    })
 }
 
 /// The rows that a change references.

@@ -53,10 +53,12 @@ pub(super) fn restart(
     let returned = work.run(
         "UPDATE wadi_change SET custody = 0, alias = coalesce(hub_seq, 0), hub_seq = NULL,
              brought = 0, reason = iif(laid = 2, reason, NULL)
-         WHERE custody IN (2, 3, 4) OR (custody = 1 AND (hub_seq IS NULL OR hub_seq > ?))",
+         WHERE custody IN (2, 3, 4) OR (custody = 1 AND (hub_seq IS NULL OR hub_seq > ?))
+             OR (custody = 0 AND laid = 0)",
         (fork as i64,),
     )?;
-    // What others had brought may be nowhere now.
+    // What others had brought may be nowhere now; what was not laid since base had it by
+    // their hands is returned like the rest.
     work.run("DELETE FROM wadi_known", ())?;
     make_stale(work, before)?;
     let waiting = work.one(

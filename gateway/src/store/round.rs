@@ -94,8 +94,9 @@ impl Store {
     }
 
     fn answer(&self, steps: Vec<GatewayStep>) -> Result<RoundAnswer, StoreError> {
-        let (body, pending, told) =
-            self.read(|db, _| Ok((body(db)?, is_pending(db)?, last_told(db)?)))?;
+        let (body, pending, told) = self.read(|db, ground| {
+            Ok((body(db)?, is_pending(db)?, last_told(db, ground.round.hub)?))
+        })?;
         let round = &self.ground.round;
         let mut answer = RoundAnswer {
             idle: round.is_idle(),
@@ -124,8 +125,12 @@ impl Store {
     }
 }
 
-/// The greatest hub sequence that a change here was given and base does not hold yet.
-fn last_told(db: &Connection) -> Result<u64, Problem> {
+/// The greatest sequence that the hub of this run gave a change here, and base does not hold
+/// yet. With one that we never heard we begin with nothing.
+fn last_told(db: &Connection, hub: RunId) -> Result<u64, Problem> {
+    if hub == RunId::NONE {
+        return Ok(0);
+    }
     let sql = "SELECT coalesce(max(hub_seq), 0) FROM wadi_change
                WHERE laid = 1 AND hub_seq IS NOT NULL";
     Ok(db.prepare_cached(sql)?.query_row((), |row| row.get::<_, i64>(0))? as u64)

@@ -2,6 +2,7 @@
 use super::*;
 use crate::store::overlay::Meta;
 use wadi_protocol::id::RowVersion;
+use wadi_protocol::wire::downlink::KnownRuns;
 
 const OLD_RUN: RunId = RunId(0x4b);
 const LOST_RUN: RunId = RunId(0x4c);
@@ -187,4 +188,31 @@ fn a_head_says_how_far_the_hub_had_come_with_own_changes() {
     let again: Vec<Up> = again.messages.iter().map(|m| message::decode(m).unwrap()).collect();
     let UpBody::Prepare(head) = &again[0].body else { panic!("{again:?}") };
     assert_eq!((head.cursors, head.heard()), ([0, 4], 9));
+    // With the one that takes its place it begins with nothing, though what lies below the
+    // fork is not folded yet.
+    let line = vec![(NEW_RUN, 8), (village.hub, 8)];
+    village.hub = NEW_RUN;
+    village.hear(DownBody::Refused(Refused::Restored { line }));
+    assert_eq!(heard(&village.begin()), ([0, 0], 0, 0));
+}
+
+/// The simulator found it: what a handheld offered once more, and base had by another's
+/// hands, was not laid over what took that base's place.
+#[test]
+fn what_the_lost_hub_had_from_elsewhere_is_laid_when_it_is_brought_again() {
+    let mut village = Village::new();
+    let known = vec![KnownRuns { device: PHONE, run: PHONE_RUN, spans: vec![(1, 1)] }];
+    village.hub = LOST_RUN;
+    village.round(&Page { known, ..page(3, vec![whole(1, 3, "far")]) }, vec![]);
+    village.take(vec![insert(1, "far")]);
+    assert_eq!(names(&village), "far1");
+    village.begin();
+    village.hub = NEW_RUN;
+    village.hear(DownBody::Refused(Refused::Restored { line: vec![(NEW_RUN, 0)] }));
+    village.chain = Hash::default();
+    village.round(&Page { line: 1, ..page(0, vec![]) }, applied(1, 1));
+    assert_eq!(names(&village), "far1");
+    village.round(&Page { line: 1, ..page(1, vec![]) }, vec![]);
+    assert_eq!(names(&village), "far1");
+    assert_eq!(village.text("SELECT '' || count(*) FROM wadi_change WHERE laid = 1"), "0");
 }
