@@ -279,10 +279,7 @@ pub(super) fn has_seen(db: &Connection, entered: &Entered, dot: Dot) -> Result<(
     let mut change = (*entered.change).clone();
     change.seen.above.push(dot);
     change.seen.above.sort_unstable();
-    // As in `contain`: `body` stays as it was made.
-    db.prepare_cached("UPDATE wadi_change SET typed = ?2 WHERE number = ?1")?
-        .execute(params![entered.number, pack(&change)])?;
-    Ok(())
+    retype(db, entered, &change)
 }
 
 /// Store what is told of a run; true if that changes what was known of it. Reports

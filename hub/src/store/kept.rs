@@ -51,25 +51,10 @@ pub(super) fn put(
         pack(&closure_seqs),
     ])?;
     if put == 0 {
-        let mut also = work.db.prepare_cached(
-            "INSERT OR IGNORE INTO wadi_also (device, run, seq, gateway)
-             SELECT device, run, seq, ?4 FROM wadi_quarantine
-             WHERE device = ?1 AND run = ?2 AND seq = ?3 AND gateway <> ?4",
-        )?;
-        let dot = change.dot;
-        also.execute(params![Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq), gateway])?;
+        notice::also(work.db, gateway, change.dot)?;
         contain(work.db, change)?;
     }
     Ok(())
-}
-
-/// The gateways that brought a quarantined change after the first.
-pub(super) fn also(db: &Connection, dot: Dot) -> Result<Vec<u32>, StoreError> {
-    let mut query = db.prepare_cached(
-        "SELECT gateway FROM wadi_also WHERE device = ?1 AND run = ?2 AND seq = ?3",
-    )?;
-    let key = params![Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)];
-    Ok(query.query_map(key, |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
 /// The same change by another route: of several stamps of containment the least counts.
@@ -161,16 +146,10 @@ pub(super) fn has_clash(db: &Connection, dot: Dot) -> Result<bool, StoreError> {
     Ok(query.exists(params![Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)])?)
 }
 
-/// Take a change out; who else brought it is forgotten.
+/// Take a change out.
 pub(super) fn remove(db: &Connection, dot: Dot) -> Result<(), StoreError> {
-    for table in ["wadi_quarantine", "wadi_also"] {
-        let sql = format!("DELETE FROM {table} WHERE device = ?1 AND run = ?2 AND seq = ?3");
-        db.prepare_cached(&sql)?.execute(params![
-            Bits(dot.device.0),
-            Bits(dot.run.0),
-            Bits(dot.seq)
-        ])?;
-    }
+    db.prepare_cached("DELETE FROM wadi_quarantine WHERE device = ?1 AND run = ?2 AND seq = ?3")?
+        .execute([Bits(dot.device.0), Bits(dot.run.0), Bits(dot.seq)])?;
     Ok(())
 }
 

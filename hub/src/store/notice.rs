@@ -29,11 +29,12 @@ pub(super) fn put_all(db: &Connection, gateway: u32, notice: &Notice) -> Result<
         // To others it came by another route.
         let outcome = match notice.outcome {
             Outcome::Applied { seq } => Outcome::Known { seq },
+            Outcome::Parked => Outcome::Known { seq: 0 },
             ref outcome => outcome.clone(),
         };
         put(db, other, &Notice { outcome, ..notice.clone() })?;
     }
-    if matches!(notice.outcome, Outcome::Applied { .. }) {
+    if matches!(notice.outcome, Outcome::Applied { .. } | Outcome::Known { .. }) {
         db.prepare_cached("DELETE FROM wadi_also WHERE device = ?1 AND run = ?2 AND seq = ?3")?
             .execute(dot)?;
     }

@@ -57,8 +57,6 @@ pub(super) fn heed(
             undo(work, subject)?;
         }
     }
-    // Who else brought them, and is to be told.
-    let mut also: Vec<(Dot, u32)> = Vec::new();
     for mates in groups.into_values() {
         match forms(work, &mates)? {
             Forms::Unrepaired => {}
@@ -69,11 +67,7 @@ pub(super) fn heed(
             }
             Forms::Stand(forms) => {
                 for (kept, form) in mates.into_iter().zip(forms) {
-                    let dot = kept.change.dot;
-                    heeded.released.push(dot);
-                    also.extend(
-                        kept::also(work.db, dot)?.into_iter().map(|gateway| (dot, gateway)),
-                    );
+                    heeded.released.push(kept.change.dot);
                     fresh.push(leave(work, kept, form)?);
                 }
             }
@@ -87,13 +81,8 @@ pub(super) fn heed(
         else {
             return Err(StoreError::Broken(format!("{dot} left quarantine for nowhere")));
         };
-        notice::put(work.db, left.gateway, &Notice { dot: *dot, outcome, reason: String::new() })?;
-    }
-    for (dot, gateway) in also {
-        // To others it came by another route, in whatever form.
-        let seq = changes::sequence(work.db, dot)?.unwrap_or(0);
-        let outcome = Outcome::Known { seq };
-        notice::put(work.db, gateway, &Notice { dot, outcome, reason: String::new() })?;
+        let notice = Notice { dot: *dot, outcome, reason: String::new() };
+        notice::put_all(work.db, left.gateway, &notice)?;
     }
     Ok(heeded)
 }

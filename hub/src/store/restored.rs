@@ -43,13 +43,14 @@ impl Store {
     /// return what they still hold. How many are known to know more.
     pub fn resume(&mut self, now_s: u64) -> Result<usize, StoreError> {
         self.write(|tx, catalog| {
-            if !is_stopped(tx)? && loss(tx)?.waiting.is_empty() {
+            let known = loss(tx)?;
+            if known.stopped_s == 0 && known.waiting.is_empty() {
                 let text = "nothing waits for this: no gateway knows more than this hub, and it \
                             numbers changes; see `wadi-hub status`";
                 return Err(StoreError::Refused(text.into()));
             }
             let newest = catalog.newest().map_or(0, |schema| schema.version);
-            let held = loss(tx)?.schema;
+            let held = known.schema;
             if held > newest {
                 return Err(StoreError::Refused(format!(
                     "gateways hold version {held} of the schema, this database has {newest}: first \
