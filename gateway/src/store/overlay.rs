@@ -323,7 +323,8 @@ fn unfollowed(
     }
     // What deleted the row had seen all of it: it keeps the row no longer.
     let is_followed = |at: &FieldRef| matches!(at, FieldRef::Number(at) if fields.contains(at));
-    if !live && change.op == Op::Update && change.fields.iter().all(|(at, _)| is_followed(at)) {
+    let seen_whole = fields.contains(&0) || change.fields.iter().all(|(at, _)| is_followed(at));
+    if !live && change.op == Op::Update && seen_whole {
         return None;
     }
     let mut change = change.clone();

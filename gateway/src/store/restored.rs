@@ -82,14 +82,15 @@ pub(super) fn lost_hub(db: &Connection) -> Result<RunId, Problem> {
     Ok(RunId(run as u64))
 }
 
-/// What is known of rows is what a hub told that is lost; of those that were stale
+/// What is known of rows is what a hub told that is lost, be it nothing: own changes may have
+/// been folded into that. Of those that were stale
 /// already, from which of the two is not kept: nothing is claimed of them.
 fn make_stale(work: &mut Work<'_>, before: &GatewayRound) -> Result<(), Problem> {
     work.run("UPDATE wadi_row SET stale = -1 WHERE stale", ())?;
     for table in work.schema().iter().flat_map(|schema| &schema.tables) {
         let cursor = before.cursors[table.lane as usize] as i64;
         let sql = "UPDATE wadi_row SET stale = 1 + max(version, ?)
-                   WHERE tbl = ? AND state <> 0 AND stale = 0";
+                   WHERE tbl = ? AND stale = 0";
         work.run(sql, (cursor, table.number))?;
     }
     work.run("UPDATE wadi_row SET stale = 1 WHERE stale < 0", ())?;

@@ -11,7 +11,7 @@ use wadi_protocol::schema::{LANES, Table};
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::downlink::{PageRow, RowState};
 
-use super::changes;
+use super::changes::{self, Entered};
 use super::line::{self, Line};
 use super::log::{self, Entry};
 use super::scope::{self, Presence};
@@ -203,8 +203,11 @@ impl<'a> Asker<'a> {
             }
             let earlier = parked.iter().map(|entered| entered.change.dot);
             open.extend(earlier.filter(|&dot| lines.earlier(dot, change.dot)));
+            let inserts =
+                |later: &Entered| later.change.op == Op::Insert && later.seq > entered.seq;
+            let reborn = applied.iter().any(inserts);
             for dot in open {
-                followed.entry(dot).or_default().extend(touched(table, change));
+                followed.entry(dot).or_default().extend(touched(table, change, reborn));
             }
         }
         let flat = followed.into_iter().map(|(dot, fields)| (dot, fields.into_iter().collect()));
@@ -212,8 +215,12 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// The fields that a change touches; 0 = existence.
-fn touched(table: &Table, change: &Change) -> Vec<u16> {
+/// The fields of which a change follows what it had seen; 0 = existence. A delete gives no
+/// value, so it takes the place of none, unless the row was made anew after it.
+fn touched(table: &Table, change: &Change, reborn: bool) -> Vec<u16> {
+    if change.op == Op::Delete && !reborn {
+        return vec![0];
+    }
     if matches!(change.op, Op::Insert | Op::Delete) {
         return std::iter::once(0).chain(table.fields.iter().map(|field| field.number)).collect();
     }

@@ -109,14 +109,17 @@ pub(super) fn claimed(
         "INSERT INTO wadi_claim (gateway, run, seq, schema, first_s, last_s, told)
          VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)
          ON CONFLICT DO UPDATE SET run = excluded.run, seq = max(seq, excluded.seq),
-             schema = max(schema, excluded.schema), last_s = excluded.last_s, told = told OR excluded.told",
+             schema = max(schema, excluded.schema), last_s = excluded.last_s,
+             told = (told OR excluded.told) AND ?7",
         params![
             gateway,
             Bits(up.hub.0),
             Bits(seq),
             schema,
             Bits(now_s),
-            goes_on
+            goes_on,
+            // One that waits for a schema waits for operators, whoever confirmed it before.
+            has_schema
         ],
     )?;
     if goes_on {

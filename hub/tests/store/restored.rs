@@ -99,6 +99,26 @@ fn a_copied_box_that_the_lost_hub_told_more_is_not_taken_for_a_mere_copy() {
     assert!(matches!(answer(&mut world, 0, &more), Refused::Restored { .. }));
 }
 
+/// The simulator found it: it was refused for ever, and operators were told of nobody.
+#[test]
+fn who_holds_a_newer_schema_waits_for_operators_though_it_was_confirmed_before() {
+    let mut world = restored();
+    world.hub.resume(NOW_S + 3).unwrap();
+    let UpBody::Prepare(head) = world.sites[0].prepare(&world.sites[0].batch())[0].body.clone()
+    else {
+        panic!()
+    };
+    let known = world.sites[0].up(UpBody::Prepare(head.clone()));
+    assert!(matches!(answer(&mut world, 0, &known), Refused::Restored { .. }));
+    assert_eq!(world.hub.loss().unwrap().waiting, [] as [String; 0]);
+    let newer = world.sites[0].up(UpBody::Prepare(Prepare { schema: 9, ..head }));
+    assert_eq!(answer(&mut world, 0, &newer), Refused::OtherHub);
+    let loss = world.hub.loss().unwrap();
+    assert_eq!((loss.waiting, loss.schema), (vec!["site-0".into()], 9));
+    let why = world.hub.resume(NOW_S + 4).unwrap_err().to_string();
+    assert!(why.contains("first publish"), "{why}");
+}
+
 /// Nobody can prove what a lost hub said: who claims it is refused, and nobody else.
 #[test]
 fn a_gateway_that_claims_another_hub_stops_only_itself() {

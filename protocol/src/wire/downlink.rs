@@ -93,8 +93,8 @@ pub struct PageRow {
     /// Fields that wait for a person; 0 is the row's existence. Sorted, complete.
     pub review: Vec<u16>,
     /// Dots not applied at the hub that applied changes of the row had seen, with
-    /// the fields on which those follow them (0 = existence): an own change so named
-    /// is not laid over those fields.
+    /// the fields on which those follow them (0 = existence, as a delete does): an own
+    /// change so named is not laid over those fields.
     pub followed: Vec<(Dot, Vec<u16>)>,
 }
 

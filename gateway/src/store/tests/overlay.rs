@@ -228,3 +228,18 @@ fn of_a_row_deleted_elsewhere_the_last_image_has_all_own_edits() {
     village.round(&page(12, vec![dead]), applied(2, 13));
     assert_eq!(village.shown(P).unwrap(), [(1, text("mine")), (2, Value::Int(105))]);
 }
+
+/// The simulator found it: a delete that had seen a parked edit hid that from people, though
+/// the row stayed.
+#[test]
+fn an_undecided_edit_that_a_delete_had_seen_stays_while_the_row_does() {
+    let mut village = with_place();
+    village.take(vec![update(1, vec![set(1, text("mine"))])]);
+    let followed = vec![(Dot { device: PHONE, run: PHONE_RUN, seq: 1 }, vec![0])];
+    let live = PageRow { followed: followed.clone(), ..told(P, 12, RowState::Live, vec![]) };
+    village.round(&page(12, vec![live]), vec![(1, Outcome::Parked)]);
+    assert_eq!(village.shown(P).unwrap()[0].1, text("mine"));
+    let dead = PageRow { followed, ..told(P, 13, RowState::Dead, vec![]) };
+    village.round(&page(13, vec![dead]), vec![]);
+    assert_eq!(village.shown(P), None, "what deleted the row had seen all of it");
+}
