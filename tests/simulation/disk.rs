@@ -2,26 +2,19 @@
 //!
 //! A file has what programs read, what would be there after a power cut, and the writes
 //! between. A cut keeps the synced bytes and any of the later writes, whole, in part or
-//! not at all; so nothing survives that was not synced, but by luck. Machines are
-//! folders. Besides a cut before or after any write or sync, a machine can meet a full
+//! not at all; so nothing survives that was not synced, but by luck ([`crate::body`]).
+//! Machines are folders. Besides a cut before or after any write or sync, a machine can meet a full
 //! disk or a failed write.
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
-use sqlite_plugin::flags::{AccessFlags, LockLevel, OpenOpts, ShmLockMode};
-use sqlite_plugin::vars;
-use sqlite_plugin::vfs::{RegisterOpts, Vfs, VfsHandle, VfsResult, register_static};
+use sqlite_plugin::vfs::{RegisterOpts, VfsResult, register_static};
 
+use crate::body::Body;
 use crate::dice::Dice;
-
-/// What a power cut tears a write into.
-const SECTOR_BYTES: usize = 512;
-/// Locks of a WAL index.
-const SHM_LOCKS: usize = 8;
+use crate::vfs::Disk;
 
 /// What may happen at a write or a sync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,50 +41,12 @@ struct Plan {
 
 /// A machine's disk.
 #[derive(Default)]
-struct Machine {
-    files: BTreeMap<String, Arc<Mutex<Body>>>,
+pub struct Machine {
+    pub files: BTreeMap<String, Arc<Mutex<Body>>>,
     plan: Option<Plan>,
     /// The power is off: what was there at the cut, until it comes back.
-    off: Option<BTreeMap<String, Vec<u8>>>,
+    pub off: Option<BTreeMap<String, Vec<u8>>>,
     happened: Option<Trouble>,
-}
-
-/// A write since the last sync.
-enum Write {
-    Bytes(usize, Vec<u8>),
-    Length(usize),
-}
-
-/// A file.
-#[derive(Default)]
-struct Body {
-    data: Vec<u8>,
-    synced: Vec<u8>,
-    /// Whether its name was ever synced.
-    named: bool,
-    since: Vec<Write>,
-    locks: HashMap<u64, LockLevel>,
-    shm: Vec<Box<[u8]>>,
-    shm_users: HashMap<u64, [Option<bool>; SHM_LOCKS]>,
-}
-
-/// An open file.
-pub struct Handle {
-    id: u64,
-    path: Option<String>,
-    body: Arc<Mutex<Body>>,
-    deleted_on_close: bool,
-    readonly: bool,
-}
-
-impl VfsHandle for Handle {
-    fn readonly(&self) -> bool {
-        self.readonly
-    }
-
-    fn in_memory(&self) -> bool {
-        false
-    }
 }
 
 type Machines = Mutex<HashMap<PathBuf, Arc<Mutex<Machine>>>>;
@@ -102,17 +57,14 @@ static MACHINES: LazyLock<Machines> = LazyLock::new(|| {
     assert!(registered.is_ok(), "SQLite takes the file system");
     Mutex::default()
 });
-static NEXT: AtomicU64 = AtomicU64::new(1);
-
-/// The file system, as SQLite sees it.
-struct Disk;
 
 fn machine(folder: &Path) -> Arc<Mutex<Machine>> {
     let mut all = MACHINES.lock().expect("no panic inside");
     Arc::clone(all.entry(folder.to_owned()).or_default())
 }
 
-fn of_file(path: &str) -> Arc<Mutex<Machine>> {
+/// The machine that a file is of.
+pub fn of_file(path: &str) -> Arc<Mutex<Machine>> {
     machine(Path::new(path).parent().expect("absolute paths"))
 }
 
@@ -204,7 +156,7 @@ pub fn restore(folder: &Path, image: &BTreeMap<String, Vec<u8>>) {
 }
 
 impl Machine {
-    fn cut(&mut self, dice: &mut Dice) {
+    pub fn cut(&mut self, dice: &mut Dice) {
         if self.off.is_some() {
             return;
         }
@@ -219,7 +171,7 @@ impl Machine {
     }
 
     /// A write or a sync is about to happen: whether it does.
-    fn meet(&mut self, full: i32, broken: i32) -> VfsResult<Option<Dice>> {
+    pub fn meet(&mut self, full: i32, broken: i32) -> VfsResult<Option<Dice>> {
         if self.off.is_some() {
             return Err(broken);
         }
@@ -242,283 +194,6 @@ impl Machine {
             Trouble::CutAfter => Ok(Some(dice)),
             Trouble::Full => Err(full),
             Trouble::Broken => Err(broken),
-        }
-    }
-}
-
-impl Body {
-    fn of(bytes: Vec<u8>) -> Arc<Mutex<Body>> {
-        Arc::new(Mutex::new(Body {
-            synced: bytes.clone(),
-            data: bytes,
-            named: true,
-            ..Body::default()
-        }))
-    }
-
-    fn sync(&mut self) {
-        self.named = true;
-        for write in std::mem::take(&mut self.since) {
-            apply(&mut self.synced, &write);
-        }
-    }
-
-    /// The synced bytes, and any of what was written since.
-    fn after_cut(&self, dice: &mut Dice) -> Vec<u8> {
-        let mut bytes = self.synced.clone();
-        let manner = dice.below(4);
-        let first = dice.index(self.since.len() + 1);
-        for (at, write) in self.since.iter().enumerate() {
-            match manner {
-                0 => {}
-                1 => apply(&mut bytes, write),
-                2 if at < first => apply(&mut bytes, write),
-                2 if at == first => tear(&mut bytes, write, dice),
-                2 => {}
-                _ if dice.permille(500) => tear(&mut bytes, write, dice),
-                _ => {}
-            }
-        }
-        bytes
-    }
-
-    fn may_lock(&self, id: u64, level: LockLevel) -> bool {
-        let others = || self.locks.iter().filter(|(other, _)| **other != id).map(|(_, at)| *at);
-        match level {
-            LockLevel::Unlocked => true,
-            LockLevel::Shared => others().all(|at| at < LockLevel::Pending),
-            LockLevel::Reserved | LockLevel::Pending => others().all(|at| at < LockLevel::Reserved),
-            LockLevel::Exclusive => others().all(|at| at == LockLevel::Unlocked),
-        }
-    }
-}
-
-fn apply(bytes: &mut Vec<u8>, write: &Write) {
-    match write {
-        Write::Bytes(offset, part) => {
-            let end = offset + part.len();
-            if bytes.len() < end {
-                bytes.resize(end, 0);
-            }
-            bytes[*offset..end].copy_from_slice(part);
-        }
-        Write::Length(length) => bytes.resize(*length, 0),
-    }
-}
-
-/// Some sectors of a write.
-fn tear(bytes: &mut Vec<u8>, write: &Write, dice: &mut Dice) {
-    let Write::Bytes(offset, part) = write else {
-        return apply(bytes, write);
-    };
-    for (at, sector) in part.chunks(SECTOR_BYTES).enumerate() {
-        if dice.permille(700) {
-            apply(bytes, &Write::Bytes(offset + at * SECTOR_BYTES, sector.to_vec()));
-        }
-    }
-}
-
-impl Disk {
-    /// Do what writes, unless the machine's trouble comes in between.
-    fn change(&self, handle: &Handle, broken: i32, act: impl FnOnce(&mut Body)) -> VfsResult<()> {
-        let machine = handle.path.as_deref().map(of_file);
-        let Some(machine) = machine else {
-            act(&mut handle.body.lock().expect("no panic inside"));
-            return Ok(());
-        };
-        let mut machine = machine.lock().expect("no panic inside");
-        let cut = machine.meet(vars::SQLITE_FULL, broken)?;
-        act(&mut handle.body.lock().expect("no panic inside"));
-        match cut {
-            Some(mut dice) => {
-                machine.cut(&mut dice);
-                Err(broken)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn is_on(&self, handle: &Handle, error: i32) -> VfsResult<()> {
-        match &handle.path {
-            Some(path) if of_file(path).lock().expect("no panic inside").off.is_some() => {
-                Err(error)
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Vfs for Disk {
-    type Handle = Handle;
-
-    fn open(&self, path: Option<&str>, opts: OpenOpts) -> VfsResult<Handle> {
-        let readonly = opts.mode().is_readonly();
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let deleted_on_close = opts.delete_on_close();
-        let Some(path) = path else {
-            return Ok(Handle { id, path: None, body: Arc::default(), deleted_on_close, readonly });
-        };
-        let machine = of_file(path);
-        let mut machine = machine.lock().expect("no panic inside");
-        if machine.off.is_some() || (readonly && !machine.files.contains_key(path)) {
-            return Err(vars::SQLITE_CANTOPEN);
-        }
-        let body = Arc::clone(machine.files.entry(path.to_owned()).or_default());
-        Ok(Handle { id, path: Some(path.to_owned()), body, deleted_on_close, readonly })
-    }
-
-    fn delete(&self, path: &str) -> VfsResult<()> {
-        let machine = of_file(path);
-        let mut machine = machine.lock().expect("no panic inside");
-        if machine.off.is_some() {
-            return Err(vars::SQLITE_IOERR_DELETE);
-        }
-        match machine.files.remove(path) {
-            Some(_) => Ok(()),
-            None => Err(vars::SQLITE_IOERR_DELETE_NOENT),
-        }
-    }
-
-    fn access(&self, path: &str, _: AccessFlags) -> VfsResult<bool> {
-        Ok(of_file(path).lock().expect("no panic inside").files.contains_key(path))
-    }
-
-    fn file_size(&self, handle: &mut Handle) -> VfsResult<usize> {
-        self.is_on(handle, vars::SQLITE_IOERR_FSTAT)?;
-        Ok(handle.body.lock().expect("no panic inside").data.len())
-    }
-
-    fn truncate(&self, handle: &mut Handle, size: usize) -> VfsResult<()> {
-        self.change(handle, vars::SQLITE_IOERR_TRUNCATE, |body| {
-            body.data.resize(size, 0);
-            body.since.push(Write::Length(size));
-        })
-    }
-
-    fn write(&self, handle: &mut Handle, offset: usize, data: &[u8]) -> VfsResult<usize> {
-        self.change(handle, vars::SQLITE_IOERR_WRITE, |body| {
-            let write = Write::Bytes(offset, data.to_vec());
-            apply(&mut body.data, &write);
-            body.since.push(write);
-        })?;
-        Ok(data.len())
-    }
-
-    fn read(&self, handle: &mut Handle, offset: usize, into: &mut [u8]) -> VfsResult<usize> {
-        self.is_on(handle, vars::SQLITE_IOERR_READ)?;
-        let body = handle.body.lock().expect("no panic inside");
-        let from = offset.min(body.data.len());
-        let length = into.len().min(body.data.len() - from);
-        into[..length].copy_from_slice(&body.data[from..from + length]);
-        Ok(length)
-    }
-
-    fn sync(&self, handle: &mut Handle) -> VfsResult<()> {
-        self.change(handle, vars::SQLITE_IOERR_FSYNC, Body::sync)
-    }
-
-    fn lock(&self, handle: &mut Handle, level: LockLevel) -> VfsResult<()> {
-        let mut body = handle.body.lock().expect("no panic inside");
-        if !body.may_lock(handle.id, level) {
-            return Err(vars::SQLITE_BUSY);
-        }
-        body.locks.insert(handle.id, level);
-        Ok(())
-    }
-
-    fn unlock(&self, handle: &mut Handle, level: LockLevel) -> VfsResult<()> {
-        let mut body = handle.body.lock().expect("no panic inside");
-        match level {
-            LockLevel::Unlocked => drop(body.locks.remove(&handle.id)),
-            level => drop(body.locks.insert(handle.id, level)),
-        }
-        Ok(())
-    }
-
-    fn check_reserved_lock(&self, handle: &mut Handle) -> VfsResult<bool> {
-        let body = handle.body.lock().expect("no panic inside");
-        Ok(body.locks.values().any(|&level| level >= LockLevel::Reserved))
-    }
-
-    fn close(&self, handle: Handle) -> VfsResult<()> {
-        let mut body = handle.body.lock().expect("no panic inside");
-        body.locks.remove(&handle.id);
-        body.leave_shm(handle.id);
-        drop(body);
-        match &handle.path {
-            Some(path) if handle.deleted_on_close => self.delete(path),
-            _ => Ok(()),
-        }
-    }
-
-    fn device_characteristics(&self, _: &mut Handle) -> VfsResult<i32> {
-        Ok(vars::SQLITE_IOCAP_POWERSAFE_OVERWRITE)
-    }
-
-    fn shm_map(
-        &self,
-        handle: &mut Handle,
-        region: usize,
-        bytes: usize,
-        extend: bool,
-    ) -> VfsResult<Option<NonNull<u8>>> {
-        self.is_on(handle, vars::SQLITE_IOERR_SHMMAP)?;
-        let mut body = handle.body.lock().expect("no panic inside");
-        body.shm_users.entry(handle.id).or_default();
-        while body.shm.len() <= region {
-            if !extend {
-                return Ok(None);
-            }
-            body.shm.push(vec![0; bytes].into_boxed_slice());
-        }
-        Ok(Some(NonNull::from(&mut body.shm[region][0])))
-    }
-
-    fn shm_lock(
-        &self,
-        handle: &mut Handle,
-        offset: u32,
-        count: u32,
-        mode: ShmLockMode,
-    ) -> VfsResult<()> {
-        let mut body = handle.body.lock().expect("no panic inside");
-        for slot in offset as usize..(offset + count) as usize {
-            let taken = |exclusive: bool| {
-                let mut others = body.shm_users.iter().filter(|(id, _)| **id != handle.id);
-                others.any(|(_, held)| held[slot].is_some_and(|other| exclusive || other))
-            };
-            let busy = match mode {
-                ShmLockMode::LockShared => taken(false),
-                ShmLockMode::LockExclusive => taken(true),
-                ShmLockMode::UnlockShared | ShmLockMode::UnlockExclusive => false,
-            };
-            if busy {
-                return Err(vars::SQLITE_BUSY);
-            }
-        }
-        let held = body.shm_users.entry(handle.id).or_default();
-        for slot in &mut held[offset as usize..(offset + count) as usize] {
-            *slot = match mode {
-                ShmLockMode::LockShared => Some(false),
-                ShmLockMode::LockExclusive => Some(true),
-                ShmLockMode::UnlockShared | ShmLockMode::UnlockExclusive => None,
-            };
-        }
-        Ok(())
-    }
-
-    fn shm_unmap(&self, handle: &mut Handle, _delete: bool) -> VfsResult<()> {
-        handle.body.lock().expect("no panic inside").leave_shm(handle.id);
-        Ok(())
-    }
-}
-
-impl Body {
-    /// The index is of no use once nobody maps it: who comes next builds it anew.
-    fn leave_shm(&mut self, id: u64) {
-        self.shm_users.remove(&id);
-        if self.shm_users.is_empty() {
-            self.shm.clear();
         }
     }
 }

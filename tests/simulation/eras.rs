@@ -30,8 +30,8 @@ pub struct Eras {
     ever: BTreeSet<Dot>,
     /// Changes that may be nowhere any more: all that had them was lost.
     pub lost: BTreeSet<Dot>,
-    /// Up to which sequence the newest backup reaches.
-    pub backed_up: u64,
+    /// What a backup has, be it that an older one took the hub's place since.
+    backed_up: BTreeSet<Dot>,
 }
 
 impl Eras {
@@ -42,7 +42,7 @@ impl Eras {
             forks: Vec::new(),
             ever: BTreeSet::new(),
             lost: BTreeSet::new(),
-            backed_up: 0,
+            backed_up: BTreeSet::new(),
         }
     }
 
@@ -58,9 +58,11 @@ impl Eras {
         self.of_run.get(&version.hub).map_or(self.now(), |&at| &self.all[at])
     }
 
-    /// The hub drew a run.
-    pub fn begun(&mut self, run: RunId) {
-        self.of_run.insert(run, self.all.len() - 1);
+    /// The hub has drawn these runs: at a start, or for an operator's command.
+    pub fn begun(&mut self, runs: impl Iterator<Item = RunId>) {
+        for run in runs {
+            self.of_run.entry(run).or_insert(self.all.len() - 1);
+        }
     }
 
     /// The hub's database is one that reached to `fork`. Those of its changes that are not
@@ -72,7 +74,6 @@ impl Eras {
         next.images.values_mut().for_each(|stood| stood.retain(|(since, _)| *since <= fork));
         self.all.push(next);
         self.forks.push(fork);
-        self.backed_up = fork;
         gone
     }
 
@@ -80,6 +81,17 @@ impl Eras {
     pub fn committed(&mut self, dot: Dot, seq: u64) -> Option<u64> {
         self.ever.insert(dot);
         self.now_mut().seqs.insert(dot, seq)
+    }
+
+    /// A backup was made.
+    pub fn back_up(&mut self) {
+        let all: Vec<Dot> = self.committed_now().collect();
+        self.backed_up.extend(all);
+    }
+
+    /// Whether a backup had it, so that it may go elsewhere.
+    pub fn is_backed_up(&self, dot: Dot) -> bool {
+        self.backed_up.contains(&dot)
     }
 
     /// Whether the hub ever committed it, be it that its database is lost.

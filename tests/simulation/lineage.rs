@@ -76,7 +76,7 @@ impl World {
             if let Some(mark) = mark.filter(|mark| mark.seq != head) {
                 return Err(format!("the backup reaches to {}, the hub to {head}", mark.seq));
             }
-            self.model.eras.backed_up = head;
+            self.model.eras.back_up();
             self.backups.push(Backup { name, head, schema: self.schema });
             self.tally.note("hub backed up");
             self.tell(|| format!("the hub is backed up to {head}"));

@@ -149,12 +149,14 @@ impl World {
         drop(query);
         let orphans = screen::orphans_of_the_known(eye).map_err(text)?;
         let held: BTreeSet<Dot> = found.iter().map(|(dot, ..)| *dot).collect();
-        // Only what a backup of the hub has may go.
-        let safe =
-            |dot: &Dot| self.model.eras.seq(*dot).is_some_and(|at| at <= self.model.eras.backed_up);
-        let gone = |dot: &&Dot| !held.contains(dot) && !safe(dot);
-        if let Some(dot) = self.villages[at].holds.iter().find(gone) {
-            return Err(format!("{name} has lost {dot}"));
+        // Only what a backup of the hub has may go; if an older one took its place, that is lost.
+        for dot in self.villages[at].holds.difference(&held) {
+            if !self.model.eras.is_backed_up(*dot) {
+                return Err(format!("{name} has lost {dot}"));
+            }
+            if !self.model.is_at_hub(*dot) {
+                self.model.eras.lost.insert(*dot);
+            }
         }
         self.villages[at].holds = held;
         let mut own = Own::new();
@@ -246,6 +248,8 @@ impl World {
         let dots = |from: &str| screen::dots(eye, &format!("device, run, seq FROM {from}"));
         let waiting = dots("wadi_change WHERE hub_seq IS NULL").map_err(text)?;
         let aside = dots("wadi_quarantine").map_err(text)?;
+        let runs = screen::hub_runs(eye).map_err(text)?;
+        self.model.eras.begun(runs.into_iter());
         let mut rows: BTreeMap<Key, u64> = BTreeMap::new();
         for (dot, seq, number, row) in new {
             self.head = self.head.max(seq);

@@ -9,7 +9,7 @@ use wadi_gateway::handheld::store as phone;
 use wadi_gateway::noise::key::{KeyPair, PublicKey};
 use wadi_gateway::store as village;
 use wadi_hub::store as centre;
-use wadi_protocol::id::{Dot, GatewayId, RunId};
+use wadi_protocol::id::{Dot, GatewayId};
 
 use crate::clock::Skew;
 use crate::dice::Dice;
@@ -94,13 +94,13 @@ impl Hub {
         self.machine.off();
     }
 
-    /// Start it: its run; the error is one of its disk.
-    pub fn start(&mut self, true_s: u64) -> Result<RunId, centre::StoreError> {
+    /// Start it; the error is one of its disk.
+    pub fn start(&mut self, true_s: u64) -> Result<(), centre::StoreError> {
         let draw = centre::Draw::of(self.machine.source());
         let mut store = centre::Store::open_drawing(&self.machine.path(), draw)?;
-        let run = store.begin_run(self.machine.skew.now_s(true_s))?;
+        store.begin_run(self.machine.skew.now_s(true_s))?;
         self.store = Some(store);
-        Ok(run)
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@
 //! prints its seed; `WADITEST_SEED=N` plays that one again, and prints what happened and
 //! what the machines hold of the rows that the failure names (`WADITEST_ROWS=ID` adds others).
 //!
-//! [`disk`] is the file system that power cuts, torn writes and full disks happen to;
+//! [`disk`] holds the files that power cuts, torn writes and full disks happen to, by [`vfs`];
 //! [`machines`] hub, gateways and phones; [`world`] one run, [`trouble`] its faults,
 //! [`lineage`] storage that goes back in time; [`acts`] what people do, [`meet`] a phone at
 //! a gateway, [`rounds`] a gateway and the hub; [`look`] the checks after each step, [`end`]
@@ -17,6 +17,7 @@
 #![allow(missing_docs)]
 mod act;
 mod acts;
+mod body;
 mod clock;
 mod dice;
 mod disk;
@@ -33,6 +34,7 @@ mod schema;
 mod screen;
 mod trouble;
 mod truth;
+mod vfs;
 mod world;
 
 use std::sync::Mutex;

@@ -145,3 +145,10 @@ pub fn runs(db: &Connection) -> rusqlite::Result<Runs> {
     })?;
     rows.collect()
 }
+
+/// The hub's own runs.
+pub fn hub_runs(db: &Connection) -> rusqlite::Result<Vec<RunId>> {
+    let mut query = db.prepare_cached("SELECT run FROM wadi_hub_run")?;
+    let rows = query.query_map((), |row| Ok(RunId(row.get::<_, i64>(0)? as u64)))?;
+    rows.collect()
+}

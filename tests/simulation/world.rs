@@ -92,8 +92,7 @@ impl World {
 
     /// The hub has a schema and knows the villages; everybody is switched on.
     fn begin(&mut self) {
-        let run = self.hub.start(self.now_s).expect("a new hub");
-        self.model.eras.begun(run);
+        self.hub.start(self.now_s).expect("a new hub");
         let store = self.hub.store.as_mut().expect("on");
         store.publish_schema(&schema::text(1), self.now_s).expect("a good schema");
         for village in &mut self.villages {
@@ -242,11 +241,10 @@ impl World {
 
     pub fn start_hub(&mut self) -> Outcome<()> {
         let outcome = self.hub.start(self.now_s);
-        let Some(run) = survived(&self.hub.machine, "start", outcome)? else {
+        if survived(&self.hub.machine, "start", outcome)?.is_none() {
             self.hub.stop();
             return Ok(());
-        };
-        self.model.eras.begun(run);
+        }
         self.tally.note("hub started");
         self.look_at_hub()
     }
