@@ -2,6 +2,7 @@
 //!
 //! Below the ephemeral range, so that no outgoing connection takes the port of a
 //! process that is about to be started again; never the same one twice.
+use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,6 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const PORT_FIRST: u32 = 10_000;
 /// Ports looked at before starting over; Linux's ephemeral ports begin at 32,768.
 const PORT_COUNT: u32 = 22_000;
+/// Ports that others take just before us, at most.
+const TAKEN_MAX: usize = 20;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -24,6 +27,19 @@ pub fn free() -> u16 {
         }
     }
     panic!("no free loopback port between {PORT_FIRST} and {}", PORT_FIRST + PORT_COUNT);
+}
+
+/// Listen on such a port. Whoever takes it between the look and this loses only that one.
+pub fn listen(host: &str) -> io::Result<TcpListener> {
+    let mut taken = 0;
+    loop {
+        match TcpListener::bind((host, free())) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && taken < TAKEN_MAX => {
+                taken += 1;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Whether somebody listens on the port.

@@ -62,8 +62,8 @@ impl Relay {
     }
 
     fn start(host: &str, target: u16, framing: Framing, seed: u64) -> Result<Relay> {
-        let port = ports::free();
-        let socket = TcpListener::bind((host, port))?;
+        let socket = ports::listen(host)?;
+        let port = socket.local_addr()?.port();
         socket.set_nonblocking(true)?;
         let trouble = Arc::new(Trouble::none(seed));
         let shared = Arc::new(Shared::default());
