@@ -11,7 +11,7 @@ use wadi_protocol::schema::{LANES, Table};
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::downlink::{PageRow, RowState};
 
-use super::changes::{self, Entered};
+use super::changes;
 use super::line::{self, Line};
 use super::log::{self, Entry};
 use super::scope::{self, Presence};
@@ -192,6 +192,8 @@ impl<'a> Asker<'a> {
                 lines.add(&run);
             }
         }
+        let inserts = applied.iter().filter(|entered| entered.change.op == Op::Insert);
+        let last_insert = inserts.map(|entered| entered.seq).max().unwrap_or(0);
         let mut followed: BTreeMap<Dot, BTreeSet<u16>> = BTreeMap::new();
         for entered in &applied {
             let change = &entered.change;
@@ -203,10 +205,8 @@ impl<'a> Asker<'a> {
             }
             let earlier = parked.iter().map(|entered| entered.change.dot);
             open.extend(earlier.filter(|&dot| lines.earlier(dot, change.dot)));
-            let inserts =
-                |later: &Entered| later.change.op == Op::Insert && later.seq > entered.seq;
-            let reborn = applied.iter().any(inserts);
             for dot in open {
+                let reborn = entered.seq < last_insert;
                 followed.entry(dot).or_default().extend(touched(table, change, reborn));
             }
         }

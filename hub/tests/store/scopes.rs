@@ -24,14 +24,19 @@ fn rows_go_where_their_scope_says() {
     world.check();
 }
 
+/// Two sites; the first one's device made both rows.
+fn a_local_row_that_a_remark_brings_to_the_other_site() -> (World, Device) {
+    let (mut world, mut anna) = (World::new(2), Device::new(1));
+    world.enter(0, &mut anna, Op::Insert, (LOCAL, row(1)), &[(1, text("mine"))], 100);
+    world.enter(0, &mut anna, Op::Insert, (REMARK, row(2)), &[(1, refer(row(1)))], 101);
+    world.settle();
+    (world, anna)
+}
+
 #[test]
 fn a_scope_includes_its_parents_and_lets_them_go() {
-    let mut world = World::new(2);
-    let (mut anna, mut ben) = (Device::new(1), Device::new(2));
-    let (local, remark) = ((LOCAL, row(1)), (REMARK, row(2)));
-    world.enter(0, &mut anna, Op::Insert, local, &[(1, text("mine"))], 100);
-    world.enter(0, &mut anna, Op::Insert, remark, &[(1, refer(row(1)))], 101);
-    world.settle();
+    let (mut world, mut anna) = a_local_row_that_a_remark_brings_to_the_other_site();
+    let (mut ben, local, remark) = (Device::new(2), (LOCAL, row(1)), (REMARK, row(2)));
     assert_eq!(world.sites[1].rows[&local].fields[&1], Value::Text("mine".into()));
     world.enter(0, &mut anna, Op::Update, local, &[(1, text("renamed"))], 102);
     world.settle();
@@ -48,12 +53,8 @@ fn a_scope_includes_its_parents_and_lets_them_go() {
 /// Somebody edits a row while it leaves the site: the edit counts, the row still goes.
 #[test]
 fn an_edit_in_flight_of_a_row_that_left_counts_and_the_row_leaves_again() {
-    let mut world = World::new(2);
-    let (mut anna, mut ben) = (Device::new(1), Device::new(2));
-    let (local, remark) = ((LOCAL, row(1)), (REMARK, row(2)));
-    world.enter(0, &mut anna, Op::Insert, local, &[(1, text("mine"))], 100);
-    world.enter(0, &mut anna, Op::Insert, remark, &[(1, refer(row(1)))], 101);
-    world.settle();
+    let (mut world, mut anna) = a_local_row_that_a_remark_brings_to_the_other_site();
+    let (mut ben, local, remark) = (Device::new(2), (LOCAL, row(1)), (REMARK, row(2)));
     let edit = world.enter(1, &mut ben, Op::Update, local, &[(1, text("by ben"))], 200).dot;
     world.enter(0, &mut anna, Op::Delete, remark, &[], 201);
     world.sync(0);
