@@ -151,15 +151,9 @@ impl World {
     }
 
     fn tables_of_phone(&mut self, at: usize) -> Outcome<Vec<&'static str>> {
-        let mut names = Vec::new();
-        if let Some(eye) = self.phones[at].machine.eye() {
-            for table in &TABLES {
-                if screen::has(eye, table.name).map_err(|error| error.to_string())? {
-                    names.push(table.name);
-                }
-            }
-        }
-        Ok(names)
+        let Some(eye) = self.phones[at].machine.eye() else { return Ok(Vec::new()) };
+        let held = screen::names(eye).map_err(|error| error.to_string())?;
+        Ok(TABLES.iter().map(|table| table.name).filter(|name| held.contains(*name)).collect())
     }
 
     /// Something to do, to one of the known rows or a new one.

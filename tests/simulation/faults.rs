@@ -128,10 +128,4 @@ impl Tally {
     pub fn note(&mut self, what: &'static str) {
         *self.0.entry(what).or_default() += 1;
     }
-
-    pub fn add(&mut self, other: &Tally) {
-        for (what, count) in &other.0 {
-            *self.0.entry(what).or_default() += count;
-        }
-    }
 }

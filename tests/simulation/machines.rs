@@ -48,6 +48,8 @@ impl Machine {
         if self.eye.is_none() && disk::holds(&self.path()) {
             let db = Connection::open(self.path()).expect("a file");
             db.busy_timeout(std::time::Duration::ZERO).expect("set");
+            // All that the checks ask, and more.
+            db.set_prepared_statement_cache_capacity(128);
             self.eye = Some(db);
         }
         self.eye.as_ref()

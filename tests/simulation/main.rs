@@ -27,6 +27,7 @@ mod faults;
 mod lineage;
 mod look;
 mod machines;
+mod many;
 mod meet;
 mod model;
 mod rounds;
@@ -37,11 +38,10 @@ mod truth;
 mod vfs;
 mod world;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use faults::Tally;
+use many::{Found, Plan};
 use world::World;
 
 /// Seeds of a run of all tests.
@@ -102,47 +102,24 @@ fn every_promise_holds_under_every_fault() {
         assert_eq!(wrong, None, "seed {seed}");
         return;
     }
-    let seeds = number("WADITEST_SEEDS").unwrap_or(SEEDS);
-    let first = number("WADITEST_FIRST_SEED").unwrap_or(1);
-    let next = AtomicU64::new(first);
-    let found: Mutex<(Tally, Vec<(u64, String)>)> = Mutex::default();
-    let began = Instant::now();
-    let limit = number("WADITEST_SECONDS").map(Duration::from_secs);
-    let until_found = number("WADITEST_UNTIL_FOUND").is_some();
-    std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let late = limit.is_some_and(|limit| began.elapsed() > limit);
-                    let enough =
-                        until_found && !found.lock().expect("no panic inside").1.is_empty();
-                    if seed >= first + seeds || late || enough {
-                        return;
-                    }
-                    let outcome = play(seed);
-                    let mut found = found.lock().expect("no panic inside");
-                    match outcome {
-                        Ok((tally, _)) => found.0.add(&tally),
-                        Err((wrong, _)) => found.1.push((seed, wrong)),
-                    }
-                }
-            });
-        }
-    });
-    let (tally, mut wrong) = found.into_inner().expect("no panic inside");
-    wrong.sort();
-    for (seed, wrong) in wrong.iter().filter(|_| until_found) {
-        println!("seed {seed}: {wrong}");
+    let plan = Plan {
+        first: number("WADITEST_FIRST_SEED").unwrap_or(1),
+        seeds: number("WADITEST_SEEDS").unwrap_or(SEEDS),
+        limit: number("WADITEST_SECONDS").map(Duration::from_secs),
+        until_found: number("WADITEST_UNTIL_FOUND").is_some(),
+    };
+    if many::is_worker(&plan) {
+        return;
     }
+    let began = Instant::now();
+    let Found { seeds, tally, wrong } = many::play_all(&plan);
     println!("{seeds} seeds of {STEPS} steps in {:?}", began.elapsed());
-    for (what, count) in &tally.0 {
+    for (what, count) in &tally {
         println!("{count:>10} {what}");
     }
     if number("WADITEST_COVERAGE").is_some() {
         let never: Vec<&&str> =
-            faults::ALL.iter().filter(|what| !tally.0.contains_key(**what)).collect();
+            faults::ALL.iter().filter(|what| !tally.contains_key(**what)).collect();
         assert_eq!(never, Vec::<&&str>::new(), "what never happened proves nothing");
     }
     assert!(
@@ -151,6 +128,8 @@ fn every_promise_holds_under_every_fault() {
         wrong.len(),
         &wrong[..wrong.len().min(12)]
     );
+    let whole = plan.limit.is_some() || seeds == plan.seeds;
+    assert!(whole, "{seeds} of {} seeds were played", plan.seeds);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use wadi_protocol::id::{DeviceId, Dot, RowId, RunId};
 
 use crate::model::{Key, Screen};
@@ -16,19 +16,30 @@ pub fn table(name: &str) -> &'static Table {
 
 /// Whether the machine has the table yet.
 pub fn has(db: &Connection, name: &str) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?";
-    Ok(db.prepare_cached(sql)?.query_row([name], |_| Ok(())).optional()?.is_some())
+    Ok(names(db)?.contains(name))
+}
+
+/// The tables that the machine has.
+pub fn names(db: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table'";
+    db.prepare_cached(sql)?.query_map((), |row| row.get(0))?.collect()
+}
+
+/// A query of a typed table; none where the machine has not heard of the table yet.
+fn of_table<'a>(db: &'a Connection, sql: &str) -> rusqlite::Result<Option<CachedStatement<'a>>> {
+    match db.prepare_cached(sql) {
+        Ok(query) => Ok(Some(query)),
+        Err(error) if error.to_string().contains("no such table") => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The marks that are shown of a row.
 pub fn row(db: &Connection, key: Key) -> rusqlite::Result<Screen> {
     let table = table(key.0);
-    if !has(db, table.name)? {
-        return Ok(None);
-    }
     let fields: Vec<&str> = std::iter::once("id").chain(table.marks.iter().copied()).collect();
     let sql = format!("SELECT {} FROM {} WHERE id = ?", fields.join(", "), table.name);
-    let mut query = db.prepare_cached(&sql)?;
+    let Some(mut query) = of_table(db, &sql)? else { return Ok(None) };
     let found = query.query_row([key.1.to_string()], |row| {
         let mut marks = BTreeMap::new();
         for (at, field) in table.marks.iter().enumerate() {
@@ -41,30 +52,28 @@ pub fn row(db: &Connection, key: Key) -> rusqlite::Result<Screen> {
 
 /// The rows that are shown.
 pub fn rows(db: &Connection, name: &str) -> rusqlite::Result<Vec<RowId>> {
-    if !has(db, name)? {
-        return Ok(Vec::new());
-    }
-    let mut query = db.prepare_cached(&format!("SELECT id FROM {name} ORDER BY id"))?;
+    let sql = format!("SELECT id FROM {name} ORDER BY id");
+    let Some(mut query) = of_table(db, &sql)? else { return Ok(Vec::new()) };
     let ids = query.query_map((), |row| row.get::<_, String>(0))?;
     ids.map(|id| Ok(id?.parse().expect("ids are UUIDs"))).collect()
 }
 
 /// A whole table, to be compared: by id, everything else as it is stored.
 pub fn whole(db: &Connection, name: &str) -> rusqlite::Result<BTreeMap<String, Vec<String>>> {
-    if !has(db, name)? {
-        return Ok(BTreeMap::new());
-    }
     let mut columns: Vec<String> = Vec::new();
     let mut info = db.prepare_cached("SELECT name FROM pragma_table_info(?) ORDER BY name")?;
     for column in info.query_map([name], |row| row.get::<_, String>(0))? {
         columns.push(column?);
+    }
+    if columns.is_empty() {
+        return Ok(BTreeMap::new());
     }
     let others: Vec<String> = columns.into_iter().filter(|column| column != "id").collect();
     let sql = format!(
         "SELECT {} FROM {name}",
         ["id".to_owned()].iter().chain(&others).cloned().collect::<Vec<_>>().join(", ")
     );
-    let mut query = db.prepare(&sql)?;
+    let mut query = db.prepare_cached(&sql)?;
     let rows = query.query_map((), |row| {
         let mut fields = Vec::new();
         for (at, column) in others.iter().enumerate() {
@@ -102,15 +111,12 @@ pub fn orphans(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut found = Vec::new();
     for table in &TABLES {
         for (field, to) in table.references {
-            if !has(db, table.name)? {
-                continue;
-            }
             let sql = format!(
                 "SELECT id, {field} FROM {} AS it WHERE {field} IS NOT NULL
                  AND NOT EXISTS (SELECT 1 FROM {to} WHERE id = it.{field})",
                 table.name
             );
-            let mut query = db.prepare_cached(&sql)?;
+            let Some(mut query) = of_table(db, &sql)? else { continue };
             let rows = query
                 .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
             for row in rows {

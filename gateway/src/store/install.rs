@@ -3,6 +3,7 @@
 //!
 //! Everything is compared with what is there and made anew where it differs, so
 //! the same function installs, upgrades, and repairs after a program update.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -44,55 +45,80 @@ pub(super) fn refresh(db: &Connection) -> Result<(), Problem> {
     let Some(schema) = newest(db)? else {
         return Ok(());
     };
+    let held = Held::read(db)?;
     for table in &schema.tables {
-        make_way(db, table)?;
+        // It may have the name that another's view had until now.
+        if held.get("view", &table.name).is_some() {
+            db.execute_batch(&format!("DROP VIEW {}", ident(&table.name)))?;
+        }
         columns(db, table)?;
         for field in &table.fields {
-            if matches!(field.kind, Kind::Reference { .. }) {
-                let index = format!("wadi_ref_{}_{}", table.name, field.name);
-                db.execute_batch(&format!(
-                    "CREATE INDEX IF NOT EXISTS {} ON {} ({})",
-                    ident(&index),
-                    ident(&table.name),
-                    ident(&field.name),
-                ))?;
+            let index = format!("wadi_ref_{}_{}", table.name, field.name);
+            let refers = matches!(field.kind, Kind::Reference { .. });
+            if refers && held.get("index", &index).is_none() {
+                let (index, table) = (ident(&index), ident(&table.name));
+                let field = ident(&field.name);
+                db.execute_batch(&format!("CREATE INDEX {index} ON {table} ({field})"))?;
             }
         }
         for (name, sql) in capture::triggers(table) {
-            replace(db, "TRIGGER", &name, &sql)?;
+            held.replace(db, "trigger", &name, &sql)?;
         }
         let name = format!("{}_view", table.name);
         // A table of that name comes first: people can read it as it is.
         if schema.table_named(&name).is_none() {
-            replace(db, "VIEW", &name, &view(table, &name))?;
+            held.replace(db, "view", &name, &view(table, &name))?;
         }
     }
     Ok(())
 }
 
-/// A table may come to have the name that another's view had until now.
-fn make_way(db: &Connection, table: &Table) -> Result<(), Problem> {
-    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name = ?";
-    if db.prepare_cached(sql)?.exists((&table.name,))? {
-        db.execute_batch(&format!("DROP VIEW {}", ident(&table.name)))?;
+/// What the database is made of, read once: whatever is made anew has SQLite read it all again.
+struct Held(BTreeMap<(String, String), Option<String>>);
+
+impl Held {
+    fn read(db: &Connection) -> Result<Held, Problem> {
+        let mut query = db.prepare("SELECT type, name, sql FROM sqlite_schema")?;
+        let parts = query.query_map((), |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
+        Ok(Held(parts.collect::<Result<_, _>>()?))
     }
-    Ok(())
+
+    fn get(&self, kind: &str, name: &str) -> Option<&Option<String>> {
+        self.0.get(&(kind.to_owned(), name.to_owned()))
+    }
+
+    /// Make a trigger or a view anew where it differs.
+    fn replace(&self, db: &Connection, kind: &str, name: &str, sql: &str) -> Result<(), Problem> {
+        match self.get(kind, name) {
+            Some(Some(held)) if held == sql => return Ok(()),
+            Some(_) => db.execute_batch(&format!("DROP {kind} {}", ident(name)))?,
+            None => {}
+        }
+        Ok(db.execute_batch(sql)?)
+    }
 }
 
 fn columns(db: &Connection, table: &Table) -> Result<(), Problem> {
     let name = ident(&table.name);
-    db.execute_batch(&format!(
-        "CREATE TABLE IF NOT EXISTS {name} (id TEXT PRIMARY KEY NOT NULL DEFAULT ({NEW_ID})) STRICT, WITHOUT ROWID"
-    ))?;
-    let mut statement = db.prepare("SELECT 1 FROM pragma_table_info(?) WHERE name = ?")?;
-    for field in &table.fields {
-        if !statement.exists((&table.name, &field.name))? {
-            let kind = if is_integer(field) { "INTEGER" } else { "TEXT" };
-            db.execute_batch(&format!(
-                "ALTER TABLE {name} ADD COLUMN {} {kind}",
-                ident(&field.name)
-            ))?;
-        }
+    let held: Vec<String> = db
+        .prepare_cached("SELECT name FROM pragma_table_info(?)")?
+        .query_map((&table.name,), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let columns = table.fields.iter().filter(|field| !held.contains(&field.name)).map(|field| {
+        let kind = if is_integer(field) { "INTEGER" } else { "TEXT" };
+        format!("{} {kind}", ident(&field.name))
+    });
+    if held.is_empty() {
+        let id = format!("id TEXT PRIMARY KEY NOT NULL DEFAULT ({NEW_ID})");
+        let columns: Vec<String> = std::iter::once(id).chain(columns).collect();
+        db.execute_batch(&format!(
+            "CREATE TABLE {name} ({}) STRICT, WITHOUT ROWID",
+            columns.join(", ")
+        ))?;
+        return Ok(());
+    }
+    for column in columns {
+        db.execute_batch(&format!("ALTER TABLE {name} ADD COLUMN {column}"))?;
     }
     Ok(())
 }
@@ -115,15 +141,4 @@ fn view(table: &Table, name: &str) -> String {
         columns.join(", "),
         ident(&table.name)
     )
-}
-
-fn replace(db: &Connection, kind: &str, name: &str, sql: &str) -> Result<(), Problem> {
-    let held: Option<String> = db
-        .prepare_cached("SELECT sql FROM sqlite_schema WHERE type = lower(?) AND name = ?")?
-        .query_row((kind, name), |row| row.get(0))
-        .optional()?;
-    if held.as_deref() != Some(sql) {
-        db.execute_batch(&format!("DROP {kind} IF EXISTS {}; {sql}", ident(name)))?;
-    }
-    Ok(())
 }
