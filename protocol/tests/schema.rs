@@ -163,6 +163,22 @@ fn what_a_schema_files_tables_may_not_say() {
             "[tables.t]\nmode = \"record\"\n[tables.t.fields]\na = { type = \"integer\", merge = \"sum\" }",
             "t.a: merge sum, append and set need mode \"field\"",
         ),
+        (
+            "[tables.t]\nsite = \"a\"\n[tables.t.fields]\na = { type = \"text\" }",
+            "t: `site` belongs to scope \"site\" only",
+        ),
+        (
+            "[tables.t]\nscope = \"site\"\nsite = \"b\"\n[tables.t.fields]\na = { type = \"text\" }",
+            "t: `site` names \"b\", which is no field",
+        ),
+        (
+            "[tables.t]\nscope = \"site\"\nsite = \"a\"\n[tables.t.fields]\na = { type = \"date\" }",
+            "t: `site` names \"a\", which holds no one name",
+        ),
+        (
+            "[tables.t]\nscope = \"site\"\nsite = \"a\"\n[tables.t.fields]\na = { type = \"text\", merge = \"append\" }",
+            "t: `site` names \"a\", which holds no one name",
+        ),
     ] {
         let problems = parse(&format!("name = \"s\"\n{tables}\n")).number(None).unwrap_err();
         assert!(problems.len() == 1 && problems[0].starts_with(part), "{tables}: {problems:?}");
@@ -220,6 +236,7 @@ fn what_may_follow_what() {
         ),
         ("\"review\"", "\"delete-wins\"", "visit: `delete` changed"),
         ("scope = \"site\"", "scope = \"global\"", "visit: `scope` changed"),
+        ("scope = \"site\"", "scope = \"site\"\nsite = \"sex\"", "visit: `site` changed"),
         ("lane = \"urgent\"", "", "visit: `lane` changed"),
         ("history = \"latest\"", "", ""),
         ("Body weight", "Weight", ""),

@@ -20,6 +20,8 @@ const DELETE_PERMILLE: u64 = 120;
 const AHEAD_PERMILLE: u64 = 100;
 /// A program replaces a row that it is shown rather than update it.
 const REPLACE_PERMILLE: u64 = 200;
+/// A record of a site is assigned to another one.
+const REASSIGN_PERMILLE: u64 = 300;
 /// Bytes of a long text, at most.
 const BULK_BYTES_MAX: u64 = 2_000;
 /// Somebody names a table that this machine has not heard of yet.
@@ -195,6 +197,12 @@ impl World {
             } else if op != "delete" && !there.is_empty() && self.dice.permille(600) {
                 fields.push((*field, self.dice.pick(&there).1.to_string()));
             }
+        }
+        if table.name == "local" && op != "delete" && self.dice.permille(REASSIGN_PERMILLE) {
+            // Of one of the villages, or one that nobody has heard of.
+            let site = format!("village-{}", 1 + self.dice.below(4));
+            fields.push(("home", site));
+            self.tally.note("record assigned to a site");
         }
         let add = (op != "delete" && !table.sums.is_empty() && self.dice.permille(500))
             .then(|| self.dice.below(19) as i64 - 9);

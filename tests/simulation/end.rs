@@ -165,6 +165,7 @@ impl World {
                 self.compare_one(&name, (table.name, true), &here, &there)?;
             }
         }
+        self.homes()?;
         self.account()?;
         self.custody()?;
         self.sums()?;

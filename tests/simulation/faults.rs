@@ -66,7 +66,7 @@ impl Faults {
 }
 
 /// What a long run must have seen.
-pub const ALL: [&str; 51] = [
+pub const ALL: [&str; 52] = [
     "Abort",
     "Commit",
     "Fetch",
@@ -109,6 +109,7 @@ pub const ALL: [&str; 51] = [
     "power cut before a write",
     "prepare",
     "process killed",
+    "record assigned to a site",
     "record entered",
     "reference ahead of its row",
     "refused: another line of rounds",

@@ -11,7 +11,8 @@
 //! [`machines`] hub, gateways and phones; [`world`] one run, [`trouble`] its faults,
 //! [`lineage`] storage that goes back in time; [`acts`] what people do, [`meet`] a phone at
 //! a gateway, [`rounds`] a gateway and the hub; [`look`] the checks after each step, [`end`]
-//! those of the end, [`truth`] what the hub must show there. `tests/mutants` plants bugs and
+//! those of the end, [`truth`] what the hub must show there,
+//! [`homes`] which villages have the records that are of one. `tests/mutants` plants bugs and
 //! demands that these checks catch each. To add a fault: an option in [`faults`], its deed
 //! in [`trouble`], its name in `faults::ALL`.
 #![allow(missing_docs)]
@@ -24,6 +25,7 @@ mod disk;
 mod end;
 mod eras;
 mod faults;
+mod homes;
 mod lineage;
 mod look;
 mod machines;

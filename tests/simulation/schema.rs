@@ -35,9 +35,11 @@ front = { type = "text" }
 back = { type = "text" }
 [tables.local]
 scope = "site"
+site = "home"
 [tables.local.fields]
 name = { type = "text" }
 house = { type = "reference", table = "house", on_delete = "cascade" }
+home = { type = "text" }
 "#;
 
 /// What later versions add, one after the other.

@@ -14,7 +14,7 @@ use wadi_protocol::value::Value;
 use super::log::{self, Entry};
 use super::sql::{Bits, Id, RowKey, pack, packed_len};
 use super::work::{Fields, RowWork, Work, children, parents};
-use super::{StoreError, deletion, put_stored, review, twins, typed};
+use super::{StoreError, deletion, put_stored, review, scope, twins, typed};
 
 /// What one of these takes at least, whatever it holds.
 const EFFECT_BYTES: usize = 64;
@@ -85,22 +85,28 @@ fn call_referencing(work: &mut Work<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Rows of narrow scope that lose a reference: sites that held them for its sake may
-/// have to let go. The log must say when.
+/// Rows of narrow scope that lose a reference, and those above them: sites that held them
+/// for its sake may have to let go. The log must say when.
 fn leavers(work: &Work<'_>) -> Result<BTreeSet<RowKey>, StoreError> {
     let mut leavers = BTreeSet::new();
+    let mut open = Vec::new();
     for (key, row) in work.rows.iter().filter(|(_, row)| row.before.known) {
         let table = work.table(*key)?;
         let old = parents(table, &row.before.fields).map(|(parent, ..)| parent);
-        let new: BTreeSet<RowKey> = if row.after.is_live() {
+        let stays =
+            row.after.is_live() && scope::moves(work.db, table, &row.before, &row.after)?.is_none();
+        let new: BTreeSet<RowKey> = if stays {
             parents(table, &row.after.fields).map(|(parent, ..)| parent).collect()
         } else {
             BTreeSet::new()
         };
-        for parent in old.filter(|parent| !new.contains(parent)) {
-            if work.table(parent)?.scope != Scope::Global && work.peek(parent)?.known {
-                leavers.insert(parent);
-            }
+        open.extend(old.filter(|parent| !new.contains(parent)));
+    }
+    while let Some(key) = open.pop() {
+        let table = work.table(key)?;
+        let state = work.peek(key)?;
+        if table.scope != Scope::Global && state.known && leavers.insert(key) {
+            open.extend(parents(table, &state.fields).map(|(parent, ..)| parent));
         }
     }
     Ok(leavers)
@@ -132,11 +138,20 @@ fn write(work: &mut Work<'_>, leavers: &BTreeSet<RowKey>) -> Result<(), StoreErr
             entries.iter_mut().for_each(|entry| entry.seq = work.head);
         }
         let row = work.row(key)?;
+        let moves = scope::moves(db, table, &row.before, &row.after)?;
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
             if !row.before.known {
                 row.after.first_seq = first.seq;
             }
             row.after.last_seq = last.seq;
+        }
+        if let (Some(from), Some(last)) = (moves, entries.last_mut()) {
+            // All of it goes to its new site, and the old one may have it.
+            row.after.moved_seq = last.seq;
+            log::whole(last);
+            if let Some(from) = from {
+                scope::set_perhaps_present(db, from, key)?;
+            }
         }
         for entry in &entries {
             writer.log.insert(table, key, entry)?;
@@ -161,8 +176,8 @@ impl<'a> Writer<'a> {
     fn new(db: &'a Connection) -> Result<Writer<'a>, StoreError> {
         let row = db.prepare_cached(
             "INSERT OR REPLACE INTO wadi_row (tbl, row, site, first_seq, last_seq, deleted, dead,
-                 kept, fields, review, twins, chain)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 kept, fields, review, twins, chain, moved_seq)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?;
         Ok(Writer { log: log::Writer::new(db)?, typed: typed::Writer::new(db), row })
     }
@@ -182,6 +197,7 @@ impl<'a> Writer<'a> {
             pack(&state.review),
             pack(&state.twins),
             state.chain.as_ref().map(pack),
+            Bits(state.moved_seq),
         ])?;
         Ok(())
     }

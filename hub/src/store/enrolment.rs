@@ -214,8 +214,8 @@ fn place(
 
 /// The gateway of a site.
 pub(super) fn known(tx: &Connection, site: &str) -> Result<Option<GatewayId>, StoreError> {
-    let sql = "SELECT number FROM wadi_gateway WHERE site = ?1";
-    Ok(tx.query_row(sql, [site], |row| row.get(0).map(GatewayId)).optional()?)
+    let mut query = tx.prepare_cached("SELECT number FROM wadi_gateway WHERE site = ?1")?;
+    Ok(query.query_row([site], |row| row.get(0).map(GatewayId)).optional()?)
 }
 
 /// There is none.

@@ -65,6 +65,13 @@ pub(super) fn entries(table: &Table, row: &RowWork, shown_after: &Fields, last: 
     entries
 }
 
+/// The whole row travels to everybody with this line.
+pub(super) fn whole(entry: &mut Entry) {
+    if let Err(place) = entry.travels.binary_search(&0) {
+        entry.travels.insert(place, 0);
+    }
+}
+
 /// Whether plainly nothing travels: a chain that one gateway brought, of a row that
 /// shows just what its changes say. [`travelling`] would find the same, field by field.
 fn stays_home(row: &RowWork, shown_after: &Fields) -> bool {

@@ -28,6 +28,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("restored.sql"),
     include_str!("copied.sql"),
     include_str!("wanted.sql"),
+    include_str!("moved.sql"),
 ];
 
 impl Store {

@@ -129,8 +129,8 @@ pub(super) fn passed(
         let key = RowKey { table: row.table, row: row.row };
         let (table, state) = (catalog.table(key.table)?, state_of(db, key)?);
         // Of its own scope it holds what its cursor has passed.
-        let ahead = state.first_seq > page.to[table.lane as usize];
-        let beside = ahead || !scope::is_direct(table, &state, gateway);
+        let ahead = state.since() > page.to[table.lane as usize];
+        let beside = ahead || !scope::is_direct(db, table, &state, gateway)?;
         scope::set_present(db, gateway, key, beside && row.state != RowState::Left)?;
     }
     Ok(())

@@ -71,10 +71,11 @@ impl<'a> Asker<'a> {
 
     /// Whether the gateway may lack a row of its own scope.
     pub fn may_lack(&self, table: &Table, key: RowKey, state: &State) -> Result<bool, StoreError> {
-        if state.first_seq <= self.cursor(table) {
+        if state.since() <= self.cursor(table) {
             return Ok(false);
         }
-        let own = state.site == self.gateway && state.first_seq > self.line.from;
+        let made = state.site == self.gateway && state.moved_seq == 0;
+        let own = made && state.first_seq > self.line.from;
         let other = !own || (self.line.number > 0 && changes::has_stray(self.db, key)?);
         Ok(other || self.is_repaired(key)?)
     }
@@ -90,7 +91,7 @@ impl<'a> Asker<'a> {
     /// Whether a row that a travelling one references must come along.
     pub fn comes_along(&self, key: RowKey, state: &State) -> Result<bool, StoreError> {
         let table = self.catalog.table(key.table)?;
-        let direct = scope::is_direct(table, state, self.gateway);
+        let direct = scope::is_direct(self.db, table, state, self.gateway)?;
         let lacks = !direct || self.may_lack(table, key, state)?;
         Ok(lacks && scope::presence(self.db, self.gateway, key)? != Presence::Yes)
     }
@@ -110,7 +111,7 @@ impl<'a> Asker<'a> {
         }
         let entries = log::since(self.db, key, self.cursor(table))?;
         let travels = log::travels_to(&entries, |entry| self.brought(entry));
-        let direct = scope::is_direct(table, state, self.gateway);
+        let direct = scope::is_direct(self.db, table, state, self.gateway)?;
         let whole = self.may_lack(table, key, state)? || !direct || travels.contains_key(&0);
         let whole = whole && state.is_live();
         let shown = if state.is_live() { self.shown(key, state)? } else { Rc::default() };

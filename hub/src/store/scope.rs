@@ -1,23 +1,63 @@
 //! Which rows a site receives.
 //!
 //! A row is a site's by its table's scope, or because a live row of the site
-//! references it: a scope includes its parents.
+//! references it: a scope includes its parents. In a table with a field for it, a row is of
+//! the site that the field names, and moves when that is changed: the log tells both sites.
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::schema::{Scope, Table};
+use wadi_protocol::value::Value;
 
+use super::enrolment;
 use super::sql::{Id, RowKey};
 use super::work::{State, children, load};
 use super::{Catalog, StoreError};
 
 /// Whether a row is a gateway's by its table's scope alone.
-pub(super) fn is_direct(table: &Table, state: &State, gateway: u32) -> bool {
+pub(super) fn is_direct(
+    db: &Connection,
+    table: &Table,
+    state: &State,
+    gateway: u32,
+) -> Result<bool, StoreError> {
     match table.scope {
-        Scope::Global => true,
-        Scope::Site => state.site == gateway,
-        Scope::Upload => false,
+        Scope::Global => Ok(true),
+        Scope::Site => Ok(site(db, table, state)? == Some(gateway)),
+        Scope::Upload => Ok(false),
     }
+}
+
+/// The gateway of the site that a row of a table of sites is of; none if its field names
+/// no site that is there.
+fn site(db: &Connection, table: &Table, state: &State) -> Result<Option<u32>, StoreError> {
+    match named(table, state) {
+        None => Ok(Some(state.site)),
+        Some(name) => Ok(enrolment::known(db, name)?.map(|gateway| gateway.0)),
+    }
+}
+
+/// The site that a row names.
+fn named<'a>(table: &Table, state: &'a State) -> Option<&'a str> {
+    match state.fields.get(&table.site?) {
+        Some(Value::Text(name)) => Some(name),
+        _ => None,
+    }
+}
+
+/// The gateway whose row it was before it became another one's, or nobody's (none = it was
+/// nobody's). None if it did not move.
+pub(super) fn moves(
+    db: &Connection,
+    table: &Table,
+    before: &State,
+    after: &State,
+) -> Result<Option<Option<u32>>, StoreError> {
+    if !before.known || named(table, before) == named(table, after) {
+        return Ok(None);
+    }
+    let (from, to) = (site(db, table, before)?, site(db, table, after)?);
+    Ok((from != to).then_some(from))
 }
 
 /// Whether a gateway receives a row.
@@ -28,7 +68,7 @@ pub(super) fn is_within(
     key: RowKey,
     state: &State,
 ) -> Result<bool, StoreError> {
-    if is_direct(catalog.table(key.table)?, state, gateway) {
+    if is_direct(db, catalog.table(key.table)?, state, gateway)? {
         return Ok(true);
     }
     let mut passed = BTreeSet::from([key]);
@@ -38,7 +78,7 @@ pub(super) fn is_within(
             let Some(state) = load(db, child)?.filter(State::is_live) else {
                 continue;
             };
-            if is_direct(catalog.table(child.table)?, &state, gateway) {
+            if is_direct(db, catalog.table(child.table)?, &state, gateway)? {
                 return Ok(true);
             }
             if passed.insert(child) {
@@ -87,6 +127,18 @@ pub(super) fn set_present(
     } else {
         "UPDATE wadi_presence SET held = 0 WHERE gateway = ?1 AND tbl = ?2 AND row = ?3"
     };
+    db.prepare_cached(sql)?.execute(params![gateway, key.table, Id(key.row)])?;
+    Ok(())
+}
+
+/// Note that a gateway may hold a row that was its own until now.
+pub(super) fn set_perhaps_present(
+    db: &Connection,
+    gateway: u32,
+    key: RowKey,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO wadi_presence (gateway, tbl, row, held) VALUES (?1, ?2, ?3, 2)
+               ON CONFLICT DO UPDATE SET held = 2 WHERE held = 0";
     db.prepare_cached(sql)?.execute(params![gateway, key.table, Id(key.row)])?;
     Ok(())
 }

@@ -30,6 +30,8 @@ pub(super) struct State {
     pub site: u32,
     /// Its first log entry.
     pub first_seq: u64,
+    /// The log entry at which it came to the site that it is of now; 0 = it never moved.
+    pub moved_seq: u64,
     /// Its last log entry.
     pub last_seq: u64,
     /// Deleted by its own candidates.
@@ -92,6 +94,11 @@ impl State {
         }
         let all: BTreeSet<u16> = self.review.iter().chain(&self.twins).copied().collect();
         all.into_iter().collect()
+    }
+
+    /// The log entry since when its site has it.
+    pub fn since(&self) -> u64 {
+        self.first_seq.max(self.moved_seq)
     }
 
     /// Whether people see it.
@@ -302,7 +309,8 @@ pub(super) fn shown(
 /// The stored state of a row.
 pub(super) fn load(db: &Connection, key: RowKey) -> Result<Option<State>, StoreError> {
     let mut query = db.prepare_cached(
-        "SELECT site, first_seq, last_seq, deleted, dead, kept, fields, review, twins, chain
+        "SELECT site, first_seq, last_seq, deleted, dead, kept, fields, review, twins, chain,
+             moved_seq
          FROM wadi_row WHERE tbl = ?1 AND row = ?2",
     )?;
     let state = query
@@ -316,6 +324,7 @@ pub(super) fn load(db: &Connection, key: RowKey) -> Result<Option<State>, StoreE
                     deleted: row.get(3)?,
                     dead: row.get(4)?,
                     kept: row.get(5)?,
+                    moved_seq: number_at(row, 10)?,
                     ..State::default()
                 },
                 row.get::<_, Vec<u8>>(6)?,

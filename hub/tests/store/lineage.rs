@@ -9,10 +9,10 @@ use wadi_protocol::wire::message::{Outcome, Refused};
 use crate::model::{Base, Device, Key, NOW_S, Site};
 use crate::world::{ALARM, HOUSE, LINK, LOCAL, PERSON, REMARK, REPORT, World, refer, row, text};
 
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

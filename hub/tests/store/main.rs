@@ -10,6 +10,7 @@ mod greedy;
 mod hostile;
 mod lineage;
 mod model;
+mod moves;
 mod newcomers;
 mod order;
 mod quarantine;

@@ -55,6 +55,13 @@ next = { type = "reference", table = "link", on_delete = "set-null" }
 text = { type = "text" }
 [tables.knot.fields]
 link = { type = "reference", table = "link", on_delete = "set-null" }
+[tables.patient]
+scope = "site"
+site = "village"
+[tables.patient.fields]
+name = { type = "text" }
+village = { type = "text" }
+link = { type = "reference", table = "link", on_delete = "set-null" }
 "#;
 
 /// Table numbers, in the schema's order.
@@ -68,6 +75,7 @@ pub const REPORT: u16 = 7;
 pub const REMARK: u16 = 8;
 pub const LINK: u16 = 9;
 pub const KNOT: u16 = 10;
+pub const PATIENT: u16 = 11;
 
 pub struct World {
     pub folder: TempDir,

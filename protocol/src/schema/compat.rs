@@ -78,7 +78,8 @@ fn check_table(
     for (key, differs, why) in [
         ("mode", before.mode != after.mode, RESOLVES),
         ("delete", before.delete != after.delete, RESOLVES),
-        ("scope", before.scope != after.scope, "sites already hold rows by the old one"),
+        ("scope", before.scope != after.scope, HOLD),
+        ("site", before.site != after.site, HOLD),
         ("lane", before.lane != after.lane, "gateways have passed its rows in the old one"),
     ] {
         if differs {
@@ -104,6 +105,7 @@ fn check_table(
     }
 }
 
+const HOLD: &str = "sites already hold rows by the old one";
 const RESOLVES: &str = "changes made before would resolve differently";
 
 fn check_field(

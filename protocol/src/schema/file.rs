@@ -42,6 +42,8 @@ pub struct TableFile {
     pub delete: DeletePolicy,
     /// `global`, `site` or `upload`.
     pub scope: Scope,
+    /// With scope `site`: the field that names the site.
+    pub site: Option<String>,
     /// `urgent` or `routine`.
     pub lane: Lane,
     /// `full` or `latest`.

@@ -49,6 +49,9 @@ pub struct Table {
     pub delete: DeletePolicy,
     /// Who receives its rows.
     pub scope: Scope,
+    /// The field that names the site of a row; none = the row is of the site whose gateway
+    /// brought its insert. Only with [`Scope::Site`].
+    pub site: Option<u16>,
     /// How soon they go.
     pub lane: Lane,
     /// Whether every change travels.
@@ -185,7 +188,7 @@ pub enum Scope {
     /// Every site.
     #[default]
     Global,
-    /// The row's site: the one whose gateway brought its insert.
+    /// The row's site: the one that its field says, else whose gateway brought its insert.
     Site,
     /// Only the hub.
     Upload,

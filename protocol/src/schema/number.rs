@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::field::{Found, one_field};
 use super::file::{SchemaFile, TableFile};
-use super::{Schema, Table};
+use super::{Field, Kind, Merge, Schema, Scope, Table};
 use crate::limits::{FIELDS_MAX, NAME_BYTES_MAX, TABLES_MAX};
 
 /// See [`SchemaFile::number`].
@@ -98,6 +98,8 @@ fn one_table(
         ));
     }
     fields.sort_by_key(|field| field.number);
+    let site =
+        file.site.as_deref().and_then(|site| site_field(name, site, file, &fields, problems));
     Table {
         number,
         name: name.into(),
@@ -105,10 +107,36 @@ fn one_table(
         mode: file.mode,
         delete: file.delete,
         scope: file.scope,
+        site,
         lane: file.lane,
         history: file.history,
         retention_days: file.retention,
     }
+}
+
+/// The number of the field that names the site of a row.
+fn site_field(
+    table: &str,
+    site: &str,
+    file: &TableFile,
+    fields: &[Field],
+    problems: &mut Vec<String>,
+) -> Option<u16> {
+    let mut refuse = |what: &str| problems.push(format!("{table}: {what}"));
+    if file.scope != Scope::Site {
+        refuse("`site` belongs to scope \"site\" only; change the scope, or take it out");
+    }
+    let Some(field) = fields.iter().find(|field| field.name == site) else {
+        refuse(&format!("`site` names \"{site}\", which is no field of it; add the field"));
+        return None;
+    };
+    let named = matches!(field.kind, Kind::Text | Kind::Enum { .. });
+    if !named || field.merge == Merge::Append {
+        refuse(&format!(
+            "`site` names \"{site}\", which holds no one name; make it a text or an enum, without merge \"append\""
+        ));
+    }
+    Some(field.number)
 }
 
 fn check_table_name(name: &str, names: &[&str], problems: &mut Vec<String>) {

@@ -72,6 +72,9 @@ impl Schema {
         if names.len() != table.fields.len() {
             return unsound("two fields of one name");
         }
+        if table.site.is_some_and(|site| table.field(site).is_none()) {
+            return unsound("the field of the site");
+        }
         for field in &table.fields {
             if !is_plain(&field.name) || field.name == "id" {
                 return unsound("name of a field");

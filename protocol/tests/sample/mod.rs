@@ -167,6 +167,7 @@ pub fn schema() -> Schema {
         mode: Mode::Field,
         delete: DeletePolicy::DeleteWins,
         scope: Scope::Global,
+        site: None,
         lane: Lane::Routine,
         history: History::Full,
         retention_days: None,

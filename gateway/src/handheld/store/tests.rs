@@ -59,6 +59,7 @@ fn schema(version: u32) -> Schema {
         mode: Mode::Field,
         delete: DeletePolicy::DeleteWins,
         scope: Scope::Global,
+        site: None,
         lane: Lane::Routine,
         history: History::Full,
         retention_days: None,

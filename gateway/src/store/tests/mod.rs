@@ -71,6 +71,7 @@ fn table(number: u16, name: &str, fields: Vec<Field>) -> Table {
         mode: Mode::Field,
         delete: DeletePolicy::DeleteWins,
         scope: Scope::Global,
+        site: None,
         lane: Lane::Routine,
         history: History::Full,
         retention_days: None,

@@ -171,6 +171,7 @@ fn table(merge: Merge, mode: Mode, delete: DeletePolicy) -> Table {
         mode,
         delete,
         scope: Scope::Global,
+        site: None,
         lane: Lane::Routine,
         history: History::Full,
         retention_days: None,
