@@ -125,6 +125,16 @@ impl Eras {
         self.now_mut().images.entry(place).or_default().push((seq, mark));
     }
 
+    /// Whether the hub showed a mark of a field at some time since it has a change.
+    pub fn stood_with(&self, place: Place, mark: &Option<String>, dot: Dot) -> bool {
+        let (Some(seq), Some(stood)) = (self.seq(dot), self.now().images.get(&place)) else {
+            return false;
+        };
+        let until = stood.iter().skip(1).map(|(since, _)| *since).chain([u64::MAX]);
+        let mut times = stood.iter().zip(until);
+        times.any(|((_, shown), until)| shown.as_ref() == Some(mark) && until > seq)
+    }
+
     /// What the hub showed of a field at a version; none if the row was not there.
     pub fn image(&self, place: Place, version: RowVersion) -> Option<&Option<String>> {
         let stood = self.era_of(version).images.get(&place)?;

@@ -218,7 +218,7 @@ impl World {
     }
 
     /// Where own edits are laid over what the hub told, the screen shows one of them, or one
-    /// that had seen them; of what the hub has, the rival of such a one too.
+    /// that had seen them, or at the hub the rival of such a one.
     fn check_own(&self, name: &str, own: &Own, screens: &BTreeMap<Key, Screen>) -> Outcome<()> {
         for ((key, field), (own, waits)) in own {
             let Some(Some(marks)) = screens.get(key) else { continue };
@@ -228,11 +228,15 @@ impl World {
                 let after = |own| self.model.follows(by, own, field) || self.model.saw(by, own);
                 own.contains(&by) || own.iter().any(|own| after(*own))
             });
+            // Of one that waits, only if the hub showed just that when it had what follows it.
             let behind = || {
                 let mut at_hub = self.model.eras.committed_now();
-                at_hub.any(|dot| own.iter().any(|own| self.model.names(dot, *own, field)))
+                at_hub.any(|dot| {
+                    own.iter().any(|own| self.model.names(dot, *own, field))
+                        && (!*waits || self.model.eras.stood_with((*key, field), &mark, dot))
+                })
             };
-            if !well && (*waits || !behind()) {
+            if !well && !behind() {
                 return Err(format!(
                     "{name} shows {mark:?} by {by:?} in {field} of {key:?}, and not its own {own:?}"
                 ));
