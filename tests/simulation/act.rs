@@ -12,11 +12,27 @@ pub struct Act {
     /// Fields and their values, as SQL and JSON write them.
     pub fields: Vec<(&'static str, String)>,
     pub add: Option<i64>,
+    /// Fields of other types.
+    pub more: Vec<More>,
+}
+
+/// A field and what it takes: as a record has it, and as an expression of SQL.
+#[derive(Clone)]
+pub struct More {
+    pub field: &'static str,
+    pub json: String,
+    pub sql: String,
+    /// Whether judges refuse it.
+    pub poison: bool,
 }
 
 impl Act {
     pub fn key(&self) -> Key {
         (self.table.name, self.row)
+    }
+
+    pub fn is_poison(&self) -> bool {
+        self.more.iter().any(|more| more.poison)
     }
 
     pub fn json(&self) -> String {
@@ -28,6 +44,7 @@ impl Act {
                 if self.op == "insert" { add.to_string() } else { format!("{{\"add\":{add}}}") };
             fields.extend(self.table.sums.iter().map(|field| format!("\"{field}\":{value}")));
         }
+        fields.extend(self.more.iter().map(|more| format!("\"{}\":{}", more.field, more.json)));
         let (op, table, row) = (self.op, self.table.name, self.row);
         let fields = match op {
             "delete" => String::new(),
@@ -49,6 +66,7 @@ impl Act {
                 columns.push((*field, value));
             }
         }
+        columns.extend(self.more.iter().map(|more| (more.field, more.sql.clone())));
         match self.op {
             "delete" => format!("DELETE FROM {table} WHERE id = '{row}'"),
             "update" => {

@@ -3,7 +3,6 @@
 use rusqlite::Connection;
 use wadi_gateway::handheld::entry::enter;
 use wadi_gateway::handheld::record::parse;
-use wadi_hub::store::settle::Decision;
 use wadi_protocol::id::RowId;
 
 use crate::act::Act;
@@ -15,6 +14,8 @@ use crate::world::{Outcome, World, survived};
 
 /// A row is made this often, in thousandths; otherwise one that is shown is changed.
 const INSERT_PERMILLE: u64 = 350;
+/// Of what is changed, so much is where fields of all kinds are, beside what falls on them.
+const SAMPLE_PERMILLE: u64 = 150;
 const DELETE_PERMILLE: u64 = 120;
 /// A reference is to a row that is still to be made, or such a row is made, this often.
 const AHEAD_PERMILLE: u64 = 100;
@@ -119,6 +120,7 @@ impl World {
             let found = self.written(at, act.key())?;
             if let (Some(written), Some(found)) = (&written, &found)
                 && written != found
+                && !act.is_poison()
             {
                 return Err(format!("{name}: {sql}\nwrote {written:?}, and shows {found:?}"));
             }
@@ -173,7 +175,9 @@ impl World {
             let key = self.promised.remove(place);
             (table, row) = (screen::table(key.0), key.1);
         } else if !known.is_empty() && !self.dice.permille(INSERT_PERMILLE) {
-            let key = *self.dice.pick(known);
+            let samples: Vec<Key> = known.iter().filter(|key| key.0 == "sample").copied().collect();
+            let at_sample = !samples.is_empty() && self.dice.permille(SAMPLE_PERMILLE);
+            let key = *self.dice.pick(if at_sample { &samples } else { known });
             (table, row) = (screen::table(key.0), key.1);
             op = if self.dice.permille(DELETE_PERMILLE) { "delete" } else { "update" };
         }
@@ -186,7 +190,7 @@ impl World {
         }
         for (field, to) in table.references {
             let there: Vec<&Key> = known.iter().filter(|(name, _)| name == to).collect();
-            if op != "delete" && to == &"photo" && ahead(&mut self.dice) {
+            if op != "delete" && matches!(*to, "photo" | "sample") && ahead(&mut self.dice) {
                 self.tally.note("reference ahead of its row");
                 let made = self.promised.iter().find(|key| key.0 == *to).copied();
                 let key = made.unwrap_or_else(|| (*to, self.new_row()));
@@ -206,10 +210,11 @@ impl World {
         }
         let add = (op != "delete" && !table.sums.is_empty() && self.dice.permille(500))
             .then(|| self.dice.below(19) as i64 - 9);
-        if op == "update" && fields.is_empty() && add.is_none() {
+        let more = self.more(key, op);
+        if op == "update" && fields.is_empty() && add.is_none() && more.is_empty() {
             op = "delete";
         }
-        Act { op, table, row, fields, add }
+        Act { op, table, row, fields, add, more }
     }
 
     fn new_row(&mut self) -> RowId {
@@ -228,11 +233,12 @@ impl World {
     fn whole(&mut self, act: &Act) -> Act {
         let key = act.key();
         let Act { table, row, ref fields, .. } = *act;
+        let more = self.more(key, "insert");
         let mut fields: Vec<(&'static str, String)> = fields.clone();
         fields.retain(|(field, _)| !table.marks.contains(field));
         fields.extend(table.marks.iter().map(|field| (*field, self.text(key, field))));
         let add = (!table.sums.is_empty()).then(|| self.dice.below(19) as i64 - 9);
-        Act { op: "insert", table, row, fields, add }
+        Act { op: "insert", table, row, fields, add, more }
     }
 
     /// The rows that others wait for are made.
@@ -240,33 +246,10 @@ impl World {
         for key in std::mem::take(&mut self.promised) {
             let table = screen::table(key.0);
             let fields = table.marks.iter().map(|field| (*field, self.text(key, field))).collect();
-            let act = Act { op: "insert", table, row: key.1, fields, add: None };
+            let act = Act { op: "insert", table, row: key.1, fields, add: None, more: Vec::new() };
             self.write_sql(0, &act, false)?;
         }
         Ok(())
-    }
-
-    /// An operator settles a case.
-    pub fn operator(&mut self) -> Outcome<()> {
-        let now_s = self.hub.machine.skew.now_s(self.now_s);
-        let Some(store) = self.hub.store.as_mut() else { return Ok(()) };
-        let loss = survived(&self.hub.machine, "loss", store.loss())?.unwrap_or_default();
-        if loss.stopped_s > 0 {
-            return self.operators_go_on();
-        }
-        let cases = survived(&self.hub.machine, "cases", store.cases())?.unwrap_or_default();
-        if cases.is_empty() {
-            return Ok(());
-        }
-        let case = self.dice.pick(&cases).number;
-        let outcome = store.settle(case, &Decision::Pick(1), now_s);
-        if survived(&self.hub.machine, "settle", outcome)?.is_none() {
-            self.hub.stop();
-            return Ok(());
-        }
-        self.tally.note("case settled");
-        self.tell(|| format!("case {case} is settled"));
-        self.look_at_hub()
     }
 
     /// The next version of the schema is published.

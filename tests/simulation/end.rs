@@ -9,16 +9,21 @@ use crate::world::{Outcome, World};
 
 /// Each pass, every phone comes to its village and every village has its rounds.
 const PASSES_MAX: usize = 40;
+/// Operators do so much while changes are still on their way.
+const OPERATORS_LAST: usize = 6;
 /// Rounds of a village in one pass.
 const ROUNDS_MAX: usize = 200;
 
 impl World {
     pub fn end(&mut self) -> Outcome<()> {
-        self.faults = Faults::default();
+        self.faults = Faults { rejected: self.faults.rejected, ..Faults::default() };
         self.net.clear();
         self.now_s += 400 * 86_400;
         self.calm()?;
         self.keep_promises()?;
+        for _ in 0..OPERATORS_LAST {
+            self.operator()?;
+        }
         let mut before = String::new();
         for pass in 0..PASSES_MAX {
             for at in 0..self.phones.len() {
@@ -31,10 +36,12 @@ impl World {
                 self.rounds(at)?;
             }
             let now = self.state()?;
-            if now == before && self.is_drained()?.is_none() {
+            let still = now == before && self.is_drained()?.is_none();
+            if still && !self.operators_end()? {
                 return self.compare();
             }
-            before = now;
+            // What they decided goes all the way back.
+            before = if still { String::new() } else { now };
         }
         let left = self.is_drained()?.unwrap_or("something moves for ever".into());
         Err(format!("after {PASSES_MAX} passes without faults: {left}"))
@@ -170,6 +177,9 @@ impl World {
         self.custody()?;
         self.sums()?;
         self.truth()?;
+        self.gathered()?;
+        self.emptied()?;
+        self.words()?;
         self.tally.note("runs that converged");
         Ok(())
     }

@@ -38,6 +38,10 @@ pub struct Faults {
     pub hub_lost: u64,
     /// A text is long, so that pages, offers and changesets are full.
     pub bulky: u64,
+    /// Somebody enters what judges refuse.
+    pub poison: u64,
+    /// Operators reject rather than repair.
+    pub rejected: u64,
 }
 
 impl Faults {
@@ -61,6 +65,8 @@ impl Faults {
             cloned: rate(25),
             hub_lost: rate(60),
             bulky: if rate(4) == 4 { 250 } else { 0 },
+            poison: rate(500),
+            rejected: rate(600),
         }
     }
 }
@@ -120,6 +126,64 @@ pub const ALL: [&str; 52] = [
     "sync of a handheld",
     "write failed",
 ];
+
+/// What operators must have done there.
+pub const OPERATORS: [&str; 17] = [
+    "case opened again",
+    "code mapped",
+    "judged anew",
+    "rejected",
+    "released by mapping a code",
+    "repaired",
+    "repaired and applied",
+    "repaired and parked",
+    "repaired and waits for its group",
+    "repaired once more",
+    "settle undone",
+    "settled alike",
+    "settled by a pick",
+    "settled by a site",
+    "settled by a value",
+    "settled by joining",
+    "settled by the newest",
+];
+
+/// The branches of the rules that must have been taken there.
+pub const RULES: [&str; 28] = [
+    "rule: a delete that was shown is revived",
+    "rule: a delete waits for a person",
+    "rule: a reference is emptied",
+    "rule: a row is made anew",
+    "rule: a value is superseded",
+    "rule: a whole record wins",
+    "rule: an edit joins a case",
+    "rule: append beside another",
+    "rule: append by two",
+    "rule: cascade takes a row",
+    "rule: contained stamp",
+    "rule: delete wins",
+    "rule: first write wins",
+    "rule: last write wins",
+    "rule: parked",
+    "rule: parked and released",
+    "rule: quarantined",
+    "rule: released with its group",
+    "rule: repaired",
+    "rule: restrict keeps a row",
+    "rule: set add against removal",
+    "rule: set beside another",
+    "rule: several say whether a row is there",
+    "rule: several wait for a person",
+    "rule: sum by two",
+    "rule: the reason reached the device",
+    "rule: twins",
+    "rule: update wins",
+];
+
+/// All of these.
+pub fn all() -> impl Iterator<Item = &'static &'static str> {
+    ALL.iter().chain(&OPERATORS).chain(&RULES)
+}
 
 /// How often each named thing happened.
 #[derive(Clone, Debug, Default)]

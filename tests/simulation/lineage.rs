@@ -147,8 +147,11 @@ impl World {
                 || self.villages.iter().any(|village| village.holds.contains(dot))
                 || self.phones.iter().any(|phone| phone.holds.contains(dot))
         };
-        let lost: Vec<Dot> = before.into_iter().filter(|dot| !elsewhere(dot)).collect();
+        let lost: Vec<Dot> = before.iter().copied().filter(|dot| !elsewhere(dot)).collect();
         self.model.eras.lost.extend(lost);
+        // With them go the stamps that were given them here.
+        let contained = before.into_iter().filter(|dot| self.model.contained.contains_key(dot));
+        self.model.vague.extend(contained);
         self.tally.note("card restored");
         let name = self.villages[at].machine.name.clone();
         self.tell(|| format!("{name}: its card is put back"));

@@ -208,7 +208,7 @@ impl World {
             return Err(format!("{} was made by nobody", change.dot));
         };
         for (field, _) in &told.marks {
-            if is_plain(told.key.0, field) {
+            if is_plain(told.key.0, field) && self.model.was_sound(told) {
                 let (laid, waits) = own.entry((told.key, field)).or_default();
                 laid.push(change.dot);
                 *waits |= !self.model.eras.was_committed(change.dot);
@@ -225,7 +225,7 @@ impl World {
             let mark = marks.get(field).cloned().flatten();
             let by = mark.as_deref().and_then(|mark| self.model.maker(mark));
             let well = by.is_some_and(|by| {
-                let after = |own| self.model.follows(by, own, field) || self.model.saw(by, own);
+                let after = |own| self.model.names(by, own, field);
                 own.contains(&by) || own.iter().any(|own| after(*own))
             });
             // Of one that waits, only if the hub showed just that when it had what follows it.
@@ -254,6 +254,7 @@ impl World {
         let aside = dots("wadi_quarantine").map_err(text)?;
         let runs = screen::hub_runs(eye).map_err(text)?;
         self.model.eras.begun(runs.into_iter());
+        let dots: Vec<Dot> = new.iter().map(|(dot, ..)| *dot).collect();
         let mut rows: BTreeMap<Key, u64> = BTreeMap::new();
         for (dot, seq, number, row) in new {
             self.head = self.head.max(seq);
@@ -262,11 +263,12 @@ impl World {
             }
             let key = self.key(&TableRef::Number(number), row)?;
             if !self.model.told.contains_key(&dot) {
-                self.model.ruled.insert(key);
+                self.learn_settle(dot, key)?;
             }
             let last = rows.entry(key).or_default();
             *last = seq.max(*last);
         }
+        self.decided(&dots, &waiting, &aside)?;
         self.model.parked = waiting;
         self.model.aside = aside;
         for (key, seq) in rows {
@@ -326,7 +328,7 @@ impl World {
                                 rusqlite::types::Value::Integer(number) => number.to_string(),
                                 rusqlite::types::Value::Text(text) => text,
                                 rusqlite::types::Value::Null => continue,
-                                rusqlite::types::Value::Blob(blob) => format!("[{}]", blob.len()),
+                                rusqlite::types::Value::Blob(blob) => told(&blob),
                                 real => format!("{real:?}"),
                             };
                             line += &format!(" {name}={value}");
@@ -340,6 +342,14 @@ impl World {
             }
         }
         lines
+    }
+}
+
+/// A change's stamp of containment; of other bytes how many they are.
+fn told(blob: &[u8]) -> String {
+    match postcard::from_bytes::<Change>(blob).ok().and_then(|change| change.contained) {
+        Some(stamp) => format!("contained at {}.{}", stamp.seconds, stamp.counter),
+        None => format!("[{}]", blob.len()),
     }
 }
 

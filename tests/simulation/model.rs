@@ -14,6 +14,7 @@ use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 
 use crate::eras::Eras;
+use crate::rulings::Rulings;
 use crate::truth::references;
 
 pub type Key = (&'static str, RowId);
@@ -41,10 +42,14 @@ pub struct Model {
     pub parked: BTreeSet<Dot>,
     /// Changes that the hub put aside.
     pub aside: BTreeSet<Dot>,
-    /// Rows about which operators have ruled.
-    pub ruled: BTreeSet<Key>,
+    /// What operators said.
+    pub rulings: Rulings,
+    /// Rows that were seen deleted at the hub.
+    pub dead: BTreeSet<Key>,
     /// The least stamp of containment that an intake gave a change.
     pub contained: BTreeMap<Dot, Stamp>,
+    /// Changes of which the card may be lost that had it.
+    pub vague: BTreeSet<Dot>,
     next: u64,
 }
 
@@ -56,10 +61,18 @@ impl Model {
             eras: Eras::new(),
             parked: BTreeSet::new(),
             aside: BTreeSet::new(),
-            ruled: BTreeSet::new(),
+            rulings: Rulings::default(),
+            dead: BTreeSet::new(),
             contained: BTreeMap::new(),
+            vague: BTreeSet::new(),
             next: 0,
         }
+    }
+
+    /// A name that nobody has given yet.
+    pub fn name(&mut self, kind: &str) -> String {
+        self.next += 1;
+        format!("{kind}{}", self.next)
     }
 
     /// A mark for a field of a row, of so many bytes at least.
@@ -108,6 +121,12 @@ impl Model {
         }
     }
 
+    /// Whether what a change says can be told no more: its writer was shown what is lost, or
+    /// its place among others may be.
+    pub fn is_vague(&self, change: &Change) -> bool {
+        self.eras.is_lost(change.seen.version) || self.vague.contains(&change.dot)
+    }
+
     /// Whether the hub has a change, wherever there.
     pub fn is_at_hub(&self, dot: Dot) -> bool {
         self.eras.seq(dot).is_some() || self.parked.contains(&dot) || self.aside.contains(&dot)
@@ -143,7 +162,10 @@ impl Model {
             let id = told.key.1.to_string();
             for to in references(&told.change).map(|row| row.to_string()) {
                 links.entry(to.clone()).or_default().insert(id.clone());
-                links.entry(id.clone()).or_default().insert(to);
+                // Whether a sample is there makes no difference to what it references.
+                if told.key.0 != "sample" {
+                    links.entry(id.clone()).or_default().insert(to);
+                }
             }
         }
         let open = self.parked.iter().chain(&self.aside).filter_map(|dot| self.told.get(dot));
@@ -169,8 +191,9 @@ impl Model {
                 None => "not at the hub".into(),
             };
             lines.push(format!(
-                "{:?} {place} {dot} {} {:?} {:?} group {:?} seen {:?} closure {:?}",
+                "{:?} contained {:?} {place} {dot} {} {:?} {:?} group {:?} seen {:?} closure {:?}",
                 change.stamp,
+                self.contained.get(&dot),
                 told.key.0,
                 change.op,
                 change.fields,

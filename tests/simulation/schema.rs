@@ -40,6 +40,15 @@ site = "home"
 name = { type = "text" }
 house = { type = "reference", table = "house", on_delete = "cascade" }
 home = { type = "text" }
+[tables.sample.fields]
+name = { type = "text" }
+kind = { type = "enum", values = ["soil", "seed", "fly"] }
+level = { type = "integer", min = 0, max = 100 }
+code = { type = "text", unique = true }
+tags = { type = "set", values = ["dry", "old", "red", "wet"], merge = "set" }
+log = { type = "text", merge = "append" }
+house = { type = "reference", table = "house", on_delete = "cascade" }
+of = { type = "reference", table = "sample", on_delete = "set-null" }
 "#;
 
 /// What later versions add, one after the other.
@@ -64,7 +73,7 @@ pub struct Table {
     pub global: bool,
 }
 
-pub const TABLES: [Table; 10] = [
+pub const TABLES: [Table; 11] = [
     table("house", &["name", "note", "first"], &[], &["count"], 1, true),
     table("person", &["name"], &[("house", "house")], &[], 1, true),
     table("visit", &["text"], &[("person", "person")], &[], 1, true),
@@ -72,6 +81,7 @@ pub const TABLES: [Table; 10] = [
     table("alarm", &["text"], &[("house", "house")], &[], 1, true),
     table("card", &["front", "back"], &[], &[], 1, true),
     table("local", &["name"], &[("house", "house")], &[], 1, false),
+    table("sample", &["name"], &[("house", "house"), ("of", "sample")], &[], 1, true),
     table("extra", &["text"], &[], &[], 2, true),
     table("sketch", &["text"], &[], &[], 3, true),
     table("final", &[], &[("photo", "photo")], &[], 4, true),
@@ -90,7 +100,7 @@ const fn table(
 
 /// Fields whose value is the last assignment laid over base.
 pub fn is_plain(table: &str, field: &str) -> bool {
-    !matches!((table, field), ("house", "note" | "first") | ("card", _))
+    !matches!((table, field), ("house", "note" | "first") | ("card", _) | (_, "log"))
 }
 
 /// The number of a field: its place in the file.

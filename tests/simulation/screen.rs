@@ -14,6 +14,12 @@ pub fn table(name: &str) -> &'static Table {
     TABLES.iter().find(|table| table.name == name).expect("a table of the simulation")
 }
 
+/// Its number: its place in the file.
+pub fn number(name: &str) -> u16 {
+    TABLES.iter().position(|table| table.name == name).expect("a table of the simulation") as u16
+        + 1
+}
+
 /// Whether the machine has the table yet.
 pub fn has(db: &Connection, name: &str) -> rusqlite::Result<bool> {
     Ok(names(db)?.contains(name))

@@ -1,8 +1,9 @@
 //! What the hub must show and may let wait, found out again from what every change says:
 //! plainly, by paths from change to change, with none of the product's rules.
 //!
-//! Left out is what operators have settled, and what was shown by a hub that is lost; which
-//! references take a row along is for `screen::orphans`.
+//! Left out are rows whose existence operators have settled, and what was shown by a hub
+//! that is lost; which references take a row along is for `screen::orphans`. Fields that
+//! gather what all say are for [`crate::gathered`].
 use std::collections::{BTreeMap, BTreeSet};
 
 use wadi_protocol::change::{Change, Delta, FieldRef, Op};
@@ -59,24 +60,24 @@ impl Model {
 
     /// The rows about which the truth can be told.
     pub fn plain_rows(&self) -> BTreeSet<Key> {
+        let ruled = self.rulings.rows(&self.eras);
         let at_hub = self.eras.committed_now();
         let rows = at_hub.filter_map(|dot| self.told.get(&dot)).map(|told| told.key);
-        rows.filter(|key| !self.ruled.contains(key)).collect()
+        rows.filter(|key| !ruled.contains(key)).collect()
     }
 
     /// What the hub must hold of a row; none where that is not plain.
     pub fn truth(&self, key: Key, runs: &Runs) -> Option<Truth> {
-        let told = self.told.values().filter(|told| told.key == key);
-        let told: Vec<&Told> =
-            told.filter(|told| self.eras.seq(told.change.dot).is_some()).collect();
-        let inserts = told.iter().filter(|told| told.change.op == Op::Insert).count();
-        let lost = |told: &&Told| self.eras.is_lost(told.change.seen.version);
-        if inserts != 1 || told.iter().any(lost) {
+        let told = self.applied(key);
+        let changes: Vec<&Change> = told.iter().map(|told| self.form(told)).collect();
+        let inserts = changes.iter().filter(|change| change.op == Op::Insert).count();
+        let vague = |change: &&Change| self.is_vague(change);
+        if inserts != 1 || changes.iter().any(vague) {
             return None;
         }
         let fields: BTreeSet<u16> =
-            told.iter().flat_map(|told| numbers(key, &told.change)).collect();
-        let graph = |field| Graph::new(self, &told, key, field, runs);
+            changes.iter().flat_map(|change| numbers(key, change)).collect();
+        let graph = |field| Graph::new(self, &changes, key, field, runs);
         let existence = graph(None);
         let deletes: Vec<usize> = existence.ends();
         let missed = |delete: usize| {
@@ -97,7 +98,7 @@ impl Model {
         let mut marks = BTreeMap::new();
         for name in screen::table(key.0).marks.iter().filter(|name| **name != "note") {
             let mark = |change: &Change| {
-                let told = &self.told[&change.dot];
+                let told = self.told.get(&change.dot)?;
                 told.marks.iter().find(|(at, _)| at == name).map(|(_, mark)| mark.clone())
             };
             let graph = graph(Some(number_of(key.0, name)?));
@@ -113,7 +114,7 @@ impl Model {
         Some(Truth { deleted, marks })
     }
 
-    fn order(&self, change: &Change) -> (wadi_protocol::stamp::Stamp, Dot) {
+    pub fn order(&self, change: &Change) -> (wadi_protocol::stamp::Stamp, Dot) {
         let contained = self.contained.get(&change.dot).copied();
         (contained.unwrap_or(change.stamp), change.dot)
     }
@@ -145,8 +146,8 @@ impl Model {
 }
 
 /// The changes of one field of a row (none: whether it is there), and what precedes what.
-struct Graph<'a> {
-    changes: Vec<&'a Change>,
+pub struct Graph<'a> {
+    pub changes: Vec<&'a Change>,
     /// Whether the first of a pair precedes the second, by whatever path.
     paths: BTreeSet<(usize, usize)>,
     field: Option<u16>,
@@ -154,9 +155,9 @@ struct Graph<'a> {
 }
 
 impl<'a> Graph<'a> {
-    fn new(
+    pub fn new(
         model: &Model,
-        told: &[&'a Told],
+        changes: &[&'a Change],
         key: Key,
         field: Option<u16>,
         runs: &Runs,
@@ -165,7 +166,7 @@ impl<'a> Graph<'a> {
             let assigns = numbers(key, change).any(|at| Some(at) == field);
             matches!(change.op, Op::Insert | Op::Delete) || assigns || key.0 == "card"
         };
-        let changes: Vec<&Change> = told.iter().map(|told| &told.change).filter(touches).collect();
+        let changes: Vec<&Change> = changes.iter().copied().filter(touches).collect();
         let mut paths = BTreeSet::new();
         for (at, after) in changes.iter().enumerate() {
             let seen = |before: &&Change| model.is_seen(before, after, runs);
@@ -190,17 +191,19 @@ impl<'a> Graph<'a> {
         self.changes.iter().position(|change| change.dot == dot).expect("it touches every field")
     }
 
-    fn before(&self, one: usize, other: usize) -> bool {
+    pub fn before(&self, one: usize, other: usize) -> bool {
         self.paths.contains(&(one, other))
     }
 
     /// Whether a change gives the field a value; of existence, whether it makes the row.
-    fn gives(&self, at: usize) -> bool {
+    pub fn gives(&self, at: usize) -> bool {
         let change = self.changes[at];
         match change.op {
             Op::Insert => true,
             Op::Update if self.key.0 == "card" => self.field.is_some(),
-            Op::Update => numbers(self.key, change).any(|field| Some(field) == self.field),
+            Op::Update | Op::Settle => {
+                numbers(self.key, change).any(|field| Some(field) == self.field)
+            }
             _ => false,
         }
     }
