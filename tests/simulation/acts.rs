@@ -23,6 +23,8 @@ const AHEAD_PERMILLE: u64 = 100;
 const REPLACE_PERMILLE: u64 = 200;
 /// A record of a site is assigned to another one.
 const REASSIGN_PERMILLE: u64 = 300;
+/// A program makes a row whose id had another that was deleted.
+const ANEW_PERMILLE: u64 = 80;
 /// Bytes of a long text, at most.
 const BULK_BYTES_MAX: u64 = 2_000;
 /// Somebody names a table that this machine has not heard of yet.
@@ -91,6 +93,14 @@ impl World {
         let known = eye.transpose().map_err(|error| error.to_string())?.unwrap_or_default();
         let mut act = self.act(&known, |_| true);
         let mut replace = act.op == "insert" && self.dice.permille(300);
+        let dead = self.model.dead.iter().filter(|key| !known.contains(key));
+        let dead: Vec<Key> = dead.copied().collect();
+        if act.op == "insert" && !dead.is_empty() && self.dice.permille(ANEW_PERMILLE) {
+            let (name, row) = *self.dice.pick(&dead);
+            act.table = screen::table(name);
+            (act.row, act.fields) = (row, Vec::new());
+            act = self.whole(&act);
+        }
         if act.op == "update" && self.dice.permille(REPLACE_PERMILLE) {
             (act, replace) = (self.whole(&act), true);
             self.tally.note("SQL REPLACE of a row");

@@ -178,6 +178,7 @@ impl World {
         self.sums()?;
         self.truth()?;
         self.gathered()?;
+        self.cases_at_the_end()?;
         self.emptied()?;
         self.words()?;
         self.tally.note("runs that converged");

@@ -24,6 +24,8 @@ struct Era {
 pub struct Eras {
     all: Vec<Era>,
     of_run: HashMap<RunId, usize>,
+    /// The runs that the hub itself knows of.
+    told: Vec<RunId>,
     /// Where each ended, but the last.
     forks: Vec<u64>,
     /// Every change that was ever committed.
@@ -39,6 +41,7 @@ impl Eras {
         Eras {
             all: vec![Era::default()],
             of_run: HashMap::new(),
+            told: Vec::new(),
             forks: Vec::new(),
             ever: BTreeSet::new(),
             lost: BTreeSet::new(),
@@ -60,7 +63,8 @@ impl Eras {
 
     /// The hub has drawn these runs: at a start, or for an operator's command.
     pub fn begun(&mut self, runs: impl Iterator<Item = RunId>) {
-        for run in runs {
+        self.told = runs.collect();
+        for &run in &self.told {
             self.of_run.entry(run).or_insert(self.all.len() - 1);
         }
     }
@@ -104,8 +108,12 @@ impl Eras {
         self.now().seqs.keys().copied()
     }
 
-    /// Whether a version says more than what is left of the hub that it is of.
+    /// Whether a version says more than what is left of the hub that it is of, or is of a run
+    /// that a backup does not name: who cannot say what that means takes it for nothing.
     pub fn is_lost(&self, version: RowVersion) -> bool {
+        if version.seq > 0 && !self.told.contains(&version.hub) {
+            return true;
+        }
         let at = self.of_run.get(&version.hub).copied().unwrap_or(self.all.len() - 1);
         self.forks[at..].iter().any(|fork| version.seq > *fork)
     }

@@ -128,6 +128,11 @@ impl Model {
         if after.seen.above.contains(&one) || in_image {
             return true;
         }
+        self.is_on_line(one, other, runs)
+    }
+
+    /// Whether a change was made earlier on the line of another's device.
+    pub fn is_on_line(&self, one: Dot, other: Dot, runs: &Runs) -> bool {
         if one.device != other.device {
             return false;
         }
