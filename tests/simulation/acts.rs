@@ -131,6 +131,7 @@ impl World {
             if let (Some(written), Some(found)) = (&written, &found)
                 && written != found
                 && !act.is_poison()
+                && !self.model.dead.contains(&act.key())
             {
                 return Err(format!("{name}: {sql}\nwrote {written:?}, and shows {found:?}"));
             }

@@ -269,6 +269,13 @@ impl World {
             *last = seq.max(*last);
         }
         self.decided(&dots, &waiting, &aside)?;
+        // Other rows moved with them, or by an operator's word alone.
+        let eye = self.hub.machine.eye().expect("just looked");
+        for (seq, number, row) in moved(eye, head).map_err(text)? {
+            self.head = self.head.max(seq);
+            let last = rows.entry(self.key(&TableRef::Number(number), row)?).or_default();
+            *last = seq.max(*last);
+        }
         self.model.parked = waiting;
         self.model.aside = aside;
         for (key, seq) in rows {
@@ -375,6 +382,14 @@ fn committed(db: &Connection, after: u64) -> Found<Vec<(Dot, u64, u16, RowId)>> 
     let mut query = db.prepare_cached(sql)?;
     let rows = query.query_map([after as i64], |row| {
         Ok((dot(row)?, row.get::<_, i64>(3)? as u64, row.get(4)?, RowId(row.get(5)?)))
+    })?;
+    rows.collect()
+}
+
+fn moved(db: &Connection, after: u64) -> Found<Vec<(u64, u16, RowId)>> {
+    let mut query = db.prepare_cached("SELECT seq, tbl, row FROM wadi_log WHERE seq > ?")?;
+    let rows = query.query_map([after as i64], |row| {
+        Ok((row.get::<_, i64>(0)? as u64, row.get(1)?, RowId(row.get(2)?)))
     })?;
     rows.collect()
 }
