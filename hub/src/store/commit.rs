@@ -62,7 +62,7 @@ pub(super) fn commit(
                 Err(reason) => {
                     let held = groups.is_held(&change);
                     let outcome = if held { Outcome::Held } else { Outcome::Quarantined };
-                    if !verdicts.contains_key(&index) {
+                    if verdicts.get(&index).copied() != Some(reason.as_str()) {
                         let (outcome, reason) = (outcome.clone(), reason.clone());
                         notice::put(work.db, gateway, &Notice { dot, outcome, reason })?;
                     }
@@ -163,8 +163,8 @@ impl Groups {
     }
 }
 
-/// The typed form of a change that may be taken, or why it may not: as it was judged, or
-/// because another route has brought one of its group since.
+/// The typed form of a change that may be taken, or why it may not: as quarantine says that
+/// has it already, as it was judged, or because another route has brought one of its group since.
 fn why(
     work: &Work<'_>,
     groups: &Groups,
@@ -172,6 +172,10 @@ fn why(
     standing: &Standing,
     verdict: Option<&str>,
 ) -> Result<Change, String> {
+    // Operators may have rejected it since it was judged.
+    if let Standing::Quarantined(reason) = standing {
+        return Err(judge::cut(reason));
+    }
     if let Some(reason) = verdict {
         return Err(reason.to_owned());
     }

@@ -284,6 +284,29 @@ fn the_reason_of_a_reject_reaches_the_gateway_and_a_repair_outdoes_it() {
     world.check();
 }
 
+/// A second gateway has its verdict, and operators reject the change before it commits.
+#[test]
+fn a_reject_between_verdict_and_commit_reaches_who_offers_it_too() {
+    let (mut world, anna, dot) = poisoned();
+    let change = world.sites[0].own.iter().find(|(change, _)| change.dot == dot).unwrap().0.clone();
+    world.sites[1].enter(&anna, change);
+    let batch = world.sites[1].batch();
+    let mut answers = Vec::new();
+    for up in world.sites[1].prepare(&batch) {
+        answers.extend(world.hub.hear(world.sites[1].number, &up, NOW_S).unwrap());
+    }
+    world.hub.reject(dot, "no such visit", NOW_S).unwrap();
+    let page = world.sites[1].page(&answers);
+    let committed = world.sites[1].commit(&mut world.hub);
+    world.sites[1].finish(&batch, &page, &committed);
+    world.settle();
+    for site in &world.sites {
+        assert_eq!(site.outcomes[&dot], Outcome::Quarantined);
+        assert_eq!(site.reasons[&dot], "rejected by the operators: no such visit");
+    }
+    world.check();
+}
+
 /// A change of the older schema is taken by the newer one as it came.
 #[test]
 fn what_the_schema_of_today_takes_is_released_as_it_came() {
