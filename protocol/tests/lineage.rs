@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use wadi_protocol::id::{Hash, RunId};
 use wadi_protocol::round::gateway::{self, Changeset, Check, GatewayRound, Input, Phase};
 use wadi_protocol::round::hub::{self, HubRound, Todo, page_head};
-use wadi_protocol::wire::message::{self, Down, Outcome, Refused, Up};
+use wadi_protocol::wire::message::{self, Down, Outcome, Refused, Up, page_hash};
 
 const HUB: RunId = RunId(8);
 
@@ -123,7 +123,7 @@ impl World {
         if self.boxes[at].state.wants_check() {
             let parts = self.boxes[at].parts.values().flatten().copied().collect::<Vec<u8>>();
             let Phase::Fetching { page, .. } = &self.boxes[at].state.phase else { unreachable!() };
-            let good = page.hash == Hash::of(&[&parts]);
+            let good = page.hash == page_hash(self.boxes[at].state.stand(), &parts);
             let check = if good { Check::Good([0, 0]) } else { Check::Corrupt };
             self.step(at, Input::Checked(check));
         }
@@ -180,7 +180,8 @@ impl World {
             Todo::Judge => {
                 let len = 1 + self.dice.roll(9_000) as usize;
                 self.page = vec![self.dice.0 as u8; len];
-                hub.judged(Ok(page_head(&self.page)))
+                let stand = hub.staged.as_ref().unwrap().head.stand();
+                hub.judged(Ok(page_head(stand, &self.page)))
             }
             Todo::Commit => {
                 assert!(whole, "what was judged is committed");

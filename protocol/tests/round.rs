@@ -3,7 +3,7 @@
 use wadi_protocol::id::{Hash, RunId};
 use wadi_protocol::round::gateway::{self, Changeset, Check, GatewayRound, Input, Phase};
 use wadi_protocol::round::hub::{self, HubRound, Todo, page_head};
-use wadi_protocol::wire::message::{self, Down, DownBody, Outcome, Refused, Up, UpBody};
+use wadi_protocol::wire::message::{self, Down, DownBody, Outcome, Refused, Up, UpBody, page_hash};
 
 struct Dice(u64);
 
@@ -107,7 +107,11 @@ impl World {
         if self.gateway.wants_check() {
             let page: Vec<u8> = self.page_parts.iter().flatten().flatten().copied().collect();
             let Phase::Fetching { page: head, .. } = &self.gateway.phase else { unreachable!() };
-            assert_eq!(head.hash, Hash::of(&[&page]), "parts came together wrongly");
+            assert_eq!(
+                head.hash,
+                page_hash(self.gateway.stand(), &page),
+                "parts came together wrongly"
+            );
             self.gateway_step(Input::Checked(Check::Good([self.gateway.round, 0])));
         }
     }
@@ -148,7 +152,8 @@ impl World {
             Todo::Judge => {
                 let len = 1 + self.dice.roll(30_000) as usize;
                 self.page = (0..len).map(|at| (at as u64 * 3 + self.dice.0 % 5) as u8).collect();
-                hub.judged(Ok(page_head(&self.page)))
+                let stand = staged.head.stand();
+                hub.judged(Ok(page_head(stand, &self.page)))
             }
             Todo::Commit => {
                 self.committed.push(content(&body));

@@ -91,7 +91,7 @@ impl Paper {
         if script.one_in(8) {
             bytes = script.altered(bytes);
         }
-        let told = page_head(&bytes);
+        let told = page_head(head.stand(), &bytes);
         let prepared = Prepared {
             content: head.content,
             page: if script.one_in(32) { Hash::default() } else { told.hash },

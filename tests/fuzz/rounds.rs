@@ -43,7 +43,10 @@ fn the_hubs_end_takes_any_message() {
                 Some(Todo::Judge) if script.byte() % 4 == 0 => {
                     step.next.judged(Err(Refused::TooLarge { reason: "much".into() }))
                 }
-                Some(Todo::Judge) => step.next.judged(Ok(page_head(PAGE))),
+                Some(Todo::Judge) => {
+                    let stand = step.next.staged.as_ref().expect("what is judged").head.stand();
+                    step.next.judged(Ok(page_head(stand, PAGE)))
+                }
                 Some(Todo::Commit) => step.next.decided(vec![(1, Outcome::Parked)], false),
             };
             hub = step.next.clone();

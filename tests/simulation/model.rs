@@ -162,10 +162,7 @@ impl Model {
             let id = told.key.1.to_string();
             for to in references(&told.change).map(|row| row.to_string()) {
                 links.entry(to.clone()).or_default().insert(id.clone());
-                // Whether a sample is there makes no difference to what it references.
-                if told.key.0 != "sample" {
-                    links.entry(id.clone()).or_default().insert(to);
-                }
+                links.entry(id.clone()).or_default().insert(to);
             }
         }
         let open = self.parked.iter().chain(&self.aside).filter_map(|dot| self.told.get(dot));

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
-use wadi_protocol::id::Hash;
 use wadi_protocol::limits::DRIFT_SECONDS_MAX;
 use wadi_protocol::round::gateway::{Check, PageHead};
 use wadi_protocol::schema::{LANES, Schema, compat};
 use wadi_protocol::wire::downlink::{self, Page, Renewal, RowState};
-use wadi_protocol::wire::message::Committed;
+use wadi_protocol::wire::message::{Committed, page_hash};
 
 use super::error::Problem;
 use super::image::{Key, fits};
@@ -22,12 +21,12 @@ const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
 /// in it of a table and field that its schema (or ours) has, with a value that fits.
 pub(super) fn check(work: &Work<'_>, head: &PageHead) -> Result<Check, Problem> {
     let bytes = staged(&work.tx)?;
-    if Hash::of(&[&bytes]) != head.hash {
+    if page_hash(work.ground.round.stand(), &bytes) != head.hash {
         tracing::warn!(
             phase = "fetch",
             round = work.ground.round.round,
             bytes = bytes.len(),
-            "the staged page has another hash: it is fetched again"
+            "the staged page is damaged, or not for this box: the hub is asked again"
         );
         return Ok(Check::Corrupt);
     }

@@ -132,7 +132,7 @@ impl Scene<'_> {
         let (round, head) = (staged.round, staged.head.clone());
         match todo {
             Todo::Judge => match self.judge(round, &head)? {
-                Ok(page) => Ok(state.judged(Ok(page_head(&page)))),
+                Ok(page) => Ok(state.judged(Ok(page_head(head.stand(), &page)))),
                 Err(refused) => Ok(state.judged(Err(refused))),
             },
             Todo::Commit => {

@@ -13,7 +13,8 @@ use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::{self, Batch, content_hash};
 use wadi_protocol::wire::downlink::{self, KnownRuns, Page, PageRow, RowState};
 use wadi_protocol::wire::message::{
-    Committed, Down, DownBody, Outcome, Part, Prepare, Refused, Up, UpBody, part, parts_of,
+    Committed, Down, DownBody, Outcome, Part, Prepare, Refused, Up, UpBody, page_hash, part,
+    parts_of,
 };
 
 pub const NOW_S: u64 = 1_800_000_000;
@@ -222,7 +223,7 @@ impl Site {
             }
         }
         let head = head.expect("Prepared");
-        assert_eq!(Hash::of(&[&bytes]), head.page);
+        assert_eq!(page_hash((self.chain, self.cursors), &bytes), head.page);
         self.page_bytes_most = self.page_bytes_most.max(bytes.len());
         downlink::decode(&bytes).unwrap()
     }

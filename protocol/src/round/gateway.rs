@@ -14,7 +14,7 @@ use super::{PartSet, Step};
 use crate::id::{Hash, RunId};
 use crate::schema::LANES;
 use crate::wire::message::{
-    Committed, Down, Part, Prepare, Refused, Returned, Up, UpBody, part, parts_of,
+    Committed, Down, Part, Prepare, Refused, Returned, Stand, Up, UpBody, part, parts_of,
 };
 
 /// Everything that the gateway must remember between rounds and within one.
@@ -113,7 +113,7 @@ pub enum Input<'a> {
 pub enum Check {
     /// It is whole, decodes and fits the schema; the cursors after it.
     Good([u64; LANES]),
-    /// Its hash differs: it must come again.
+    /// Its hash differs: it is damaged, or meant for another box.
     Corrupt,
     /// It has the right hash and cannot be used.
     Unusable,
@@ -180,6 +180,11 @@ impl GatewayRound {
     /// Whether no round is open.
     pub fn is_idle(&self) -> bool {
         self.phase == Phase::Idle
+    }
+
+    /// Where this gateway stands: a page is good for it alone.
+    pub fn stand(&self) -> Stand {
+        (self.chain, self.cursors)
     }
 
     /// Whether every part of the page is staged: put it together, check it, and
@@ -268,7 +273,7 @@ impl GatewayRound {
     }
 
     fn checked(mut self, check: Check) -> GatewayStep {
-        let Phase::Fetching { changeset, page, have } = self.phase else {
+        let Phase::Fetching { changeset, have, .. } = self.phase else {
             panic!("a page is checked only while it is fetched");
         };
         assert!(have.is_whole(), "a page is checked when it is whole");
@@ -277,11 +282,11 @@ impl GatewayRound {
                 self.phase = Phase::Committing { changeset, to };
                 Step::to(self).say(Say::Commit)
             }
+            // Damaged, or meant for another box: the hub is asked what it has for us.
             Check::Corrupt => {
-                let have = PartSet::none(page.parts);
-                let missing = have.missing();
-                self.phase = Phase::Fetching { changeset, page, have };
-                Step::to(self).write(Write::DropPage).say(Say::Fetch(missing))
+                let sent = PartSet::none(parts_of(changeset.bytes as usize));
+                self.phase = Phase::Preparing { changeset, sent };
+                Step::to(self).write(Write::DropPage).say(Say::Prepare { first: false })
             }
             Check::Unusable => {
                 self.phase = Phase::Aborting { changeset };

@@ -13,8 +13,8 @@ use super::{PartSet, Step};
 use crate::id::{Hash, RunId};
 use crate::limits::{CHANGESET_BYTES_MAX, PART_BYTES_MAX};
 use crate::wire::message::{
-    Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Up, UpBody, chain, part,
-    parts_of,
+    Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Stand, Up, UpBody, chain,
+    page_hash, part, parts_of,
 };
 
 /// Everything that the hub must remember of one gateway's rounds.
@@ -306,7 +306,8 @@ fn refuse(state: HubRound, refused: Refused) -> HubStep {
     Step::to(state).say(Say::Body(DownBody::Refused(refused)))
 }
 
-/// The head of an encoded page.
-pub fn page_head(page: &[u8]) -> PageHead {
-    PageHead { hash: Hash::of(&[page]), bytes: page.len() as u32, parts: parts_of(page.len()) }
+/// The head of an encoded page for whoever stands there.
+pub fn page_head(stand: Stand, page: &[u8]) -> PageHead {
+    let (bytes, parts) = (page.len() as u32, parts_of(page.len()));
+    PageHead { hash: page_hash(stand, page), bytes, parts }
 }

@@ -77,7 +77,22 @@ pub struct Prepare {
     pub ahead: u64,
 }
 
+/// Where a gateway stands: the chain hash of its last round, and its cursors.
+pub type Stand = (Hash, [u64; LANES]);
+
+/// The hash of an encoded page: it is good only for who stands where it was made for. A
+/// copied box hears what is said to the other, about rounds of the same number.
+pub fn page_hash((chain, cursors): Stand, page: &[u8]) -> Hash {
+    let cursors: Vec<u8> = cursors.iter().flat_map(|at| at.to_le_bytes()).collect();
+    Hash::of(&[&chain.0, &cursors, page])
+}
+
 impl Prepare {
+    /// Where the gateway stands.
+    pub fn stand(&self) -> Stand {
+        (self.parent, self.cursors)
+    }
+
     /// The greatest hub sequence that this gateway knows of.
     pub fn heard(&self) -> u64 {
         self.cursors.iter().fold(0, |last: u64, &at| last.max(at)).saturating_add(self.ahead)
@@ -165,7 +180,7 @@ pub enum DownBody {
 pub struct Prepared {
     /// The changeset it answers.
     pub content: Hash,
-    /// Hash of the encoded page.
+    /// Hash of the encoded page, see [`page_hash`].
     pub page: Hash,
     /// Encoded bytes in all parts.
     pub bytes: u32,

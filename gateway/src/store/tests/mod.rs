@@ -297,7 +297,7 @@ impl Village {
         let (head, body) = changeset(&ups);
         let batch = if body.is_empty() { Batch::default() } else { batch::decode(&body).unwrap() };
         let bytes = downlink::encode(page);
-        let page = page_head(&bytes);
+        let page = page_head(head.stand(), &bytes);
         let prepared = Prepared {
             content: head.content,
             page: page.hash,

@@ -64,7 +64,7 @@ pub fn finish_open(village: &mut Village, to: u64, outcomes: Vec<(u32, Outcome)>
 fn finish_with(village: &mut Village, page: &Page, outcomes: Vec<(u32, Outcome)>) {
     let content = village.store().ground.round.changeset().unwrap().content;
     let bytes = downlink::encode(page);
-    let parts = page_head(&bytes);
+    let parts = page_head(village.store().ground.round.stand(), &bytes);
     let prepared = Prepared {
         content,
         page: parts.hash,
@@ -147,7 +147,7 @@ fn a_page_that_cannot_be_used_aborts_and_changes_nothing() {
     ] {
         let (head, _) = changeset(&village.begin());
         let bytes = downlink::encode(&bad);
-        let parts = page_head(&bytes);
+        let parts = page_head(head.stand(), &bytes);
         let prepared = Prepared {
             content: head.content,
             page: parts.hash,
@@ -167,6 +167,34 @@ fn a_page_that_cannot_be_used_aborts_and_changes_nothing() {
     }
 }
 
+/// A copy of this box is in a round of the same number with as little to send, and both hear
+/// what the hub tells it: its cursors are not ours.
+#[test]
+fn a_page_for_another_box_of_the_same_number_is_not_taken() {
+    let mut village = Village::new();
+    village.take(vec![insert(1, "a")]);
+    village.round(&page(4, vec![]), vec![(1, Outcome::Applied { seq: 4 })]);
+    let (head, _) = changeset(&village.begin());
+    let bytes = downlink::encode(&page(9, vec![]));
+    for stand in [(head.parent, [0, 8]), (wadi_protocol::id::Hash::default(), head.cursors)] {
+        let told = page_head(stand, &bytes);
+        let prepared = Prepared {
+            content: head.content,
+            page: told.hash,
+            bytes: told.bytes,
+            parts: told.parts,
+            first: bytes.clone(),
+        };
+        let said = village.hear(DownBody::Prepared(prepared)).messages;
+        let said: Vec<Up> = said.iter().map(|bytes| message::decode(bytes).unwrap()).collect();
+        let [Up { body: UpBody::Prepare(again), .. }] = &said[..] else { panic!("{said:?}") };
+        assert_eq!((again.content, again.cursors), (head.content, head.cursors));
+        assert_eq!(village.store().ground.round.cursors, head.cursors);
+    }
+    finish_open(&mut village, 9, vec![]);
+    assert_eq!(village.store().ground.round.cursors, [0, 9]);
+}
+
 #[test]
 fn a_parked_change_that_is_released_lets_held_ones_go_again() {
     let mut village = Village::new();
@@ -176,9 +204,10 @@ fn a_parked_change_that_is_released_lets_held_ones_go_again() {
     let dot = Dot { device: PHONE, run: PHONE_RUN, seq: 1 };
     let notice = Notice { dot, outcome: Outcome::Applied { seq: 8 }, reason: String::new() };
     let (head, _) = (village.store().ground.round.clone(), ());
+    let stand = head.stand();
     let Phase::Preparing { changeset: open, .. } = head.phase else { panic!() };
     let bytes = downlink::encode(&Page { notices: vec![notice], ..page(8, vec![]) });
-    let parts = page_head(&bytes);
+    let parts = page_head(stand, &bytes);
     village.hear(DownBody::Prepared(Prepared {
         content: open.content,
         page: parts.hash,
@@ -319,7 +348,7 @@ fn a_schema_that_cannot_follow_the_one_held_is_not_taken() {
         let news = Page { schema: Some(other_kind(version)), ..page(4, vec![place]) };
         let bytes = downlink::encode(&news);
         let head = changeset(&village.begin()).0;
-        let told = page_head(&bytes);
+        let told = page_head(head.stand(), &bytes);
         let prepared = Prepared {
             content: head.content,
             page: told.hash,

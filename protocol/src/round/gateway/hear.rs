@@ -109,7 +109,11 @@ impl GatewayRound {
             // Another box has used this number: ours is never to be under it.
             (_, _, Phase::Aborting { .. }) => return self.hear_aborted(0),
             (false, _, _) => return Step::ignore(self, "committed another changeset"),
-            (true, false, _) => return Step::ignore(self, "the chain hash does not follow"),
+            // Another box did with just the same content, most often with none: out of it.
+            (true, false, _) => {
+                self.phase = Phase::Aborting { changeset };
+                return Step::to(self).write(Write::DropPage).say(Say::Abort);
+            }
         }
         let to = match self.phase {
             Phase::Committing { to, .. } if committed.paged => Some(to),
