@@ -26,20 +26,15 @@ impl GatewayRound {
         if down.round != self.round || self.is_idle() {
             return Step::ignore(self, "about another round");
         }
-        match down.body {
-            DownBody::Refused(_) => {}
-            // Why a round had to be aborted stays known, or it would begin again at once.
-            DownBody::Aborted { .. } => self.hub = down.hub,
-            _ => {
-                self.hub = down.hub;
-                self.refused = None;
-            }
+        // Why a round had to be aborted stays known, or it would begin again at once.
+        if !matches!(down.body, DownBody::Refused(_) | DownBody::Aborted { .. }) {
+            self.refused = None;
         }
         match &down.body {
             DownBody::Staged { missing } => self.hear_staged(missing),
             DownBody::Prepared(prepared) => self.hear_prepared(prepared),
             DownBody::Part(part) => self.hear_part(part),
-            DownBody::Committed(committed) => self.hear_committed(committed),
+            DownBody::Committed(committed) => self.hear_committed(down.hub, committed),
             DownBody::Aborted { floor } => self.hear_aborted(*floor),
             DownBody::Refused(refused) => self.hear_refused(refused),
             DownBody::News { .. } => unreachable!("handled above"),
@@ -98,7 +93,9 @@ impl GatewayRound {
         Step::to(self).write(Write::StagePart(part.clone()))
     }
 
-    fn hear_committed(mut self, committed: &Committed) -> GatewayStep {
+    /// Only now is the hub the one that this gateway goes on with: before, a restored one
+    /// may have spoken to a copy of this box, and the cursors are those of the lost one.
+    fn hear_committed(mut self, hub: RunId, committed: &Committed) -> GatewayStep {
         let changeset = self.changeset().expect("a round is open").clone();
         let counted: u64 = committed.outcomes.iter().map(|(count, _)| u64::from(*count)).sum();
         let ours =
@@ -119,6 +116,7 @@ impl GatewayRound {
             Phase::Committing { to, .. } if committed.paged => Some(to),
             _ => None,
         };
+        self.hub = hub;
         self.cursors = to.unwrap_or(self.cursors);
         self.chain = committed.chain;
         self.round = self.round.saturating_add(1);
