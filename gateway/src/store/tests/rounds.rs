@@ -195,6 +195,29 @@ fn a_page_for_another_box_of_the_same_number_is_not_taken() {
     assert_eq!(village.store().ground.round.cursors, [0, 9]);
 }
 
+/// A restored hub lets this box give up its round, or speaks to a copy of it: what it has,
+/// and how far, is still of the hub that is lost, and it must say so.
+#[test]
+fn a_hub_is_believed_only_when_it_commits() {
+    let mut village = Village::new();
+    village.take(vec![insert(1, "a")]);
+    village.round(&page(4, vec![]), vec![(1, Outcome::Applied { seq: 4 })]);
+    let hub = village.store().ground.round.hub;
+    village.begin();
+    let round = village.store().ground.round.round;
+    let down = |body| Down { hub: RunId(0xbad), known: hub, round, body };
+    let now_s = village.now_s;
+    for body in [
+        DownBody::Staged { missing: vec![] },
+        DownBody::Refused(Refused::OtherContent),
+        DownBody::Aborted { floor: round + 1 },
+    ] {
+        village.store().round(RoundInput::Heard(down(body)), now_s).unwrap();
+        assert_eq!(village.store().ground.round.hub, hub);
+    }
+    assert!(village.store().ground.round.is_idle());
+}
+
 #[test]
 fn a_parked_change_that_is_released_lets_held_ones_go_again() {
     let mut village = Village::new();
