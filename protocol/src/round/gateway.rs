@@ -273,26 +273,33 @@ impl GatewayRound {
     }
 
     fn checked(mut self, check: Check) -> GatewayStep {
-        let Phase::Fetching { changeset, have, .. } = self.phase else {
+        let Phase::Fetching { changeset, have, .. } = &self.phase else {
             panic!("a page is checked only while it is fetched");
         };
         assert!(have.is_whole(), "a page is checked when it is whole");
+        let changeset = changeset.clone();
         match check {
             Check::Good(to) => {
                 self.phase = Phase::Committing { changeset, to };
                 Step::to(self).say(Say::Commit)
             }
             // Damaged, or meant for another box: the hub is asked what it has for us.
-            Check::Corrupt => {
-                let sent = PartSet::none(parts_of(changeset.bytes as usize));
-                self.phase = Phase::Preparing { changeset, sent };
-                Step::to(self).write(Write::DropPage).say(Say::Prepare { first: false })
-            }
-            Check::Unusable => {
-                self.phase = Phase::Aborting { changeset };
-                Step::to(self).write(Write::DropPage).say(Say::Abort)
-            }
+            Check::Corrupt => self.ask_again(changeset),
+            Check::Unusable => self.give_up(changeset),
         }
+    }
+
+    /// The same content again, from its head: what the hub has of it is not known.
+    fn ask_again(mut self, changeset: Changeset) -> GatewayStep {
+        let sent = PartSet::none(parts_of(changeset.bytes as usize));
+        self.phase = Phase::Preparing { changeset, sent };
+        Step::to(self).write(Write::DropPage).say(Say::Prepare { first: false })
+    }
+
+    /// Out of the round, if the hub agrees.
+    fn give_up(mut self, changeset: Changeset) -> GatewayStep {
+        self.phase = Phase::Aborting { changeset };
+        Step::to(self).write(Write::DropPage).say(Say::Abort)
     }
 }
 

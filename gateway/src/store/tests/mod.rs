@@ -34,8 +34,8 @@ use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::{self, Batch};
 use wadi_protocol::wire::downlink::{self, Page, PageRow, RowState};
 use wadi_protocol::wire::message::{
-    self, Committed, Down, DownBody, Outcome, Part, Prepared, Refused, Up, UpBody, chain, part,
-    parts_of,
+    self, Committed, Down, DownBody, Outcome, Part, Prepared, Refused, Stand, Up, UpBody, chain,
+    part, parts_of,
 };
 
 use super::*;
@@ -297,15 +297,7 @@ impl Village {
         let (head, body) = changeset(&ups);
         let batch = if body.is_empty() { Batch::default() } else { batch::decode(&body).unwrap() };
         let bytes = downlink::encode(page);
-        let page = page_head(head.stand(), &bytes);
-        let prepared = Prepared {
-            content: head.content,
-            page: page.hash,
-            bytes: page.bytes,
-            parts: page.parts,
-            first: part(&bytes, 0).to_vec(),
-        };
-        let mut last = self.hear(DownBody::Prepared(prepared));
+        let mut last = self.hear(prepared(head.stand(), head.content, &bytes));
         for index in 1..parts_of(bytes.len()) {
             let bytes = part(&bytes, index).to_vec();
             last = self.hear(DownBody::Part(Part { index, bytes }));
@@ -336,6 +328,19 @@ impl Village {
         let now_s = self.now_s;
         self.store().round(RoundInput::Heard(down), now_s).unwrap()
     }
+}
+
+/// What the hub says of a page for whoever stands there.
+pub fn prepared(stand: Stand, content: Hash, page: &[u8]) -> DownBody {
+    let head = page_head(stand, page);
+    let first = part(page, 0).to_vec();
+    DownBody::Prepared(Prepared {
+        content,
+        page: head.hash,
+        bytes: head.bytes,
+        parts: head.parts,
+        first,
+    })
 }
 
 /// The head and the whole body of a changeset.

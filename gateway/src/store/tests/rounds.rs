@@ -64,15 +64,8 @@ pub fn finish_open(village: &mut Village, to: u64, outcomes: Vec<(u32, Outcome)>
 fn finish_with(village: &mut Village, page: &Page, outcomes: Vec<(u32, Outcome)>) {
     let content = village.store().ground.round.changeset().unwrap().content;
     let bytes = downlink::encode(page);
-    let parts = page_head(village.store().ground.round.stand(), &bytes);
-    let prepared = Prepared {
-        content,
-        page: parts.hash,
-        bytes: parts.bytes,
-        parts: parts.parts,
-        first: bytes,
-    };
-    village.hear(DownBody::Prepared(prepared));
+    let prepared = prepared(village.store().ground.round.stand(), content, &bytes);
+    village.hear(prepared);
     let parent = village.store().ground.round.chain;
     let chain = chain(parent, content, &outcomes);
     village.chain = chain;
@@ -147,15 +140,8 @@ fn a_page_that_cannot_be_used_aborts_and_changes_nothing() {
     ] {
         let (head, _) = changeset(&village.begin());
         let bytes = downlink::encode(&bad);
-        let parts = page_head(head.stand(), &bytes);
-        let prepared = Prepared {
-            content: head.content,
-            page: parts.hash,
-            bytes: parts.bytes,
-            parts: parts.parts,
-            first: bytes,
-        };
-        let answer = village.hear(DownBody::Prepared(prepared));
+        let prepared = prepared(head.stand(), head.content, &bytes);
+        let answer = village.hear(prepared);
         let up: Up = message::decode(&answer.messages[0]).unwrap();
         assert_eq!(up.body, UpBody::Abort);
         let floor = village.store().ground.round.round + 1;
@@ -176,16 +162,9 @@ fn a_page_for_another_box_of_the_same_number_is_not_taken() {
     village.round(&page(4, vec![]), vec![(1, Outcome::Applied { seq: 4 })]);
     let (head, _) = changeset(&village.begin());
     let bytes = downlink::encode(&page(9, vec![]));
-    for stand in [(head.parent, [0, 8]), (wadi_protocol::id::Hash::default(), head.cursors)] {
-        let told = page_head(stand, &bytes);
-        let prepared = Prepared {
-            content: head.content,
-            page: told.hash,
-            bytes: told.bytes,
-            parts: told.parts,
-            first: bytes.clone(),
-        };
-        let said = village.hear(DownBody::Prepared(prepared)).messages;
+    for stand in [(head.parent, [0, 8]), (Hash::default(), head.cursors)] {
+        let prepared = prepared(stand, head.content, &bytes);
+        let said = village.hear(prepared).messages;
         let said: Vec<Up> = said.iter().map(|bytes| message::decode(bytes).unwrap()).collect();
         let [Up { body: UpBody::Prepare(again), .. }] = &said[..] else { panic!("{said:?}") };
         assert_eq!((again.content, again.cursors), (head.content, head.cursors));
@@ -230,14 +209,7 @@ fn a_parked_change_that_is_released_lets_held_ones_go_again() {
     let stand = head.stand();
     let Phase::Preparing { changeset: open, .. } = head.phase else { panic!() };
     let bytes = downlink::encode(&Page { notices: vec![notice], ..page(8, vec![]) });
-    let parts = page_head(stand, &bytes);
-    village.hear(DownBody::Prepared(Prepared {
-        content: open.content,
-        page: parts.hash,
-        bytes: parts.bytes,
-        parts: parts.parts,
-        first: bytes,
-    }));
+    village.hear(prepared(stand, open.content, &bytes));
     let chain = chain(head.chain, open.content, &[]);
     let committed =
         Committed { content: open.content, outcomes: vec![], chain, paged: true, more: true };
@@ -371,15 +343,8 @@ fn a_schema_that_cannot_follow_the_one_held_is_not_taken() {
         let news = Page { schema: Some(other_kind(version)), ..page(4, vec![place]) };
         let bytes = downlink::encode(&news);
         let head = changeset(&village.begin()).0;
-        let told = page_head(head.stand(), &bytes);
-        let prepared = Prepared {
-            content: head.content,
-            page: told.hash,
-            bytes: told.bytes,
-            parts: told.parts,
-            first: bytes,
-        };
-        let said = village.hear(DownBody::Prepared(prepared)).messages;
+        let prepared = prepared(head.stand(), head.content, &bytes);
+        let said = village.hear(prepared).messages;
         let said: Vec<Up> = said.iter().map(|bytes| message::decode(bytes).unwrap()).collect();
         assert!(matches!(said.as_slice(), [Up { body: UpBody::Abort, .. }]), "{said:?}");
         assert_eq!(village.store().schema().as_deref(), Some(&schema()));

@@ -8,7 +8,7 @@ use super::{GatewayRound, GatewayStep, PageHead, Phase, Say, Write};
 use crate::id::RunId;
 use crate::limits::{DOWNLINK_BYTES_MAX, PART_BYTES_MAX};
 use crate::round::{PartSet, Step};
-use crate::wire::message::{Committed, Down, DownBody, Part, Prepared, Refused, chain, parts_of};
+use crate::wire::message::{Committed, Down, DownBody, Part, Prepared, Refused, chain};
 
 impl GatewayRound {
     pub(super) fn hear(mut self, down: &Down) -> GatewayStep {
@@ -107,10 +107,7 @@ impl GatewayRound {
             (_, _, Phase::Aborting { .. }) => return self.hear_aborted(0),
             (false, _, _) => return Step::ignore(self, "committed another changeset"),
             // Another box did with just the same content, most often with none: out of it.
-            (true, false, _) => {
-                self.phase = Phase::Aborting { changeset };
-                return Step::to(self).write(Write::DropPage).say(Say::Abort);
-            }
+            (true, false, _) => return self.give_up(changeset),
         }
         let to = match self.phase {
             Phase::Committing { to, .. } if committed.paged => Some(to),
@@ -142,8 +139,7 @@ impl GatewayRound {
                 Phase::Preparing { changeset, .. } | Phase::Fetching { changeset, .. },
             ) => {
                 let changeset = changeset.clone();
-                self.phase = Phase::Aborting { changeset };
-                Step::to(self).write(Write::DropPage).say(Say::Abort)
+                self.give_up(changeset)
             }
             // The hub that had been asked to commit is no more.
             (Refused::Restored { line }, _) => {
@@ -156,9 +152,8 @@ impl GatewayRound {
                 if *floor > self.round =>
             {
                 let changeset = self.changeset().expect("a round is open").clone();
-                self.phase = Phase::Aborting { changeset };
                 self.refused = None;
-                Step::to(self).write(Write::DropPage).say(Say::Abort)
+                self.give_up(changeset)
             }
             // Decided long ago without us: its number is used up. The next one tells
             // whether the hub goes on with us.
@@ -176,10 +171,8 @@ impl GatewayRound {
                 Phase::Fetching { changeset, .. } | Phase::Committing { changeset, .. },
             ) => {
                 let changeset = changeset.clone();
-                let sent = PartSet::none(parts_of(changeset.bytes as usize));
-                self.phase = Phase::Preparing { changeset, sent };
                 self.refused = None;
-                Step::to(self).write(Write::DropPage).say(Say::Prepare { first: false })
+                self.ask_again(changeset)
             }
             _ => Step::to(self),
         }
