@@ -4,6 +4,7 @@
 //! offer on the link); [`downlink`] what comes back. Each has golden bytes: a
 //! changed golden file means a new version number. Nothing here does I/O;
 //! every decoder takes hostile bytes.
+pub mod adaptive;
 pub mod batch;
 pub mod downlink;
 pub mod message;

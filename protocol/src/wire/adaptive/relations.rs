@@ -1,0 +1,173 @@
+//! Exact relations between the numbers of a record: copies, sums, differences,
+//! times of day. They are found where they hold by chance, and kept where they hold on.
+use alloc::vec;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::engine::place;
+
+/// Fields whose relations are kept.
+const FIELDS: usize = 192;
+/// Relations of one field.
+const KEPT: usize = 4;
+/// Numbers that relations may draw on.
+pub(super) const SOURCES: usize = 72;
+
+/// The numbers at hand, by place.
+pub(super) type Sources = [Option<i64>; SOURCES];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Relation {
+    how: u8,
+    a: u8,
+    b: u8,
+    /// How well it has held, of 255; 0 = none.
+    score: u8,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Relations {
+    fields: Vec<(u32, [Relation; KEPT])>,
+}
+
+const COPY: u8 = 0;
+const SUM: u8 = 1;
+const DIFFERENCE: u8 = 2;
+/// Minutes from one time of day (as hours * 100 + minutes) to another.
+const MINUTES: u8 = 3;
+/// A time of day so many minutes after another.
+const LATER: u8 = 4;
+const DAY_MIN: i64 = 24 * 60;
+
+impl Relations {
+    pub(super) fn new() -> Relations {
+        Relations { fields: vec![(0, [Relation::default(); KEPT]); FIELDS] }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<(u32, [Relation; KEPT])>() * self.fields.capacity()
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.fields.len() == FIELDS
+    }
+
+    /// What the two best relations of a field say, with how well they have held (0 to 3).
+    pub(super) fn say(&self, field: u32, sources: &Sources) -> [Option<(i64, u8)>; 2] {
+        let mut best = [None; 2];
+        let (key, kept) = &self.fields[place(field, FIELDS)];
+        if *key != field {
+            return best;
+        }
+        let mut said: Vec<(u8, i64)> = kept
+            .iter()
+            .filter(|relation| relation.score != 0)
+            .filter_map(|relation| Some((relation.score, relation.reckon(sources)?)))
+            .collect();
+        said.sort_by(|a, b| b.cmp(a));
+        said.dedup_by_key(|(_, number)| *number);
+        for (best, (score, number)) in best.iter_mut().zip(said) {
+            *best = Some((number, score >> 6));
+        }
+        best
+    }
+
+    /// Learn from what the number was.
+    pub(super) fn learn(&mut self, field: u32, sources: &Sources, number: i64) {
+        let (key, kept) = &mut self.fields[place(field, FIELDS)];
+        if *key != field {
+            *key = field;
+            *kept = [Relation::default(); KEPT];
+        }
+        let mut held = false;
+        for relation in kept.iter_mut().filter(|relation| relation.score != 0) {
+            if let Some(said) = relation.reckon(sources) {
+                if said == number {
+                    held = true;
+                    relation.score += (255 - relation.score).div_ceil(8);
+                } else {
+                    relation.score -= relation.score.div_ceil(8);
+                }
+            }
+        }
+        if !held && let Some(found) = find(sources, number, kept) {
+            let weakest = kept.iter_mut().min_by_key(|relation| relation.score).expect("kept");
+            if weakest.score < 48 {
+                *weakest = Relation { score: 48, ..found };
+            } else {
+                weakest.score -= 2;
+            }
+        }
+    }
+}
+
+impl Relation {
+    fn reckon(self, sources: &Sources) -> Option<i64> {
+        let a = sources[usize::from(self.a)]?;
+        if self.how == COPY {
+            return Some(a);
+        }
+        let b = sources[usize::from(self.b)]?;
+        reckon(self.how, a, b)
+    }
+}
+
+fn reckon(how: u8, a: i64, b: i64) -> Option<i64> {
+    match how {
+        SUM => a.checked_add(b),
+        DIFFERENCE => a.checked_sub(b),
+        MINUTES => {
+            let apart = (minutes(a)? - minutes(b)?).rem_euclid(DAY_MIN);
+            Some(if apart > DAY_MIN * 3 / 4 { apart - DAY_MIN } else { apart })
+        }
+        LATER => {
+            let time = (minutes(a)? + b.checked_rem(DAY_MIN)?).rem_euclid(DAY_MIN);
+            Some(time / 60 * 100 + time % 60)
+        }
+        _ => None,
+    }
+}
+
+/// Minutes since midnight of a time of day.
+fn minutes(time: i64) -> Option<i64> {
+    let sound = (0..=2400).contains(&time) && time % 100 < 60;
+    sound.then(|| time / 100 * 60 + time % 100)
+}
+
+/// A relation that gives this number and is not kept yet.
+fn find(sources: &Sources, number: i64, kept: &[Relation; KEPT]) -> Option<Relation> {
+    let fresh = |how: u8, a: usize, b: usize| {
+        let (a, b) = (a as u8, b as u8);
+        let known =
+            kept.iter().any(|kept| kept.score != 0 && (kept.how, kept.a, kept.b) == (how, a, b));
+        (!known).then_some(Relation { how, a, b, score: 0 })
+    };
+    let there: Vec<(usize, i64)> =
+        sources.iter().enumerate().filter_map(|(at, source)| Some((at, (*source)?))).collect();
+    for (at, source) in &there {
+        if *source == number
+            && let Some(found) = fresh(COPY, *at, 0)
+        {
+            return Some(found);
+        }
+    }
+    for (a, x) in &there {
+        for (b, y) in &there {
+            // What is nothing or the same says nothing.
+            if a == b || *x == 0 || *y == 0 {
+                continue;
+            }
+            for how in [SUM, DIFFERENCE, MINUTES, LATER] {
+                let twin = how == SUM && a > b;
+                if !twin
+                    && reckon(how, *x, *y) == Some(number)
+                    && let Some(found) = fresh(how, *a, *b)
+                {
+                    return Some(found);
+                }
+            }
+        }
+    }
+    None
+}
