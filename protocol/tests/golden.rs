@@ -2,7 +2,7 @@
 //! write exactly these.
 //!
 //! A failing test means that the format changed. That is allowed only together
-//! with its version number (`BATCH_VERSION`, `PAGE_VERSION`, `MESSAGE_VERSION`,
+//! with its version number (`BATCH_VERSION`, `ADAPTIVE_VERSION`, `PAGE_VERSION`, `MESSAGE_VERSION`,
 //! `LINK_VERSION`); then write the files anew with
 //! `WADITEST_BLESS=1 cargo test -p wadi-protocol --test golden`.
 mod sample;
@@ -13,7 +13,7 @@ use std::path::Path;
 use wadi_protocol::id::{DeviceId, RowId};
 use wadi_protocol::link::{envelope, frame, message as link};
 use wadi_protocol::schema::Schema;
-use wadi_protocol::wire::{batch, downlink, message};
+use wadi_protocol::wire::{adaptive, batch, downlink, message};
 
 /// Named byte strings of one format.
 type Entries = Vec<(&'static str, Vec<u8>)>;
@@ -73,6 +73,15 @@ fn batch_bytes() {
             ("batch_of_nothing", bytes(&empty)),
         ],
     );
+}
+
+#[test]
+fn adaptive_bytes() {
+    // The third time nearly nothing is new: these bytes are the model's arithmetic.
+    let mut model = adaptive::Model::new();
+    let days = ["day", "day_again", "day_once_more"];
+    let entries = days.map(|name| (name, adaptive::encode(&mut model, &sample::day()).unwrap()));
+    check("adaptive.hex", &entries.into());
 }
 
 #[test]

@@ -26,7 +26,7 @@ struct Options {
     /// Only cases whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
-    /// Do not decode: faster.
+    /// Do not decode, and only the middle size: faster.
     #[arg(long)]
     quick: bool,
 }

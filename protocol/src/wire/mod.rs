@@ -1,7 +1,8 @@
 //! The bytes between gateway and hub.
 //!
 //! [`message`] holds the envelope of rounds; [`batch`] a changeset (and an
-//! offer on the link); [`downlink`] what comes back. Each has golden bytes: a
+//! offer on the link), [`adaptive`] the same against what both ends have learnt
+//! (not in use yet); [`downlink`] what comes back. Each has golden bytes: a
 //! changed golden file means a new version number. Nothing here does I/O;
 //! every decoder takes hostile bytes.
 pub mod adaptive;

@@ -1,9 +1,11 @@
 //! Values as the model remembers them: a kind and a number, packed in words.
 //!
 //! ```text
-//! cell  = kind (4 bits) | number + 800, if that is below 4080 (12 bits)
-//!       | kind (4 bits) | 4080 + words that follow (12 bits) | words, the lowest first
+//! cell  = 1 (1 bit) | integer + 4096, if that is below 32767 (15 bits)
+//!       | kind (5 bits) | number + 16, if that is below 2032 (11 bits)
+//!       | kind (5 bits) | 2032 + words that follow (11 bits) | words, the lowest first
 //! ```
+//! No cell begins with a word of all ones.
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -63,8 +65,12 @@ pub(super) struct Cell {
     pub(super) number: i64,
 }
 
-const BIAS: i64 = 800;
-const WIDE: i64 = 4080;
+const BIAS: i64 = 16;
+const WIDE: i64 = 2032;
+const KIND_SHIFT: u32 = 11;
+/// Integers up to this distance from zero, downwards, take one word.
+const INT_BIAS: i64 = 4096;
+const INT: u16 = 0x8000;
 
 impl Cell {
     pub(super) fn new(kind: Kind, number: i64) -> Cell {
@@ -86,7 +92,12 @@ impl Cell {
     }
 
     pub(super) fn pack(self, out: &mut Vec<u16>) {
-        let kind = (self.kind as u16) << 12;
+        let integer = self.number.wrapping_add(INT_BIAS);
+        if self.kind == Kind::Int && (0..0x7fff).contains(&integer) {
+            out.push(INT | integer as u16);
+            return;
+        }
+        let kind = (self.kind as u16) << KIND_SHIFT;
         let direct = self.number.wrapping_add(BIAS);
         if (0..WIDE).contains(&direct) {
             out.push(kind | direct as u16);
@@ -104,8 +115,11 @@ impl Cell {
     /// The first cell of some words, and how many it takes.
     pub(super) fn unpack(words: &[u16]) -> (Cell, usize) {
         let Some(&first) = words.first() else { return (Cell::default(), 1) };
-        let kind = KINDS.get(usize::from(first >> 12)).copied().unwrap_or_default();
-        let direct = i64::from(first & 0xfff);
+        if first & INT != 0 {
+            return (Cell::new(Kind::Int, i64::from(first & !INT) - INT_BIAS), 1);
+        }
+        let kind = KINDS.get(usize::from(first >> KIND_SHIFT)).copied().unwrap_or_default();
+        let direct = i64::from(first & ((1 << KIND_SHIFT) - 1));
         if direct < WIDE {
             return (Cell::new(kind, direct - BIAS), 1);
         }
@@ -125,7 +139,23 @@ mod tests {
 
     #[test]
     fn cells_come_back() {
-        for number in [0, -1, -800, -801, 3279, 3280, 32767, -32769, 1 << 40, i64::MIN, i64::MAX] {
+        for number in [
+            0,
+            -1,
+            -16,
+            -17,
+            2015,
+            2016,
+            -4096,
+            -4097,
+            28670,
+            28671,
+            32767,
+            -32769,
+            1 << 40,
+            i64::MIN,
+            i64::MAX,
+        ] {
             for kind in KINDS {
                 let mut words = Vec::new();
                 Cell::new(kind, number).pack(&mut words);

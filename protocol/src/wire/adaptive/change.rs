@@ -192,6 +192,9 @@ impl Work<'_> {
         let changes = self.model.changes;
         let at = at.unwrap_or_else(|| {
             let called = self.model.called(change.row);
+            if let Some(stranger) = self.model.rows.find(called) {
+                self.model.rows.remove(stranger);
+            }
             let table = &mut self.model.tables[what.place];
             let ordinal = table.rows;
             table.rows = table.rows.wrapping_add(1);
@@ -202,7 +205,7 @@ impl Work<'_> {
             }
             self.model.rows.add(called, what.place as u8, ordinal)
         });
-        let when = (changes, change.stamp.seconds as u32);
+        let when = (changes, change.stamp.seconds as u16);
         self.model.rows.touch(at, when, (scene.name as u8, what.class), &scene.cells);
         let name = &mut self.model.names[scene.name];
         name.seq = change.dot.seq;

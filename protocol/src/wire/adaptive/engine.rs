@@ -21,15 +21,15 @@ const INPUTS: usize = 2 * CONTEXTS + 2 * EXPERTS + 1;
 /// Kinds of decisions that share weights.
 pub(super) const FAMILIES: usize = 16;
 /// Sites with weights of their own; more share them.
-const SITES: usize = 48;
+const SITES: usize = 16;
 /// Counters.
-const SLOTS: usize = 24 * 1024;
+const SLOTS: usize = 20 * 1024;
 /// How far experts are trusted.
 const TRUSTS: usize = 3 * 1024;
 /// How fast weights learn: those of a family, those of a site.
-const RATES: [i32; 2] = [3, 6];
+const RATES: [i32; 2] = [2, 5];
 /// Log odds for each time that a context was one way and never the other, in 256ths.
-const ONE_SIDED: i32 = 60;
+const ONE_SIDED: i32 = 110;
 /// No weight is greater.
 const WEIGHT_MAX: i32 = 64 * ONE;
 /// Weights count 65536ths.
@@ -92,8 +92,8 @@ const PACE: [i32; 17] = {
 impl Engine {
     pub(super) fn new() -> Engine {
         let maps = (0..FAMILIES * 256).map(|at| guess(at % 256)).collect();
-        let mut weights = vec![0; (FAMILIES + SITES) * INPUTS];
-        for set in 0..FAMILIES {
+        let mut weights = vec![0; (3 * FAMILIES + SITES) * INPUTS];
+        for set in 0..3 * FAMILIES {
             for input in &mut weights[set * INPUTS..][..INPUTS] {
                 *input = ONE / 8;
             }
@@ -113,7 +113,7 @@ impl Engine {
         self.slots.len() == SLOTS
             && self.maps.len() == FAMILIES * 256
             && self.trusts.len() == TRUSTS
-            && self.weights.len() == (FAMILIES + SITES) * INPUTS
+            && self.weights.len() == (3 * FAMILIES + SITES) * INPUTS
     }
 
     /// How far a claim is believed, of 65536, by what its case has been at its site and at any.
@@ -154,7 +154,13 @@ impl Engine {
             2 * CONTEXTS..2 * (CONTEXTS + ask.experts.len()),
             INPUTS - 1..INPUTS,
         ];
-        let sets = [ask.family * INPUTS, (FAMILIES + place(ask.site, SITES)) * INPUTS];
+        let ones = ask.experts.iter().flatten().filter(|claim| claim.bit).count();
+        let zeros = ask.experts.iter().flatten().count() - ones;
+        let accord = if ones + zeros == 0 { 0 } else { 1 + usize::from(ones * zeros != 0) };
+        let sets = [
+            (accord * FAMILIES + ask.family) * INPUTS,
+            (3 * FAMILIES + place(ask.site, SITES)) * INPUTS,
+        ];
         let mut sum = 0;
         for set in sets {
             for part in &parts {
@@ -211,7 +217,7 @@ impl Engine {
         if state != 0 {
             let known = &mut self.maps[map + usize::from(state)];
             let target = if bit { 65535 } else { 0 };
-            *known = (i32::from(*known) + (target - i32::from(*known)) / 64) as u16;
+            *known = (i32::from(*known) + (target - i32::from(*known)) / 40) as u16;
         }
         let (mut zeros, mut ones) = (state >> 4, state & 15);
         let (hit, missed) = if bit { (&mut ones, &mut zeros) } else { (&mut zeros, &mut ones) };

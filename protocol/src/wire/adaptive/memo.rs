@@ -16,19 +16,19 @@ const WAYS: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Note {
     key: u32,
-    /// When it was last used, in uses.
-    used: u32,
-    pub(super) last: i64,
-    pub(super) step: i64,
+    /// When it was last used, in uses cut to 16 bits; 0 = never.
+    used: u16,
     /// The numbers agree in all bits from this one.
     pub(super) spread: u8,
+    pub(super) last: i64,
+    pub(super) step: i64,
 }
 
 /// All of them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Memo {
     notes: Vec<Note>,
-    uses: u32,
+    uses: u16,
 }
 
 impl Memo {
@@ -56,7 +56,12 @@ impl Memo {
         let ways = &mut self.notes[first..][..WAYS];
         let known = ways.iter().position(|note| note.key == key && note.used != 0);
         let at = known.unwrap_or_else(|| {
-            let oldest = (0..WAYS).min_by_key(|at| ways[*at].used).expect("ways");
+            let oldest = (0..WAYS)
+                .max_by_key(|at| match ways[*at].used {
+                    0 => u16::MAX,
+                    used => uses.wrapping_sub(used),
+                })
+                .expect("ways");
             ways[oldest] = Note { key, ..Note::default() };
             oldest
         });

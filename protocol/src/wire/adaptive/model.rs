@@ -33,7 +33,7 @@ const PASTS: usize = 2048;
 /// Runs of hubs that are known.
 pub(super) const HUBS_MAX: usize = 4;
 /// Longer labels, and names of tables, are not remembered.
-const LABEL_BYTES_MAX: usize = 64;
+const LABEL_BYTES_MAX: usize = 32;
 
 // Families of decisions; the escapes of numbers have the one behind.
 pub(super) const FAMILY_VALUE: usize = 0;
@@ -117,6 +117,8 @@ pub struct Model {
     pub(super) tables: Vec<TableNote>,
     pub(super) hubs: Vec<RunId>,
     pub(super) before: Before,
+    /// The ordinal of the next row that was referenced before it was seen.
+    pub(super) strangers: u16,
     /// Changes that went through it, and one.
     pub(super) changes: u32,
     /// Their number before this batch.
@@ -144,6 +146,7 @@ impl Model {
             tables: vec![TableNote::default(); TABLES_MAX],
             hubs: vec![RunId::NONE; HUBS_MAX],
             before: Before::default(),
+            strangers: 0,
             changes: 1,
             batch: 1,
             pasts: vec![0; PASTS],

@@ -22,6 +22,8 @@ pub(super) struct Relation {
     how: u8,
     a: u8,
     b: u8,
+    /// What is added, where that is a constant.
+    by: i16,
     /// How well it has held, of 255; 0 = none.
     score: u8,
 }
@@ -38,6 +40,8 @@ const DIFFERENCE: u8 = 2;
 const MINUTES: u8 = 3;
 /// A time of day so many minutes after another.
 const LATER: u8 = 4;
+/// As much more than another as it was before.
+const SHIFTED: u8 = 5;
 const DAY_MIN: i64 = 24 * 60;
 
 impl Relations {
@@ -74,7 +78,7 @@ impl Relations {
     }
 
     /// Learn from what the number was.
-    pub(super) fn learn(&mut self, field: u32, sources: &Sources, number: i64) {
+    pub(super) fn learn(&mut self, field: u32, sources: &Sources, number: i64, turn: u32) {
         let (key, kept) = &mut self.fields[place(field, FIELDS)];
         if *key != field {
             *key = field;
@@ -91,7 +95,8 @@ impl Relations {
                 }
             }
         }
-        if !held && let Some(found) = find(sources, number, kept) {
+        let found = || find(sources, number, kept).or_else(|| shifted(sources, number, turn));
+        if !held && let Some(found) = found() {
             let weakest = kept.iter_mut().min_by_key(|relation| relation.score).expect("kept");
             if weakest.score < 48 {
                 *weakest = Relation { score: 48, ..found };
@@ -105,8 +110,10 @@ impl Relations {
 impl Relation {
     fn reckon(self, sources: &Sources) -> Option<i64> {
         let a = sources[usize::from(self.a)]?;
-        if self.how == COPY {
-            return Some(a);
+        match self.how {
+            COPY => return Some(a),
+            SHIFTED => return a.checked_add(self.by.into()),
+            _ => {}
         }
         let b = sources[usize::from(self.b)]?;
         reckon(self.how, a, b)
@@ -135,13 +142,23 @@ fn minutes(time: i64) -> Option<i64> {
     sound.then(|| time / 100 * 60 + time % 100)
 }
 
+/// How far the number lies from one of the sources: another one at each turn.
+fn shifted(sources: &Sources, number: i64, turn: u32) -> Option<Relation> {
+    let count = sources.iter().flatten().count();
+    let turn = (turn as usize).checked_rem(count)?;
+    let mut there = sources.iter().enumerate().filter(|(_, source)| source.is_some());
+    let (a, source) = there.nth(turn)?;
+    let by = i16::try_from(number.checked_sub((*source)?)?).ok()?;
+    Some(Relation { how: SHIFTED, a: a as u8, b: 0, by, score: 0 })
+}
+
 /// A relation that gives this number and is not kept yet.
 fn find(sources: &Sources, number: i64, kept: &[Relation; KEPT]) -> Option<Relation> {
     let fresh = |how: u8, a: usize, b: usize| {
         let (a, b) = (a as u8, b as u8);
         let known =
             kept.iter().any(|kept| kept.score != 0 && (kept.how, kept.a, kept.b) == (how, a, b));
-        (!known).then_some(Relation { how, a, b, score: 0 })
+        (!known).then_some(Relation { how, a, b, by: 0, score: 0 })
     };
     let there: Vec<(usize, i64)> =
         sources.iter().enumerate().filter_map(|(at, source)| Some((at, (*source)?))).collect();
@@ -170,4 +187,48 @@ fn find(sources: &Sources, number: i64, kept: &[Relation; KEPT]) -> Option<Relat
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether, after some records, the number is named before it comes.
+    fn is_found(number: impl Fn(i64, i64) -> i64) -> bool {
+        let mut relations = Relations::new();
+        let mut last = false;
+        for turn in 1..200 {
+            let mut sources = [None; SOURCES];
+            let (a, b) = (turn * 37 % 24 * 100 + turn * 7 % 60, turn * 13 % 90 + 1);
+            (sources[3], sources[9], sources[20]) = (Some(a), Some(b), Some(turn * turn));
+            let wanted = number(a, b);
+            last = relations.say(1, &sources)[0].is_some_and(|(said, _)| said == wanted);
+            relations.learn(1, &sources, wanted, turn as u32);
+        }
+        last
+    }
+
+    #[test]
+    fn relations_are_found_where_they_hold() {
+        assert!(is_found(|a, _| a));
+        assert!(is_found(|a, b| a + b));
+        assert!(is_found(|a, b| b - a));
+        assert!(is_found(|_, b| b + 20));
+        // So many minutes after a time of day.
+        assert!(is_found(|a, b| {
+            let minutes = (a / 100 * 60 + a % 100 + b) % (24 * 60);
+            minutes / 60 * 100 + minutes % 60
+        }));
+        assert!(!is_found(|a, b| (a * 7919 + b * 104_729) % 1_000_003));
+    }
+
+    #[test]
+    fn numbers_beyond_the_clock_are_no_times() {
+        assert_eq!(reckon(MINUTES, 15, 2350), Some(25));
+        assert_eq!(reckon(MINUTES, 2350, 15), Some(-25));
+        assert_eq!((reckon(MINUTES, 60, 0), reckon(LATER, -1, 0)), (None, None));
+        assert_eq!((reckon(LATER, 2350, -10), reckon(LATER, 2350, 20)), (Some(2340), Some(10)));
+        assert!(reckon(LATER, 2350, i64::MIN).is_some());
+        assert_eq!((reckon(SUM, i64::MAX, 1), reckon(DIFFERENCE, i64::MIN, 1)), (None, None));
+    }
 }

@@ -62,7 +62,7 @@ impl Scene {
     }
 
     /// The times of the change, and of the one of its row before.
-    pub(super) fn time(&mut self, stamp_s: u64, row_s: Option<u32>) {
+    pub(super) fn time(&mut self, stamp_s: u64, row_s: Option<u16>) {
         let seconds = stamp_s.min(1 << 40) as i64;
         let of_day = seconds % 86_400 / 60;
         self.sources[TIME_OF_DAY] = Some(of_day / 60 * 100 + of_day % 60);
@@ -70,7 +70,7 @@ impl Scene {
         self.sources[MINUTE] = Some(seconds / 60);
         self.sources[SECOND] = Some(seconds);
         if let Some(row_s) = row_s {
-            let since = i64::from((stamp_s as u32).wrapping_sub(row_s));
+            let since = i64::from((stamp_s as u16).wrapping_sub(row_s));
             self.sources[SINCE_MIN] = Some(since / 60);
             self.sources[SINCE_S] = Some(since);
         }
@@ -184,7 +184,7 @@ impl Scene {
     fn text_there(&self, model: &Model, slot: usize) -> Option<Vec<u8>> {
         let (at, cells) = self.referenced.as_ref()?;
         let cell = cells.get(slot).filter(|cell| cell.kind == Kind::Text)?;
-        let table = model.tables[usize::from(model.rows.get(*at).table)].key;
+        let table = model.tables.get(usize::from(model.rows.get(*at).table))?.key;
         let field = hash(field_key(table, slot as u32 + 1), Kind::Text as u32);
         model.texts.get(field, u16::try_from(cell.number.wrapping_sub(1)).ok()?)
     }

@@ -196,3 +196,29 @@ fn short(field: u32) -> u16 {
 fn trail(bytes: &[u8]) -> usize {
     place(bytes.iter().fold(0, |key, byte| hash(key, (*byte).into())), TRAILS)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn texts_come_back_and_those_in_use_outlive_the_others() {
+        let mut texts = Texts::new();
+        let field = 5 << 16;
+        assert_eq!(texts.add(field, b"often"), Some(0));
+        for number in 0..5_000 {
+            let text = format!("seldom {number}");
+            let place = texts.add(field, text.as_bytes()).unwrap();
+            assert_eq!(texts.get(field, place).as_deref(), Some(text.as_bytes()));
+            texts.touch(field, 0);
+        }
+        assert_eq!(texts.get(field, 0).as_deref(), Some(&b"often"[..]));
+        assert_eq!(texts.find(field, b"often"), Some(0));
+        assert_eq!((texts.find(field, b"seldom 0"), texts.find(6 << 16, b"often")), (None, None));
+        let after = texts.repetition(b"xseldom").unwrap();
+        assert_eq!(texts.byte(after), b' ');
+        assert_eq!(texts.add(field, &[b'x'; TEXT_BYTES_MAX + 1]), None);
+    }
+}

@@ -150,7 +150,7 @@ impl Work<'_> {
         ];
         let number = self.number(&site, given);
         self.model.memo.keep(mine, number);
-        self.model.relations.learn(field, &scene.sources, number);
+        self.model.relations.learn(field, &scene.sources, number, self.model.changes);
         number
     }
 
@@ -226,9 +226,14 @@ impl Work<'_> {
         let table = self.head(table_site, &[scene.name as u32], &[last], wanted);
         let at = if table < 0 {
             let row = self.row_outright(scene.name, given)?;
-            let at = self.model.rows.find(self.model.called(row));
-            let Some(at) = at else { return Ok((row, NEW)) };
-            at
+            let called = self.model.called(row);
+            match self.model.rows.find(called) {
+                Some(at) => at,
+                None => {
+                    self.model.strangers = self.model.strangers.wrapping_add(1);
+                    self.model.rows.add_stranger(called, self.model.strangers)
+                }
+            }
         } else {
             let mut site = Site { family: FAMILY_ROW, field, sides, ..Site::default() };
             let proposed = scene.proposals(spot, |cell| cell.kind == Kind::Row);
@@ -256,6 +261,7 @@ impl Work<'_> {
         };
         let row = *self.model.rows.get(at);
         self.model.memo.keep(table_site, row.table.into());
+        self.model.rows.refer(at);
         scene.refer(self.model, at);
         Ok((self.model.row_id(self.model.rows.called(at)), row.ordinal.into()))
     }
