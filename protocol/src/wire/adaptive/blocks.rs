@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-const BLOCKS: usize = 4628;
+const BLOCKS: usize = 3890;
 pub(super) const BLOCK_WORDS: usize = 6;
 /// No block.
 pub(super) const NONE: u16 = u16::MAX;

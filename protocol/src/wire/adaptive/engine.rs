@@ -23,7 +23,7 @@ pub(super) const FAMILIES: usize = 16;
 /// Sites with weights of their own; more share them.
 const SITES: usize = 16;
 /// Counters.
-const SLOTS: usize = 20 * 1024;
+const SLOTS: usize = 25 * 1024;
 /// How far experts are trusted.
 const TRUSTS: usize = 3 * 1024;
 /// How fast weights learn: those of a family, those of a site.
@@ -68,12 +68,14 @@ pub(super) struct Claim {
 }
 
 /// Mix a number into a hash.
+#[inline]
 pub(super) fn hash(seed: u32, with: u32) -> u32 {
     let mixed = (seed ^ with.wrapping_mul(0x9e37_79b1)).wrapping_mul(0x85eb_ca6b);
     (mixed ^ (mixed >> 15)).wrapping_mul(0xc2b2_ae35).rotate_left(13)
 }
 
 /// A place in a table of `len` for a hash.
+#[inline]
 pub(super) fn place(hash: u32, len: usize) -> usize {
     ((u64::from(hash) * len as u64) >> 32) as usize
 }

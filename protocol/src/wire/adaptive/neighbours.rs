@@ -53,8 +53,11 @@ impl Neighbours {
                 (row.class == class, row.touched, at)
             })
             .collect();
+        if found.len() > ROWS {
+            found.select_nth_unstable_by(ROWS, |a, b| b.cmp(a));
+            found.truncate(ROWS);
+        }
         found.sort_unstable_by(|a, b| b.cmp(a));
-        found.truncate(ROWS);
         let mut these = Neighbours {
             ends: Vec::new(),
             cells: Vec::new(),
