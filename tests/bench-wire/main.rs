@@ -141,10 +141,18 @@ fn case(
             bytes += link.send(changes)?;
         }
         ensure!(!check || link.reader.as_ref() == Some(&link.writer), "the models differ");
+        let start = Instant::now();
+        let copy = link.writer.clone();
+        let clone_us = start.elapsed().as_secs_f64() * 1e6;
+        let start = Instant::now();
+        let checkpoint = copy.checkpoint();
+        let checkpoint_us = start.elapsed().as_secs_f64() * 1e6;
+        ensure!(Model::restore(&checkpoint).as_ref() == Some(&copy), "a checkpoint differs");
         let count = measured.changes.len() as f64;
         let json = measured.json.iter().sum::<usize>() as f64;
         println!(
-            "{name:8} {size:5} {:9} {:6} {:7.2} B  plain {:7.2} B  encode {:5.2} MB/s  decode {:5.2} MB/s  model {}",
+            "{name:8} {size:5} {:9} {:6} {:7.2} B  plain {:7.2} B  encode {:5.2} MB/s  decode {:5.2} MB/s  \
+             model {} B  clone {clone_us:.0} µs  checkpoint {} B {checkpoint_us:.0} µs",
             if derived { "derived" } else { "foreign" },
             if own { "own" } else { "cursor" },
             bytes as f64 / count,
@@ -152,6 +160,7 @@ fn case(
             json / link.encode_s / 1e6,
             json / link.decode_s / 1e6,
             link.writer.memory_bytes(),
+            checkpoint.len(),
         );
     }
     Ok(())
