@@ -133,6 +133,16 @@ impl RowId {
         bytes[8..].copy_from_slice(&low.to_be_bytes());
         RowId(bytes)
     }
+
+    /// Who made the row, as far as its id tells: the device's lowest 34 bits, the run and
+    /// the counter, from which the id can be derived again. None if it was made elsewhere.
+    pub fn maker(self) -> Option<(DeviceId, RunId, u64)> {
+        let bits = u128::from_be_bytes(self.0);
+        let (high, low) = ((bits >> 64) as u64, bits as u64);
+        let device = DeviceId((high & 0xfff) << 22 | (low >> 40 & 0x3f_ffff));
+        let (run, counter) = (RunId(high >> 16), low & 0xff_ffff_ffff);
+        (RowId::derive(device, run, counter) == self).then_some((device, run, counter))
+    }
 }
 
 impl fmt::Display for DeviceId {
@@ -257,6 +267,10 @@ mod tests {
         let id = RowId::derive(DeviceId(0x0123_4567_89ab_cdef), RunId(0xa1b2_c3d4_e5f6), 7);
         assert_eq!(id.to_string(), "a1b2c3d4-e5f6-8e26-abcd-ef0000000007");
         assert_eq!(id.to_string().parse(), Ok(id));
+        let (device, run, counter) = id.maker().unwrap();
+        assert_eq!((device.0, run.0, counter), (0x3_89ab_cdef, 0xa1b2_c3d4_e5f6, 7));
+        let elsewhere: RowId = "8dd32ccf-ea43-49e0-8514-58eeb8336913".parse().unwrap();
+        assert_eq!(elsewhere.maker(), None);
     }
 
     #[test]

@@ -54,6 +54,14 @@ pub const EFFECT_BYTES_MAX: usize = 256 * 1024;
 pub const ROW_BYTES_MAX: usize = 1024 * 1024;
 /// Rows that one page asks for because parked changes wait for them.
 pub const WANTED_ROWS_MAX: usize = 16;
+/// Changes that are put into one changeset where it is written against a model: a small
+/// computer takes some 2 ms for each.
+pub const CODED_CHANGES_TARGET: usize = 512;
+/// Bytes that were coded behind a stored model, before another one is stored: making the
+/// newest one again takes a small computer some 10 s of work at most.
+pub const MODEL_SINCE_BYTES_MAX: usize = 32 * 1024;
+/// Batches that were coded behind a stored model, before another one is stored.
+pub const MODEL_ENTRIES_MAX: usize = 512;
 /// Payload bytes of one staged part of a changeset or a downlink page.
 pub const PART_BYTES_MAX: usize = 4 * 1024;
 /// A message between gateway and hub, envelope included.

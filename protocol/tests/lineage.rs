@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use wadi_protocol::id::{Hash, RunId};
 use wadi_protocol::round::gateway::{self, Changeset, Check, GatewayRound, Input, Phase};
-use wadi_protocol::round::hub::{self, HubRound, Todo, page_head};
+use wadi_protocol::round::hub::{self, HubRound, Todo, Unread, page_head};
 use wadi_protocol::wire::message::{self, Down, Outcome, Refused, Up, page_hash};
 
 const HUB: RunId = RunId(8);
@@ -106,6 +106,7 @@ impl World {
                 }
                 gateway::Write::DropPage | gateway::Write::Drop => site.parts.clear(),
                 gateway::Write::Restart { .. } => unreachable!("this hub is never restored"),
+                gateway::Write::Recode { .. } => unreachable!("this hub reads everything"),
                 gateway::Write::Finish { committed, .. } => {
                     site.history.push(committed.content);
                     site.parts.clear();
@@ -174,14 +175,14 @@ impl World {
         let whole = content == Hash::of(&[&body]);
         match todo {
             // Parts of two boxes came together: what is put together has another hash.
-            Todo::Judge if !whole => {
-                hub.judged(Err(Refused::Undecodable { reason: "another hash".into() }))
-            }
+            Todo::Judge if !whole => hub.judged(Err(Unread::Refused(Refused::Undecodable {
+                reason: "another hash".into(),
+            }))),
             Todo::Judge => {
                 let len = 1 + self.dice.roll(9_000) as usize;
                 self.page = vec![self.dice.0 as u8; len];
                 let stand = hub.staged.as_ref().unwrap().head.stand();
-                hub.judged(Ok(page_head(stand, &self.page)))
+                hub.judged(Ok(page_head(stand, &self.page, &self.page)))
             }
             Todo::Commit => {
                 assert!(whole, "what was judged is committed");

@@ -90,6 +90,7 @@ impl World {
                 gateway::Write::StagePart(part) => stage(&mut self.page_parts, part),
                 gateway::Write::DropPage | gateway::Write::Drop => self.page_parts.clear(),
                 gateway::Write::Restart { .. } => unreachable!("this hub is never restored"),
+                gateway::Write::Recode { .. } => unreachable!("this hub reads everything"),
                 gateway::Write::Finish { committed, paged } => {
                     self.finished.push((committed.content, *paged));
                     self.page_parts.clear();
@@ -153,7 +154,7 @@ impl World {
                 let len = 1 + self.dice.roll(30_000) as usize;
                 self.page = (0..len).map(|at| (at as u64 * 3 + self.dice.0 % 5) as u8).collect();
                 let stand = staged.head.stand();
-                hub.judged(Ok(page_head(stand, &self.page)))
+                hub.judged(Ok(page_head(stand, &self.page, &self.page)))
             }
             Todo::Commit => {
                 self.committed.push(content(&body));

@@ -9,6 +9,7 @@ use wadi_protocol::change::Change;
 use wadi_protocol::id::{GatewayId, Hash, RunId};
 use wadi_protocol::schema::LANES;
 use wadi_protocol::wire::batch::{self, Batch, content_hash};
+use wadi_protocol::wire::coded::{CODEC_PLAIN, ModelName};
 use wadi_protocol::wire::downlink;
 use wadi_protocol::wire::message::{Down, DownBody, Part, Prepare, Up, UpBody, part, parts_of};
 
@@ -128,6 +129,8 @@ impl Site {
             first: part(&bytes, 0).to_vec(),
             returned: None,
             ahead: 0,
+            codec: CODEC_PLAIN,
+            model: ModelName::empty(),
         });
         let rest =
             (1..parts).map(|index| UpBody::Part(Part { index, bytes: part(&bytes, index).into() }));

@@ -25,6 +25,8 @@ mod memory;
 #[path = "../../hub/tests/store/model.rs"]
 #[allow(dead_code, reason = "the hub's own tests use the rest")]
 mod model;
+#[path = "../../hub/tests/store/models.rs"]
+mod models;
 mod paper;
 mod rounds;
 #[path = "../../protocol/tests/sample/mod.rs"]

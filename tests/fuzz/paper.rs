@@ -6,6 +6,8 @@ use wadi_protocol::round::hub::page_head;
 use wadi_protocol::schema::{Kind, OnDelete, Schema};
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch;
+use wadi_protocol::wire::coded::{CODEC_PLAIN, ModelName, Named};
+use wadi_protocol::wire::coded_page::write_page;
 use wadi_protocol::wire::downlink::{self, KnownRuns, Notice, Page, PageRow, Renewal, RowState};
 use wadi_protocol::wire::message::{
     Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Up, UpBody, chain, part,
@@ -87,11 +89,15 @@ impl Paper {
     fn prepared(&mut self, script: &mut Script<'_>, cast: &Cast) -> Vec<DownBody> {
         let Some(head) = &self.head else { return Vec::new() };
         let cursors = head.cursors;
-        let mut bytes = downlink::encode(&page(script, cast, cursors));
+        let page = page(script, cast, cursors);
+        let model = (head.codec > CODEC_PLAIN && script.one_in(2)).then(Named::empty);
+        let mut plain = downlink::encode(&page);
+        let mut bytes = write_page(model.as_ref(), &page).bytes;
         if script.one_in(8) {
             bytes = script.altered(bytes);
+            plain.clone_from(&bytes);
         }
-        let told = page_head(head.stand(), &bytes);
+        let told = page_head(head.stand(), &plain, &bytes);
         let prepared = Prepared {
             content: head.content,
             page: if script.one_in(32) { Hash::default() } else { told.hash },
@@ -117,6 +123,8 @@ impl Paper {
             first: Vec::new(),
             returned: None,
             ahead: 0,
+            codec: CODEC_PLAIN,
+            model: ModelName::empty(),
         });
         let mut left = batch::decode(&self.body).map_or(0, |batch| batch.changes.len() as u32);
         let mut outcomes = Vec::new();
@@ -198,6 +206,7 @@ fn page(script: &mut Script<'_>, cast: &Cast, cursors: [u64; 2]) -> Page {
         }),
         line: u32::from(script.one_in(32)),
         wanted: (0..script.byte() % 3).map(|_| *script.pick(&cast.rows)).collect(),
+        codec: script.byte() % 4,
         backup: if script.one_in(4) { script.number() } else { cursors[1] },
     }
 }

@@ -2,7 +2,7 @@
 use serde::de::DeserializeOwned;
 use wadi_protocol::id::Hash;
 use wadi_protocol::round::gateway::{Changeset, Check, GatewayRound, Input};
-use wadi_protocol::round::hub::{HubRound, Todo, page_head};
+use wadi_protocol::round::hub::{HubRound, Todo, Unread, page_head};
 use wadi_protocol::wire::message::{
     self, Committed, Down, DownBody, Outcome, Refused, Up, UpBody, chain,
 };
@@ -40,12 +40,12 @@ fn the_hubs_end_takes_any_message() {
             let (mut step, todo) = hub.hear(&up);
             step = match todo {
                 None => step,
-                Some(Todo::Judge) if script.byte() % 4 == 0 => {
-                    step.next.judged(Err(Refused::TooLarge { reason: "much".into() }))
-                }
+                Some(Todo::Judge) if script.byte() % 4 == 0 => step
+                    .next
+                    .judged(Err(Unread::Refused(Refused::TooLarge { reason: "much".into() }))),
                 Some(Todo::Judge) => {
                     let stand = step.next.staged.as_ref().expect("what is judged").head.stand();
-                    step.next.judged(Ok(page_head(stand, PAGE)))
+                    step.next.judged(Ok(page_head(stand, PAGE, PAGE)))
                 }
                 Some(Todo::Commit) => step.next.decided(vec![(1, Outcome::Parked)], false),
             };

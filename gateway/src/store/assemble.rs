@@ -1,14 +1,18 @@
 //! Filling a changeset: pending changes in the order of their arrival, urgent
-//! ones first, groups whole, up to the target.
+//! ones first, groups whole, up to the target; and writing it, see [`super::models`].
 use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, Row};
 use wadi_protocol::change::Change;
 use wadi_protocol::id::{DeviceId, RunId, RunInfo};
-use wadi_protocol::limits::{CHANGESET_BYTES_TARGET, CHANGESET_CHANGES_MAX, GROUP_CHANGES_MAX};
-use wadi_protocol::wire::batch::{self, Batch};
+use wadi_protocol::limits::{
+    CHANGESET_BYTES_TARGET, CHANGESET_CHANGES_MAX, CODED_CHANGES_TARGET, GROUP_CHANGES_MAX,
+};
+use wadi_protocol::wire::batch::Batch;
+use wadi_protocol::wire::coded::{CODEC_PLAIN, Named, Written, write_batch};
 
 use super::error::Problem;
+use super::models::{self, Direction};
 use super::open::run_info;
 use super::promote::promoted;
 use super::work::{Work, decode};
@@ -18,25 +22,39 @@ use super::work::{Work, decode};
 const LOOKED_AT_BYTES_MAX: usize = 16 * CHANGESET_BYTES_TARGET;
 
 /// The pending changes that go next, as many groups as fit the target, one at
-/// least: local ids, the batch and its encoding. Nothing pending gives no bytes.
-pub(super) fn assemble(work: &Work<'_>) -> Result<(Vec<i64>, Batch, Vec<u8>), Problem> {
-    let Gathered { groups, changes, .. } = gather(work)?;
+/// least: local ids, the batch and how it is written. Nothing pending gives no bytes.
+pub(super) fn assemble(work: &mut Work<'_>) -> Result<(Vec<i64>, Batch, Written), Problem> {
+    let before = model(work)?;
+    let at_most = if before.is_some() { CODED_CHANGES_TARGET } else { CHANGESET_CHANGES_MAX };
+    let Gathered { groups, changes, .. } = gather(work, at_most)?;
     let mut batch = Batch { changes, ..Batch::default() };
     let mut take = groups.len();
     loop {
         let ids: Vec<i64> = groups[..take].concat();
         if ids.is_empty() {
-            return Ok((ids, Batch::default(), Vec::new()));
+            return Ok((ids, Batch::default(), Written { bytes: Vec::new(), after: None }));
         }
         batch.changes.truncate(ids.len());
         batch.runs = runs_of(work, &batch)?;
-        let body = batch::encode(&batch);
-        if body.len() <= CHANGESET_BYTES_TARGET || take == 1 {
-            return Ok((ids, batch, body));
+        let written = write_batch(before.as_ref(), &batch);
+        let len = written.bytes.len();
+        if len <= CHANGESET_BYTES_TARGET || take == 1 {
+            return Ok((ids, batch, written));
         }
-        let aim = take * CHANGESET_BYTES_TARGET / body.len();
+        let aim = take * CHANGESET_BYTES_TARGET / len;
         take = aim.clamp(1, take - 1);
     }
+}
+
+/// The model that changesets are written against; none while the hub has not proposed it.
+fn model(work: &mut Work<'_>) -> Result<Option<Named>, Problem> {
+    let codec = work.one("SELECT codec FROM wadi_store", (), |row| row.get::<_, u8>(0))?;
+    if codec.is_none_or(|codec| codec <= CODEC_PLAIN) {
+        return Ok(None);
+    }
+    let name = models::newest(&work.tx, Direction::Up)?;
+    let found = models::find(work, Direction::Up, name)?;
+    Ok(Some(found.unwrap_or_else(Named::empty)))
 }
 
 /// Groups for a changeset, as they come.
@@ -58,10 +76,10 @@ fn line(row: &Row<'_>) -> rusqlite::Result<Line> {
 
 impl Gathered {
     /// Take a change; false when there is enough and a new group would begin.
-    fn take(&mut self, (id, body, run, first): Line) -> Result<bool, Problem> {
+    fn take(&mut self, (id, body, run, first): Line, at_most: usize) -> Result<bool, Problem> {
         let group = first.map(|first| (run, first));
         let joins = group.is_some() && group == self.open;
-        let full = self.bytes >= LOOKED_AT_BYTES_MAX || self.changes.len() >= CHANGESET_CHANGES_MAX;
+        let full = self.bytes >= LOOKED_AT_BYTES_MAX || self.changes.len() >= at_most;
         if full && !joins {
             return Ok(false);
         }
@@ -76,8 +94,9 @@ impl Gathered {
     }
 }
 
-/// Pending changes, urgent first, then in the order of their arrival.
-fn gather(work: &Work<'_>) -> Result<Gathered, Problem> {
+/// Pending changes, urgent first, then in the order of their arrival: so many, and what is
+/// left of the last group.
+fn gather(work: &Work<'_>, at_most: usize) -> Result<Gathered, Problem> {
     let mut gathered = Gathered::default();
     let first = promoted(work)?;
     let mut enough = false;
@@ -85,19 +104,19 @@ fn gather(work: &Work<'_>) -> Result<Gathered, Problem> {
         let sql = "SELECT id, body, run, grp FROM wadi_change WHERE id = ?";
         let found = work.one(sql, (id,), line)?;
         let found = found.ok_or_else(|| Problem::Damaged(format!("change {id} is gone")))?;
-        enough = enough || !gathered.take(found)?;
+        enough = enough || !gathered.take(found, at_most)?;
     }
     let mut statement = work.prepare(
         "SELECT id, body, run, grp FROM wadi_change WHERE custody = 0 AND custody <> 1
          ORDER BY id LIMIT ?",
     )?;
-    let looked_at = first.len() + CHANGESET_CHANGES_MAX + GROUP_CHANGES_MAX;
+    let looked_at = first.len() + at_most + GROUP_CHANGES_MAX;
     let mut rows = statement.query((looked_at as i64,))?;
     while let Some(row) = rows.next()?
         && !enough
     {
         if !first.contains(&row.get(0)?) {
-            enough = !gathered.take(line(row)?)?;
+            enough = !gathered.take(line(row)?, at_most)?;
         }
     }
     // The last group may have passed the limit: it waits, unless it is alone.

@@ -24,12 +24,14 @@ pub mod ledger;
 mod line;
 mod literal;
 mod log;
+mod models;
 mod open;
 mod outcome;
 mod overlay;
 mod page;
 mod picture;
 mod promote;
+mod recode;
 mod restored;
 pub mod roster;
 mod round;
@@ -135,6 +137,10 @@ pub(crate) struct Ground {
     /// The last run of the hub that was lost, if one was.
     pub lost_hub: RunId,
     pub round: GatewayRound,
+    /// Models in memory.
+    pub models: models::Held,
+    /// A page against the model that was taught nothing could not be read: plain ones, then.
+    pub plain_pages: bool,
     /// Changes in custody pending or held.
     pub waiting: u64,
     /// Changes appended since the store was opened.

@@ -18,7 +18,7 @@ use super::error::{Problem, StoreError};
 use super::handhelds::Refusals;
 use super::log::LAST_OF_RUN;
 use super::work::{decode, encode};
-use super::{Ground, LOCK_WAIT_MS, Store, compact, horizon, install, restored};
+use super::{Ground, LOCK_WAIT_MS, Store, compact, horizon, install, models, restored};
 
 /// What to open, and for whom.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct Opening {
 /// In the file's header: a gateway's database.
 const APPLICATION_ID: i64 = 0x5741_4447;
 /// Layouts, oldest first; `user_version` counts those that are in.
-pub(super) const MIGRATIONS: [&str; 10] = [
+pub(super) const MIGRATIONS: [&str; 11] = [
     include_str!("tables.sql"),
     include_str!("certificate.sql"),
     include_str!("handhelds.sql"),
@@ -49,6 +49,7 @@ pub(super) const MIGRATIONS: [&str; 10] = [
     include_str!("horizon.sql"),
     include_str!("wanted.sql"),
     include_str!("stale.sql"),
+    include_str!("models.sql"),
 ];
 
 impl Store {
@@ -277,6 +278,8 @@ fn load(tx: &Transaction<'_>) -> Result<Ground, Problem> {
             hubs: Arc::new(hubs),
             lost_hub: RunId::NONE,
             round,
+            models: models::Held::default(),
+            plain_pages: false,
             waiting,
             appended: 0,
         };

@@ -6,11 +6,14 @@ use rusqlite::Connection;
 use wadi_protocol::limits::DRIFT_SECONDS_MAX;
 use wadi_protocol::round::gateway::{Check, PageHead};
 use wadi_protocol::schema::{LANES, Schema, compat};
-use wadi_protocol::wire::downlink::{self, Page, Renewal, RowState};
+use wadi_protocol::wire::coded::{CODEC_NEWEST, ModelName, Named, Writing, writing};
+use wadi_protocol::wire::coded_page::{coded_rows, read_page};
+use wadi_protocol::wire::downlink::{self, Page, PageError, Renewal, RowState};
 use wadi_protocol::wire::message::{Committed, page_hash};
 
 use super::error::Problem;
 use super::image::{Key, fits};
+use super::models::{self, Direction};
 use super::work::Work;
 use super::{Ground, base, compact, install, intake, line, outcome, picture, promote, restored};
 
@@ -19,9 +22,24 @@ const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
 
 /// Look at the staged page: whole, of the right hash, decodable, and everything
 /// in it of a table and field that its schema (or ours) has, with a value that fits.
-pub(super) fn check(work: &Work<'_>, head: &PageHead) -> Result<Check, Problem> {
+pub(super) fn check(work: &mut Work<'_>, head: &PageHead) -> Result<Check, Problem> {
     let bytes = staged(&work.tx)?;
-    if page_hash(work.ground.round.stand(), &bytes) != head.hash {
+    let read = read(work, &bytes)?;
+    let plain = match &read {
+        Ok((page, _)) => downlink::encode(page),
+        Err(_) => bytes.clone(),
+    };
+    let ours = page_hash(work.ground.round.stand(), &plain) == head.hash;
+    let against = match writing(&bytes) {
+        Writing::Against(name, _) => Some(name),
+        Writing::Plain | Writing::Unknown(_) => None,
+    };
+    if !ours || (read.is_err() && against.is_some()) {
+        if against == Some(models::newest(&work.tx, Direction::Down)?) {
+            // Maybe the two ends do not agree about this model: it is not tried again.
+            models::forget(work, Direction::Down)?;
+            work.ground.plain_pages |= against == Some(ModelName::empty());
+        }
         tracing::warn!(
             phase = "fetch",
             round = work.ground.round.round,
@@ -30,8 +48,11 @@ pub(super) fn check(work: &Work<'_>, head: &PageHead) -> Result<Check, Problem> 
         );
         return Ok(Check::Corrupt);
     }
-    let verdict = match downlink::decode(&bytes) {
-        Ok(page) => usable(&work.ground, &page).map(|()| page.to),
+    let verdict = match read {
+        Ok((page, after)) => {
+            after.into_iter().for_each(|after| work.ground.models.keep(after));
+            usable(&work.ground, &page).map(|()| page.to)
+        }
         Err(error) => Err(error.to_string()),
     };
     Ok(match verdict {
@@ -89,6 +110,18 @@ fn usable(ground: &Ground, page: &Page) -> Result<(), String> {
     }
 }
 
+/// A page as it came, and the model behind it.
+fn read(
+    work: &mut Work<'_>,
+    bytes: &[u8],
+) -> Result<Result<(Page, Option<Named>), PageError>, Problem> {
+    let model = match writing(bytes) {
+        Writing::Against(name, _) => models::find(work, Direction::Down, name)?,
+        Writing::Plain | Writing::Unknown(_) => None,
+    };
+    Ok(read_page(bytes, model.as_ref()))
+}
+
 /// The bytes that are staged.
 pub(super) fn staged(db: &Connection) -> Result<Vec<u8>, Problem> {
     let mut statement = db.prepare_cached("SELECT bytes FROM wadi_page_part ORDER BY part")?;
@@ -107,8 +140,13 @@ pub(super) fn finish(
 ) -> Result<(), Problem> {
     let page = if paged {
         let bytes = staged(&work.tx)?;
-        downlink::decode(&bytes)
-            .map_err(|error| Problem::Damaged(format!("the staged page: {error}")))?
+        let (page, _) = read(work, &bytes)?
+            .map_err(|error| Problem::Damaged(format!("the staged page: {error}")))?;
+        if let Writing::Against(name, framed) = writing(&bytes) {
+            models::learn(work, Direction::Down, name, coded_rows(framed).unwrap_or_default())?;
+        }
+        work.run("UPDATE wadi_store SET codec = ?", (page.codec.min(CODEC_NEWEST),))?;
+        page
     } else {
         // Nothing moves but custody.
         Page { to: work.ground.round.cursors, ..Page::default() }

@@ -8,12 +8,14 @@ use wadi_protocol::id::RunId;
 use wadi_protocol::round::Step;
 use wadi_protocol::round::gateway::{Changeset, GatewayRound, Input, Phase, Say, Write};
 use wadi_protocol::wire::batch::content_hash;
+use wadi_protocol::wire::coded::{CODEC_PLAIN, Written};
 use wadi_protocol::wire::message::{self, Down, Refused, UpBody};
 
 use super::assemble::assemble;
 use super::error::{Problem, StoreError};
+use super::models::{self, Direction};
 use super::work::{Work, decode, encode};
-use super::{Store, page, restored, telling};
+use super::{Store, page, recode, restored, telling};
 
 /// What happens to the round. `Begin` while one is open asks nothing and says nothing.
 #[derive(Clone, Debug)]
@@ -80,11 +82,16 @@ impl Store {
         self.write(now_s, |work| {
             let mut steps = vec![step];
             store(work, &steps[0])?;
+            if let Some(bytes) = recode::asked(work, &steps[0].writes)? {
+                let recoded = work.ground.round.clone().step(Input::Recoded(bytes));
+                store(work, &recoded)?;
+                steps.push(recoded);
+            }
             if work.ground.round.wants_check() {
-                let Phase::Fetching { page: head, .. } = &work.ground.round.phase else {
+                let Phase::Fetching { page: head, .. } = work.ground.round.phase.clone() else {
                     unreachable!("only a round that fetches has a page to check");
                 };
-                let check = page::check(work, head)?;
+                let check = page::check(work, &head)?;
                 let checked = work.ground.round.clone().step(Input::Checked(check));
                 store(work, &checked)?;
                 steps.push(checked);
@@ -94,8 +101,9 @@ impl Store {
     }
 
     fn answer(&self, steps: Vec<GatewayStep>) -> Result<RoundAnswer, StoreError> {
-        let (body, pending, told) = self.read(|db, ground| {
-            Ok((body(db)?, is_pending(db)?, last_told(db, ground.round.hub)?))
+        let (body, pending, told, model) = self.read(|db, ground| {
+            let model = models::newest(db, Direction::Down)?;
+            Ok((body(db)?, is_pending(db)?, last_told(db, ground.round.hub)?, model))
         })?;
         let round = &self.ground.round;
         let mut answer = RoundAnswer {
@@ -110,13 +118,20 @@ impl Store {
             answer.more |= step.writes.iter().any(|write| match write {
                 Write::Finish { committed, .. } => committed.more,
                 Write::Drop => true,
-                Write::StagePart(_) | Write::DropPage | Write::Restart { .. } => false,
+                Write::StagePart(_)
+                | Write::DropPage
+                | Write::Recode { .. }
+                | Write::Restart { .. } => false,
             });
             let state = step.next.clone();
             for say in step.committed() {
                 let mut up = state.message(&say, self.ground.run, &body);
                 if let UpBody::Prepare(head) = &mut up.body {
                     head.ahead = told.saturating_sub(head.heard());
+                    head.model = model;
+                    if self.ground.plain_pages {
+                        head.codec = CODEC_PLAIN;
+                    }
                 }
                 answer.messages.push(message::encode(&up));
             }
@@ -138,7 +153,10 @@ fn last_told(db: &Connection, hub: RunId) -> Result<u64, Problem> {
 
 /// Assemble a changeset and open a round.
 fn begin(work: &mut Work<'_>) -> Result<Vec<GatewayStep>, Problem> {
-    let (ids, batch, body) = assemble(work)?;
+    let (ids, batch, Written { bytes: body, after }) = assemble(work)?;
+    if let Some(after) = after {
+        work.ground.models.keep(after);
+    }
     let returned = restored::returned(work, &ids, &batch.changes)?;
     let changeset = Changeset {
         returned,
@@ -176,6 +194,7 @@ fn store(work: &mut Work<'_>, step: &GatewayStep) -> Result<(), Problem> {
                 let changes: Vec<i64> =
                     decode("the round's changes", &changes.unwrap_or_default())?;
                 page::finish(work, &changes, committed, *paged)?;
+                recode::learn(work)?;
                 work.run(
                     "UPDATE wadi_store SET rounds = rounds + 1, last_round_s = ?",
                     (work.now_s as i64,),
@@ -183,6 +202,8 @@ fn store(work: &mut Work<'_>, step: &GatewayStep) -> Result<(), Problem> {
                 drop_round(work)?;
             }
             Write::Drop => drop_round(work)?,
+            // The caller does, and tells the machine.
+            Write::Recode { .. } => {}
             Write::Restart { line } => restored::restart(work, &before, line)?,
         }
     }
@@ -206,7 +227,7 @@ fn staged(db: &Connection) -> Result<u64, Problem> {
     Ok(db.prepare_cached(sql)?.query_row((), |row| row.get::<_, i64>(0))? as u64)
 }
 
-fn body(db: &Connection) -> Result<Vec<u8>, Problem> {
+pub(super) fn body(db: &Connection) -> Result<Vec<u8>, Problem> {
     Ok(db.prepare_cached("SELECT body FROM wadi_round")?.query_row((), |row| row.get(0))?)
 }
 

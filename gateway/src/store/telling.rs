@@ -30,6 +30,9 @@ pub(super) fn tell(before: &GatewayRound, step: &GatewayStep, page_bytes: u64) {
                 committed_as(round, changeset, committed, if *paged { page_bytes } else { 0 });
             }
             Write::Drop => info!(phase = "abort", round, "given up: its changes wait for the next"),
+            Write::Recode { .. } => {
+                debug!(phase = "prepare", round, "the hub has another model: written anew");
+            }
             Write::StagePart(_) | Write::DropPage | Write::Restart { .. } => {}
         }
     }

@@ -128,7 +128,7 @@ impl Village {
         let first = self.seq + 1;
         self.seq += count;
         let page = downlink::encode(&Page { to: [0, self.seq], clock_s: NOW_S, ..Page::default() });
-        let described = page_head(head.stand(), &page);
+        let described = page_head(head.stand(), &page, &page);
         let prepared = Prepared {
             content: head.content,
             page: described.hash,

@@ -17,18 +17,22 @@ use super::Catalog;
 use super::clash::Standing;
 use super::sql::packed_len;
 
-/// Decode a whole changeset and check that it is the one announced, and whole: nobody could
-/// account for changes of runs that it does not name.
-pub(super) fn decode(head: &Prepare, bytes: &[u8], catalog: &Catalog) -> Result<Batch, Refused> {
-    let undecodable = |reason: &str| Refused::Undecodable { reason: reason.into() };
-    let batch = if bytes.is_empty() {
-        Batch::default()
-    } else {
-        batch::decode(bytes).map_err(|error| undecodable(&error.to_string()))?
-    };
-    if !bytes.is_empty() && content_hash(&batch) != head.content {
-        return Err(undecodable("its hash is not the one announced"));
+/// Decode a changeset that is written plainly, or not at all, as that of a head.
+pub(super) fn decode(head: &Prepare, bytes: &[u8]) -> Result<Batch, Refused> {
+    if bytes.is_empty() {
+        return Ok(Batch::default());
     }
+    let batch =
+        batch::decode(bytes).map_err(|error| Refused::Undecodable { reason: error.to_string() })?;
+    match content_hash(&batch) == head.content {
+        true => Ok(batch),
+        false => Err(undecodable("its hash is not the one announced")),
+    }
+}
+
+/// The changeset, if it is whole: nobody could account for changes of runs that it does
+/// not name.
+pub(super) fn whole(batch: Batch, catalog: &Catalog) -> Result<Batch, Refused> {
     if batch.changes.len() > CHANGESET_CHANGES_MAX {
         let reason =
             format!("{} changes, at most {CHANGESET_CHANGES_MAX} are allowed", batch.changes.len());
@@ -44,6 +48,10 @@ pub(super) fn decode(head: &Prepare, bytes: &[u8], catalog: &Catalog) -> Result<
         return Err(undecodable("the hub has no schema yet: run `wadi-hub schema publish FILE`"));
     }
     Ok(batch)
+}
+
+fn undecodable(reason: &str) -> Refused {
+    Refused::Undecodable { reason: reason.into() }
 }
 
 /// Which changes will not be taken, and why. Ascending by index.

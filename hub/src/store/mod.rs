@@ -11,6 +11,7 @@ pub mod backup;
 mod catalog;
 mod changes;
 mod clash;
+mod coding;
 mod commit;
 mod compose;
 pub mod copied;
@@ -27,6 +28,7 @@ mod kept;
 pub mod ledger;
 pub mod line;
 mod log;
+mod models;
 mod neighbours;
 mod notice;
 mod open;
@@ -127,6 +129,8 @@ pub struct Store {
     catalog: Arc<Catalog>,
     run: RunId,
     draw: Draw,
+    /// Models in memory.
+    models: models::Held,
     /// Held while serving.
     _lock: Option<File>,
 }

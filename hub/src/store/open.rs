@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use wadi_protocol::id::RunId;
 
+use super::models::Held;
 use super::{Draw, Store, StoreError, copy, sql};
 
 /// How long a statement waits for another process of the hub.
@@ -29,6 +30,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("copied.sql"),
     include_str!("wanted.sql"),
     include_str!("moved.sql"),
+    include_str!("models.sql"),
 ];
 
 impl Store {
@@ -48,9 +50,14 @@ impl Store {
         db.busy_timeout(BUSY_TIMEOUT)?;
         version(&db, MIGRATIONS.len())?;
         let draw = Draw::default();
-        let mut store = Store { db, catalog: Arc::default(), run: RunId::NONE, draw, _lock: None };
+        let mut store = Store::of(db, draw, None);
         store.refresh()?;
         Ok(store)
+    }
+
+    fn of(db: Connection, draw: Draw, held: Option<File>) -> Store {
+        let (catalog, models) = (Arc::default(), Held::default());
+        Store { db, catalog, run: RunId::NONE, draw, models, _lock: held }
     }
 
     /// Open the file to serve with it: no other process may until this one ends.
@@ -97,7 +104,7 @@ fn open(path: &Path, steps: &[&str], held: Option<File>, draw: Draw) -> Result<S
         migrate(&tx, steps, &draw)?;
         tx.commit()?;
     }
-    let mut store = Store { db, catalog: Arc::default(), run: RunId::NONE, draw, _lock: held };
+    let mut store = Store::of(db, draw, held);
     store.refresh()?;
     Ok(store)
 }

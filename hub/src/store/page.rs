@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 use wadi_protocol::limits::{ALONG_BYTES_MAX, DOWNLINK_BYTES_TARGET};
 use wadi_protocol::schema::{Kind, LANES, Scope};
 use wadi_protocol::value::Value;
+use wadi_protocol::wire::coded::CODEC_PLAIN;
 use wadi_protocol::wire::downlink::{KnownRuns, Page, PageRow, RowState};
 
 use super::backup;
@@ -60,6 +61,7 @@ pub(super) fn build(
         line,
         backup: backup::reaches(db)?,
         wanted: Vec::new(),
+        codec: CODEC_PLAIN,
     };
     Ok((page, notices_to))
 }

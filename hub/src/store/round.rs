@@ -6,10 +6,15 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::id::{GatewayId, RunId};
 use wadi_protocol::round::Step;
-use wadi_protocol::round::hub::{HubRound, Say, Todo, Write, page_head};
+use wadi_protocol::round::gateway::PageHead;
+use wadi_protocol::round::hub::{HubRound, Say, Todo, Unread, Write, page_head};
+use wadi_protocol::wire::batch;
+use wadi_protocol::wire::coded::CODEC_NEWEST;
 use wadi_protocol::wire::downlink;
 use wadi_protocol::wire::message::{Down, DownBody, Outcome, Prepare, Refused, Up, UpBody};
 
+use super::coding::Link;
+use super::models::Held;
 use super::sql::{Bits, pack, unpack};
 use super::telling::{self, Told};
 use super::work::Work;
@@ -26,14 +31,15 @@ impl Store {
         self.refresh()?;
         let hub = self.run();
         let continues = self.vouches(up)?;
-        let (answers, told) = self.write(|tx, catalog| {
+        let mut models = std::mem::take(&mut self.models);
+        let outcome = self.write(|tx, catalog| {
             let Some(mut machine) = machine(tx, gateway)? else {
                 let body = DownBody::Refused(Refused::UnknownGateway);
                 return Ok((vec![Down { hub, known: up.hub, round: up.round, body }], None));
             };
             let less = !continues || machine.knows_less(up);
             if let Some(refused) = turned_away(tx, catalog, gateway.0, up, (less, now_s))? {
-                let scene = Scene { db: tx, catalog, gateway: gateway.0, now_s, told: None };
+                let scene = Scene::new(tx, catalog, gateway, now_s, &mut models);
                 let body = DownBody::Refused(refused);
                 let answers = vec![Down { hub, known: up.hub, round: up.round, body }];
                 scene.note_refusal(&answers)?;
@@ -42,7 +48,7 @@ impl Store {
             if machine.is_other_line(up) {
                 machine = line::met(tx, gateway.0, machine, up, now_s)?;
             }
-            let mut scene = Scene { db: tx, catalog, gateway: gateway.0, now_s, told: None };
+            let mut scene = Scene::new(tx, catalog, gateway, now_s, &mut models);
             let (mut step, todo) = machine.hear(up);
             scene.write(&step.writes)?;
             if let Some(todo) = todo {
@@ -57,7 +63,9 @@ impl Store {
                 step.committed().iter().map(|say| next.message(say, up, hub, &page)).collect();
             scene.note_refusal(&answers)?;
             Ok((answers, scene.told))
-        })?;
+        });
+        self.models = models;
+        let (answers, told) = outcome?;
         if let Some(told) = told {
             told.tell(up.round);
         }
@@ -96,13 +104,24 @@ struct Scene<'a> {
     catalog: &'a Catalog,
     gateway: u32,
     now_s: u64,
+    models: &'a mut Held,
     /// For the log, once the transaction is durable.
     told: Option<Told>,
 }
 
 type HubStep = Step<HubRound, Write, Say>;
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    fn new(
+        db: &'a Connection,
+        catalog: &'a Catalog,
+        gateway: GatewayId,
+        now_s: u64,
+        models: &'a mut Held,
+    ) -> Scene<'a> {
+        Scene { db, catalog, gateway: gateway.0, now_s, models, told: None }
+    }
+
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         for write in writes {
             match write {
@@ -132,8 +151,8 @@ impl Scene<'_> {
         let (round, head) = (staged.round, staged.head.clone());
         match todo {
             Todo::Judge => match self.judge(round, &head)? {
-                Ok(page) => Ok(state.judged(Ok(page_head(head.stand(), &page)))),
-                Err(refused) => Ok(state.judged(Err(refused))),
+                Ok(page) => Ok(state.judged(Ok(page))),
+                Err(unread) => Ok(state.judged(Err(unread))),
             },
             Todo::Commit => {
                 let (outcomes, more) = self.commit(round, &head)?;
@@ -147,10 +166,13 @@ impl Scene<'_> {
         &mut self,
         round: u64,
         head: &Prepare,
-    ) -> Result<Result<Vec<u8>, Refused>, StoreError> {
-        let batch = match judge::decode(head, &self.staged()?, self.catalog) {
+    ) -> Result<Result<PageHead, Unread>, StoreError> {
+        let link = Link { db: self.db, gateway: self.gateway };
+        let read = link.read(self.models, head, &self.staged()?)?;
+        let whole = |batch| judge::whole(batch, self.catalog).map_err(Unread::Refused);
+        let batch = match read.and_then(whole) {
             Ok(batch) => batch,
-            Err(refused) => return Ok(Err(refused)),
+            Err(unread) => return Ok(Err(unread)),
         };
         let standings = clash::standings(self.db, (self.gateway, round), self.now_s, &batch)?;
         let verdicts = judge::verdicts(self.catalog, &batch, &standings);
@@ -159,16 +181,20 @@ impl Scene<'_> {
         page.verdicts.clone_from(&verdicts);
         page.clock_s = self.now_s;
         page.wanted = wanted::ask(self.db, self.catalog, self.gateway, self.now_s)?;
-        let bytes = downlink::encode(&page);
+        page.codec = CODEC_NEWEST.min(head.codec);
+        let bytes = link.write(self.models, head, &page)?;
+        let plain = downlink::encode(&page);
+        let batch = batch::encode(&batch);
         self.db
             .prepare_cached(
-                "INSERT OR REPLACE INTO wadi_prepared (gateway, verdicts, page, notices_to)
-                 VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR REPLACE INTO wadi_prepared
+                     (gateway, verdicts, page, notices_to, batch, plain)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![self.gateway, pack(&verdicts), bytes, notices_to])?;
-        let (head, page_bytes, quarantined) = (head.clone(), bytes.len(), verdicts.len());
-        self.told = Some(Told::Prepared { head, page_bytes, quarantined });
-        Ok(Ok(bytes))
+            .execute(params![self.gateway, pack(&verdicts), bytes, notices_to, batch, plain])?;
+        let (page_bytes, quarantined) = (bytes.len(), verdicts.len());
+        self.told = Some(Told::Prepared { head: head.clone(), page_bytes, quarantined });
+        Ok(Ok(page_head(head.stand(), &plain, &bytes)))
     }
 
     /// Commit the prepared changeset; what became of it, and whether the gateway should come again.
@@ -177,17 +203,21 @@ impl Scene<'_> {
         round: u64,
         head: &Prepare,
     ) -> Result<(Vec<(u32, Outcome)>, bool), StoreError> {
-        let (verdicts, page, notices_to): (Vec<u8>, Vec<u8>, i64) = self.db.query_row(
-            "SELECT verdicts, page, notices_to FROM wadi_prepared WHERE gateway = ?1",
+        let prepared = self.db.query_row(
+            "SELECT verdicts, notices_to, batch, plain FROM wadi_prepared WHERE gateway = ?1",
             [self.gateway],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )?;
+        let (verdicts, notices_to, batch, plain): (_, i64, Vec<u8>, Vec<u8>) = prepared;
         let verdicts: Vec<(u32, String)> = unpack(&verdicts, "wadi_prepared.verdicts")?;
-        let page_bytes = page.len();
-        let page = downlink::decode(&page)
-            .map_err(|error| StoreError::Broken(format!("wadi_prepared.page: {error}")))?;
-        let batch = judge::decode(head, &self.staged()?, self.catalog)
-            .map_err(|error| StoreError::Broken(format!("wadi_stage: {error}")))?;
+        let bytes = self.page()?;
+        let page_bytes = bytes.len();
+        let page = downlink::decode(&plain)
+            .map_err(|error| StoreError::Broken(format!("wadi_prepared.plain: {error}")))?;
+        let batch = judge::decode(head, &batch)
+            .map_err(|error| StoreError::Broken(format!("wadi_prepared.batch: {error}")))?;
+        let link = Link { db: self.db, gateway: self.gateway };
+        link.learn(self.models, &self.staged()?, &bytes)?;
         page::passed(self.db, self.catalog, self.gateway, &page, notices_to)?;
         if !page.wanted.is_empty() {
             wanted::asked(self.db, self.gateway, self.now_s)?;

@@ -8,6 +8,7 @@ use wadi_protocol::change::{Change, Delta, Group, Op, Seen};
 use wadi_protocol::id::{DeviceId, Dot, Hash, RowVersion, RunId, RunInfo};
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
+use wadi_protocol::wire::coded::{CODEC_PLAIN, ModelName};
 use wadi_protocol::wire::message::{Down, DownBody, Outcome, Part, Prepare, Refused, Up, UpBody};
 
 use crate::model::{Device, NOW_S};
@@ -68,6 +69,8 @@ fn heads_beyond_every_limit_are_refused() {
         first: Vec::new(),
         returned: None,
         ahead: 0,
+        codec: CODEC_PLAIN,
+        model: ModelName::empty(),
     };
     let heads = [head(u32::MAX, u16::MAX), head(5_000, 1), head(0, 9), head(4 << 20 | 1, 1025)];
     for head in heads {
@@ -92,6 +95,8 @@ fn parts_that_were_not_announced_and_other_heads_change_nothing() {
         first: Vec::new(),
         returned: None,
         ahead: 0,
+        codec: CODEC_PLAIN,
+        model: ModelName::empty(),
     };
     let up = world.sites[EVIL].up(UpBody::Prepare(head.clone()));
     hear(&mut world, &up);
@@ -107,7 +112,8 @@ fn parts_that_were_not_announced_and_other_heads_change_nothing() {
     assert_eq!(refused(&hear(&mut world, &up)), Some(&Refused::OtherContent));
     for index in 0..3 {
         let len = if index == 2 { 9_000 - 2 * 4_096 } else { 4_096 };
-        let up = world.sites[EVIL].up(UpBody::Part(Part { index, bytes: vec![7; len] }));
+        // 1: as if it were written plainly.
+        let up = world.sites[EVIL].up(UpBody::Part(Part { index, bytes: vec![1; len] }));
         let answers = hear(&mut world, &up);
         if index == 2 {
             assert!(matches!(refused(&answers), Some(Refused::Undecodable { .. })));

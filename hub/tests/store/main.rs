@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 mod backups;
 mod clashes;
+mod coding;
 mod commits;
 mod conflicts;
 mod copied;
@@ -10,6 +11,7 @@ mod greedy;
 mod hostile;
 mod lineage;
 mod model;
+mod models;
 mod moves;
 mod newcomers;
 mod order;

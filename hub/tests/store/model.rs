@@ -2,6 +2,7 @@
 //! and rounds spoken in real messages. It shares nothing with the real gateway.
 use std::collections::BTreeMap;
 
+use crate::models::Models;
 use wadi_hub::store::Store;
 use wadi_hub::store::line::Other;
 use wadi_protocol::change::{Change, Delta, FieldRef, Op, Seen, TableRef};
@@ -11,6 +12,7 @@ use wadi_protocol::schema::{LANES, Schema};
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::{self, Batch, content_hash};
+use wadi_protocol::wire::coded::{CODEC_PLAIN, ModelName, Writing, writing};
 use wadi_protocol::wire::downlink::{self, KnownRuns, Page, PageRow, RowState};
 use wadi_protocol::wire::message::{
     Committed, Down, DownBody, Outcome, Part, Prepare, Refused, Up, UpBody, page_hash, part,
@@ -100,6 +102,10 @@ pub struct Site {
     pub page_bytes_most: usize,
     /// Rows of all pages together.
     pub rows_told: usize,
+    /// What it writes and reads against; every other site does so plainly.
+    pub models: Option<Models>,
+    /// The model of the last page.
+    pub asked: ModelName,
 }
 
 impl Site {
@@ -122,6 +128,8 @@ impl Site {
             known: Vec::new(),
             page_bytes_most: 0,
             rows_told: 0,
+            models: number.0.is_multiple_of(2).then(Models::new),
+            asked: ModelName::empty(),
         }
     }
 
@@ -170,6 +178,12 @@ impl Site {
             first: part(&bytes, 0).to_vec(),
             returned: None,
             ahead: 0,
+            codec: CODEC_PLAIN,
+            model: ModelName::empty(),
+        };
+        let (head, bytes) = match &self.models {
+            Some(models) => models.send(batch, head),
+            None => (head, bytes),
         };
         let rest = (1..head.parts)
             .map(|index| UpBody::Part(Part { index, bytes: part(&bytes, index).to_vec() }));
@@ -223,9 +237,19 @@ impl Site {
             }
         }
         let head = head.expect("Prepared");
-        assert_eq!(page_hash((self.chain, self.cursors), &bytes), head.page);
-        self.page_bytes_most = self.page_bytes_most.max(bytes.len());
-        downlink::decode(&bytes).unwrap()
+        let page = match &self.models {
+            Some(models) => models.read(&bytes),
+            None => downlink::decode(&bytes).unwrap(),
+        };
+        let plain = downlink::encode(&page);
+        assert_eq!(page_hash((self.chain, self.cursors), &plain), head.page);
+        self.page_bytes_most = self.page_bytes_most.max(plain.len());
+        self.asked = match (writing(&bytes), &self.models) {
+            (Writing::Against(name, _), _) => name,
+            (_, Some(models)) => models.down.name,
+            (_, None) => ModelName::empty(),
+        };
+        page
     }
 
     pub fn finish(&mut self, batch: &Batch, page: &Page, committed: &Committed) {
@@ -258,6 +282,9 @@ impl Site {
             self.reasons.insert(batch.changes[*index as usize].dot, reason.clone());
         }
         self.rows_told += page.rows.len();
+        if let Some(models) = &mut self.models {
+            models.learn(batch, page, self.asked);
+        }
         self.apply(page);
         self.known.extend(page.known.clone());
         self.cursors = page.to;

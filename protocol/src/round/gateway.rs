@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{PartSet, Step};
 use crate::id::{Hash, RunId};
 use crate::schema::LANES;
+use crate::wire::coded::{CODEC_NEWEST, ModelName};
 use crate::wire::message::{
     Committed, Down, Part, Prepare, Refused, Returned, Stand, Up, UpBody, part, parts_of,
 };
@@ -104,6 +105,9 @@ pub enum Input<'a> {
     Heard(&'a Down),
     /// The caller put the staged page together (asked by [`GatewayRound::wants_check`]).
     Checked(Check),
+    /// The changeset of the open round was written anew (asked by [`Write::Recode`]), in so
+    /// many bytes; none if it cannot be read any more.
+    Recoded(Option<u32>),
     /// A deadline passed, or the link came back: ask again.
     Retry,
 }
@@ -126,6 +130,16 @@ pub enum Write {
     StagePart(Part),
     /// Forget the staged parts of the page.
     DropPage,
+    /// The hub cannot read the changeset as it is written: if it is written so still, write
+    /// it anew, and give [`Input::Recoded`].
+    Recode {
+        /// The newest way of writing that the hub reads.
+        codec: u8,
+        /// The model that it was asked for; none: the way of writing is too new.
+        of: Option<ModelName>,
+        /// Models that it has.
+        holds: Vec<ModelName>,
+    },
     /// The round is committed: outcomes, and the staged page if `paged`, go into
     /// the tables; the changeset is done with.
     Finish {
@@ -199,6 +213,7 @@ impl GatewayRound {
             Input::Begin(changeset) => self.begin(changeset),
             Input::Heard(down) => self.hear(down),
             Input::Checked(check) => self.checked(check),
+            Input::Recoded(bytes) => self.recoded(bytes),
             Input::Retry => self.retry(),
         }
     }
@@ -229,8 +244,10 @@ impl GatewayRound {
             parts: parts_of(body.len()),
             first: if first { part(body, 0).to_vec() } else { Vec::new() },
             returned: changeset.returned.clone(),
-            // The store knows it.
+            // The store knows both.
             ahead: 0,
+            codec: CODEC_NEWEST,
+            model: ModelName::empty(),
         }
     }
 
@@ -245,8 +262,25 @@ impl GatewayRound {
         }
     }
 
-    fn begin(mut self, changeset: Changeset) -> GatewayStep {
+    fn begin(self, changeset: Changeset) -> GatewayStep {
         assert!(self.is_idle(), "a round is opened only when none is open");
+        self.send(changeset)
+    }
+
+    /// The changeset as it is written now.
+    fn recoded(self, bytes: Option<u32>) -> GatewayStep {
+        let Phase::Preparing { changeset, .. } = &self.phase else {
+            panic!("a changeset is written anew only while it is on its way");
+        };
+        let changeset = changeset.clone();
+        match bytes {
+            Some(bytes) => self.send(Changeset { bytes, ..changeset }),
+            None => self.give_up(changeset),
+        }
+    }
+
+    /// Head and parts, unasked.
+    fn send(mut self, changeset: Changeset) -> GatewayStep {
         let parts = parts_of(changeset.bytes as usize);
         let mut sent = PartSet::none(parts);
         sent.add(0);

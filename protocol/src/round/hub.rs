@@ -12,6 +12,7 @@ use super::gateway::PageHead;
 use super::{PartSet, Step};
 use crate::id::{Hash, RunId};
 use crate::limits::{CHANGESET_BYTES_MAX, PART_BYTES_MAX};
+use crate::wire::coded::{CODEC_NEWEST, ModelName};
 use crate::wire::message::{
     Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Stand, Up, UpBody, chain,
     page_hash, part, parts_of,
@@ -59,6 +60,20 @@ pub enum Todo {
     Judge,
     /// The decision is for it: commit; then [`HubRound::decided`].
     Commit,
+}
+
+/// Why a whole changeset was not judged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unread {
+    /// It never will be.
+    Refused(Refused),
+    /// It is written in a way or against a model that is not here.
+    OtherModel {
+        /// The model; none: the way of writing is too new.
+        of: Option<ModelName>,
+        /// Those that are.
+        holds: Vec<ModelName>,
+    },
 }
 
 /// What to send, once the step is durable.
@@ -122,7 +137,7 @@ impl HubRound {
     }
 
     /// The result of [`Todo::Judge`].
-    pub fn judged(mut self, result: Result<PageHead, Refused>) -> HubStep {
+    pub fn judged(mut self, result: Result<PageHead, Unread>) -> HubStep {
         let staged = self.staged.as_mut().expect("what is judged is staged");
         assert!(staged.have.is_whole() && staged.page.is_none(), "judged once, when whole");
         match result {
@@ -132,9 +147,15 @@ impl HubRound {
                 let step = Step::to(self).say(Say::Prepared { first: true });
                 (1..parts).fold(step, |step, index| step.say(Say::PagePart(index)))
             }
-            Err(refused) => {
+            Err(unread) => {
                 self.staged = None;
-                refuse(self, refused).write(Write::DropStaged)
+                let body = match unread {
+                    Unread::Refused(refused) => DownBody::Refused(refused),
+                    Unread::OtherModel { of, holds } => {
+                        DownBody::OtherModel { codec: CODEC_NEWEST, of, holds }
+                    }
+                };
+                Step::to(self).say(Say::Body(body)).write(Write::DropStaged)
             }
         }
     }
@@ -206,11 +227,21 @@ impl HubRound {
         if head.parent != self.chain {
             return (refuse(self, Refused::OtherParent), None);
         }
-        if let Some(staged) = &self.staged {
+        if let Some(staged) = &mut self.staged {
             if staged.round != round || staged.head.content != head.content {
                 return (refuse(self, Refused::OtherContent), None);
             }
-            return self.stage_first(head);
+            // What is judged is the content, however it was written; what is not whole may
+            // come written anew.
+            if staged.page.is_some() || staged.head.bytes == head.bytes {
+                let asks = (head.codec, head.model);
+                if asks != (staged.head.codec, staged.head.model) {
+                    (staged.head.codec, staged.head.model) = asks;
+                    // The page is written anew for who asks.
+                    staged.page = None;
+                }
+                return self.stage_first(head);
+            }
         }
         if head.bytes as usize > CHANGESET_BYTES_MAX
             || usize::from(head.parts) != (head.bytes as usize).div_ceil(PART_BYTES_MAX)
@@ -306,8 +337,8 @@ fn refuse(state: HubRound, refused: Refused) -> HubStep {
     Step::to(state).say(Say::Body(DownBody::Refused(refused)))
 }
 
-/// The head of an encoded page for whoever stands there.
-pub fn page_head(stand: Stand, page: &[u8]) -> PageHead {
+/// The head of a page for whoever stands there: as encoded plainly, and as it travels.
+pub fn page_head(stand: Stand, plain: &[u8], page: &[u8]) -> PageHead {
     let (bytes, parts) = (page.len() as u32, parts_of(page.len()));
-    PageHead { hash: page_hash(stand, page), bytes, parts }
+    PageHead { hash: page_hash(stand, plain), bytes, parts }
 }

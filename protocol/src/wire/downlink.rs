@@ -51,6 +51,9 @@ pub struct Page {
     ///
     /// [`WANTED_ROWS_MAX`]: crate::limits::WANTED_ROWS_MAX
     pub wanted: Vec<(u16, RowId)>,
+    /// How changesets may be written from now on: the newest way that both ends speak, see
+    /// [`crate::wire::coded`].
+    pub codec: u8,
 }
 
 /// A renewed certificate.
@@ -137,6 +140,9 @@ pub enum PageError {
     /// The rest is not a page.
     #[error("page does not decode")]
     Malformed,
+    /// It was written against a model that is not here, see [`super::coded`].
+    #[error("page is written against a model that is not here")]
+    OtherModel,
 }
 
 /// Encode a page.

@@ -17,6 +17,7 @@ use crate::limits::{
     MESSAGE_BYTES_MAX, MESSAGE_MEMORY_BYTES_MAX, PART_BYTES_MAX, RETURNED_STRETCHES_MAX,
 };
 use crate::schema::LANES;
+use crate::wire::coded::ModelName;
 
 /// The first byte of every message.
 pub const MESSAGE_VERSION: u8 = 1;
@@ -75,12 +76,16 @@ pub struct Prepare {
     /// How far beyond its greatest cursor this gateway was told sequences of its own changes:
     /// a hub that never came so far was restored.
     pub ahead: u64,
+    /// The newest way of writing that this gateway speaks, see [`crate::wire::coded`].
+    pub codec: u8,
+    /// The model that the page may be written against.
+    pub model: ModelName,
 }
 
 /// Where a gateway stands: the chain hash of its last round, and its cursors.
 pub type Stand = (Hash, [u64; LANES]);
 
-/// The hash of an encoded page: it is good only for who stands where it was made for. A
+/// The hash of a page, encoded plainly: it is good only for who stands where it was made for. A
 /// copied box hears what is said to the other, about rounds of the same number.
 pub fn page_hash((chain, cursors): Stand, page: &[u8]) -> Hash {
     let cursors: Vec<u8> = cursors.iter().flat_map(|at| at.to_le_bytes()).collect();
@@ -155,6 +160,18 @@ pub enum DownBody {
         /// First and last index of each missing stretch.
         missing: Vec<(u16, u16)>,
     },
+    /// The changeset is whole, and written in a way or against a model that the hub has
+    /// not got: the same content is to be written anew.
+    OtherModel {
+        /// The newest way of writing that the hub reads.
+        codec: u8,
+        /// The model that the changeset was written against; none: the way is too new.
+        of: Option<ModelName>,
+        /// Models that it has, [`MODELS_TOLD_MAX`] at most.
+        ///
+        /// [`MODELS_TOLD_MAX`]: crate::wire::coded::MODELS_TOLD_MAX
+        holds: Vec<ModelName>,
+    },
     /// The changeset is staged and judged, and here is what comes back.
     Prepared(Prepared),
     /// One part of the downlink page.
@@ -180,7 +197,7 @@ pub enum DownBody {
 pub struct Prepared {
     /// The changeset it answers.
     pub content: Hash,
-    /// Hash of the encoded page, see [`page_hash`].
+    /// Hash of the page, see [`page_hash`].
     pub page: Hash,
     /// Encoded bytes in all parts.
     pub bytes: u32,

@@ -9,6 +9,8 @@ use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::Batch;
 
+pub mod pages;
+
 // Few different ids and texts, so that dictionaries and repetitions are met;
 // and the extremes.
 

@@ -10,6 +10,7 @@ use wadi_protocol::schema::{
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::Batch;
+use wadi_protocol::wire::coded::ModelName;
 use wadi_protocol::wire::downlink::{KnownRuns, Notice, Page, PageRow, Renewal, RowState};
 use wadi_protocol::wire::message::{
     Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Returned, Up, UpBody,
@@ -250,6 +251,7 @@ pub fn page() -> Page {
         clock_s: 1_766_700_000,
         certificate: Some(Renewal { enrolment: 1, until_s: 1_924_467_000, der: vec![0x30, 0x82] }),
         line: 3,
+        codec: 2,
         backup: 4000,
         wanted: vec![(4, row(5))],
     }
@@ -283,6 +285,8 @@ pub fn ups() -> Vec<(&'static str, Up)> {
         first: vec![1, 2, 3],
         returned: None,
         ahead: 12,
+        codec: 2,
+        model: ModelName([1, 2, 3, 4]),
     };
     let returned = Returned { fork: 4000, runs: vec![HUB], seqs: vec![(7, 4100), (2, 0)] };
     let returning = Prepare { returned: Some(returned), ..prepare.clone() };
@@ -317,6 +321,14 @@ pub fn downs() -> Vec<(&'static str, Down)> {
     let reason = String::from("why");
     vec![
         ("down_staged", down(DownBody::Staged { missing: vec![(0, 2)] })),
+        (
+            "down_other_model",
+            down(DownBody::OtherModel {
+                codec: 2,
+                of: Some(ModelName([1, 2, 3, 4])),
+                holds: vec![ModelName([5, 6, 7, 8]), ModelName([9, 10, 11, 12])],
+            }),
+        ),
         ("down_prepared", down(DownBody::Prepared(prepared))),
         ("down_part", down(DownBody::Part(Part { index: 2, bytes: vec![9] }))),
         ("down_committed", down(DownBody::Committed(committed))),

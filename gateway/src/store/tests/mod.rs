@@ -1,6 +1,7 @@
 //! Situations of the store, each on a real file.
 mod capture;
 mod clock;
+mod coding;
 mod compaction;
 mod crash;
 mod feed;
@@ -332,7 +333,7 @@ impl Village {
 
 /// What the hub says of a page for whoever stands there.
 pub fn prepared(stand: Stand, content: Hash, page: &[u8]) -> DownBody {
-    let head = page_head(stand, page);
+    let head = page_head(stand, page, page);
     let first = part(page, 0).to_vec();
     DownBody::Prepared(Prepared {
         content,

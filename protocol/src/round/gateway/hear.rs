@@ -8,6 +8,7 @@ use super::{GatewayRound, GatewayStep, PageHead, Phase, Say, Write};
 use crate::id::RunId;
 use crate::limits::{DOWNLINK_BYTES_MAX, PART_BYTES_MAX};
 use crate::round::{PartSet, Step};
+use crate::wire::coded::ModelName;
 use crate::wire::message::{Committed, Down, DownBody, Part, Prepared, Refused, chain};
 
 impl GatewayRound {
@@ -32,6 +33,7 @@ impl GatewayRound {
         }
         match &down.body {
             DownBody::Staged { missing } => self.hear_staged(missing),
+            DownBody::OtherModel { codec, of, holds } => self.hear_other_model(*codec, *of, holds),
             DownBody::Prepared(prepared) => self.hear_prepared(prepared),
             DownBody::Part(part) => self.hear_part(part),
             DownBody::Committed(committed) => self.hear_committed(down.hub, committed),
@@ -47,6 +49,22 @@ impl GatewayRound {
         };
         let wanted = sent.add_stretches(missing);
         wanted.into_iter().map(Say::Part).fold(Step::to(self), Step::say)
+    }
+
+    /// What the hub cannot read is written anew: the round stays the same.
+    fn hear_other_model(
+        self,
+        codec: u8,
+        of: Option<ModelName>,
+        holds: &[ModelName],
+    ) -> GatewayStep {
+        let Phase::Preparing { changeset, .. } = &self.phase else {
+            return Step::ignore(self, "the hub has read the changeset");
+        };
+        if changeset.bytes == 0 {
+            return Step::ignore(self, "there is nothing to write anew");
+        }
+        Step::to(self).write(Write::Recode { codec, of, holds: holds.to_vec() })
     }
 
     fn hear_prepared(mut self, prepared: &Prepared) -> GatewayStep {

@@ -1,0 +1,90 @@
+//! How changesets and pages of a link are written: against its models, where both ends
+//! have one, see [`super::models`].
+use rusqlite::Connection;
+use wadi_protocol::round::hub::Unread;
+use wadi_protocol::wire::batch::{Batch, content_hash};
+use wadi_protocol::wire::coded::{
+    CODEC_PLAIN, MODELS_TOLD_MAX, Named, Writing, read_batch, writing,
+};
+use wadi_protocol::wire::coded_page::{coded_rows, write_page};
+use wadi_protocol::wire::downlink::Page;
+use wadi_protocol::wire::message::Prepare;
+
+use super::models::{self, Held, Way};
+use super::{StoreError, judge};
+
+/// The link of a gateway.
+pub(super) struct Link<'a> {
+    pub db: &'a Connection,
+    pub gateway: u32,
+}
+
+impl Link<'_> {
+    /// A staged changeset, decoded; or what the gateway has to write it anew with.
+    pub(super) fn read(
+        &self,
+        held: &mut Held,
+        head: &Prepare,
+        bytes: &[u8],
+    ) -> Result<Result<Batch, Unread>, StoreError> {
+        let of = match writing(bytes) {
+            Writing::Plain => return Ok(judge::decode(head, bytes).map_err(Unread::Refused)),
+            Writing::Against(name, _) => Some(name),
+            Writing::Unknown(_) => None,
+        };
+        let way = Way::up(self.gateway);
+        let model = match of {
+            Some(name) => held.find(self.db, way, name)?,
+            None => None,
+        };
+        match read_batch(bytes, model.as_ref()) {
+            Ok((batch, after)) if content_hash(&batch) == head.content => {
+                after.into_iter().for_each(|after| held.keep(after));
+                Ok(Ok(batch))
+            }
+            // Of another model, or the two ends do not agree about one of this name.
+            _ => {
+                let holds = models::names(self.db, way, MODELS_TOLD_MAX)?;
+                let holds = holds.into_iter().filter(|name| Some(*name) != of).collect();
+                Ok(Err(Unread::OtherModel { of, holds }))
+            }
+        }
+    }
+
+    /// A page as the gateway can read it. One that has a model which is not here begins
+    /// with nothing, as the page tells.
+    pub(super) fn write(
+        &self,
+        held: &mut Held,
+        head: &Prepare,
+        page: &Page,
+    ) -> Result<Vec<u8>, StoreError> {
+        let model = match page.codec <= CODEC_PLAIN {
+            true => None,
+            false => {
+                let found = held.find(self.db, Way::down(self.gateway), head.model)?;
+                Some(found.unwrap_or_else(Named::empty))
+            }
+        };
+        let written = write_page(model.as_ref(), page);
+        written.after.into_iter().for_each(|after| held.keep(after));
+        Ok(written.bytes)
+    }
+
+    /// The round is decided: what it carried both ways is what the models know.
+    pub(super) fn learn(
+        &self,
+        held: &mut Held,
+        changeset: &[u8],
+        page: &[u8],
+    ) -> Result<(), StoreError> {
+        if let Writing::Against(name, coded) = writing(changeset) {
+            held.learn(self.db, Way::up(self.gateway), name, coded)?;
+        }
+        if let Writing::Against(name, framed) = writing(page) {
+            let coded = coded_rows(framed).unwrap_or_default();
+            held.learn(self.db, Way::down(self.gateway), name, coded)?;
+        }
+        Ok(())
+    }
+}
