@@ -5,6 +5,9 @@
 //! each row is; a stale image holds what was folded into it, so what is returned lies over
 //! a row only from then on. What nobody returned goes when all is told. Whoever edits what
 //! a stale row shows claims the lost hub's version of it, as everybody did before.
+//!
+//! The first round names the run in which the two part, and the fork as heard there: should
+//! that hub be lost in turn before it, an older one says so, and more is returned.
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
@@ -47,6 +50,10 @@ pub(super) fn restart(
         work.run("INSERT INTO wadi_hub (run) VALUES (?)", (run.0 as i64,))?;
     }
     work.ground.hubs = std::sync::Arc::new(kept);
+    let parts = |(run, end): &&(RunId, u64)| *end == fork && work.ground.hubs.contains(run);
+    if let Some((run, _)) = line.iter().find(parts).filter(|_| fork > 0) {
+        work.ground.round.hub = *run;
+    }
     // The lost hub's newest backup says nothing of what this one numbers.
     compact::forget_behind(work, fork)?;
     work.run("UPDATE wadi_change SET alias = NULL WHERE alias IS NOT NULL", ())?;
