@@ -117,6 +117,36 @@ fn a_hub_that_is_lost_before_the_first_round_with_it_is_noticed() {
     assert_eq!(names(&village), "bad1 far1 kept1 late1 lost1 parked1");
 }
 
+/// The simulator found it: another gateway had brought the change before the backup, and
+/// that its clock was wrong was said by us, after it.
+#[test]
+fn a_contained_stamp_is_said_again_although_its_change_is_not_lost() {
+    for stamped in [true, false] {
+        let mut village = Village::new();
+        village.round(&page(0, vec![]), vec![]);
+        let ahead_s = if stamped { 50 * 365 * 86_400 } else { 0 };
+        let stamp = Stamp { seconds: NOW_S + ahead_s, counter: 0 };
+        village.take(vec![Change { stamp, ..insert(1, "early") }]);
+        assert_eq!(village.changes()[0].contained.is_some(), stamped);
+        village.round(&page(0, vec![]), vec![(1, Outcome::Known { seq: 1 })]);
+        let known = KnownRuns { device: PHONE, run: PHONE_RUN, spans: vec![(1, 1)] };
+        village.round(&Page { known: vec![known], ..page(1, vec![whole(1, 1, "early")]) }, vec![]);
+        village.begin();
+        village.hub = NEW_RUN;
+        let line = vec![(NEW_RUN, 1), (OLD_RUN, 1)];
+        village.hear(DownBody::Refused(Refused::Restored { line }));
+        village.chain = Hash::default();
+        assert_eq!(village.store().waiting(), u64::from(stamped));
+        let told = page(1, vec![whole(1, 1, "early")]);
+        let outcomes = if stamped { vec![(1, Outcome::Known { seq: 1 })] } else { vec![] };
+        let again = village.round(&told, outcomes);
+        assert!(again.changes.iter().all(|change| change.contained.is_some()));
+        assert_eq!(names(&village), "early1", "it counts once");
+        assert_eq!(village.store().waiting(), 0);
+        assert_eq!(village.store().ledger().unwrap().faults, Vec::<String>::new());
+    }
+}
+
 /// A hub that this gateway never heard of cannot have it begin anew, nor can a late word.
 #[test]
 fn only_the_hub_that_was_asked_can_say_that_it_was_restored() {
