@@ -15,6 +15,7 @@ use wadi_protocol::value::Value;
 
 use crate::eras::Eras;
 use crate::rulings::Rulings;
+use crate::screen;
 use crate::truth::references;
 
 pub type Key = (&'static str, RowId);
@@ -223,7 +224,8 @@ impl Model {
         if change.op == Op::Insert || seen.above.len() >= SEEN_DOTS_MAX {
             return Ok(());
         }
-        for (field, _) in &told.marks {
+        // One version stands for the whole row, whatever of it is touched.
+        for field in screen::table(told.key.0).marks.iter().copied() {
             let shown = screen.get(field).cloned().flatten();
             let by = shown.as_deref().and_then(|mark| self.maker(mark));
             let at_hub = by.and_then(|dot| self.eras.seq_in(seen.version, dot));
