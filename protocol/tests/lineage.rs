@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use wadi_protocol::id::{Hash, RunId};
 use wadi_protocol::round::gateway::{self, Changeset, Check, GatewayRound, Input, Phase};
 use wadi_protocol::round::hub::{self, HubRound, Todo, Unread, page_head};
-use wadi_protocol::wire::message::{self, Down, Outcome, Refused, Up, page_hash};
+use wadi_protocol::wire::message::{self, Down, Outcome, Refused, Up, page_hash, without_page};
 
 const HUB: RunId = RunId(8);
 
@@ -107,9 +107,11 @@ impl World {
                 gateway::Write::DropPage | gateway::Write::Drop => site.parts.clear(),
                 gateway::Write::Restart { .. } => unreachable!("this hub is never restored"),
                 gateway::Write::Recode { .. } => unreachable!("this hub reads everything"),
-                gateway::Write::Finish { committed, .. } => {
+                gateway::Write::Finish { committed, paged } => {
                     site.history.push(committed.content);
                     site.parts.clear();
+                    let had = step.next.chain == committed.chain;
+                    assert_eq!(had, *paged, "box {at} says whether it had the page");
                     assert_eq!(self.histories[&step.next.chain], site.history, "box {at}");
                 }
             }
@@ -134,7 +136,10 @@ impl World {
         if self.hub.is_other_line(up)
             && let message::UpBody::Prepare(head) = &up.body
         {
-            self.other = Some(head.parent);
+            match self.hub.has_missed(head) {
+                true => self.begin_line(head.parent),
+                false => self.other = Some(head.parent),
+            }
         }
         let (mut step, todo) = self.hub.clone().hear(up);
         self.hub_writes(&step.writes);
@@ -192,6 +197,7 @@ impl World {
                 self.committed.push(content);
                 let changes = (body.len() / 50) as u32;
                 let step = hub.decided(vec![(changes, Outcome::Applied { seq: 1 })], false);
+                self.histories.insert(without_page(step.next.chain), history.clone());
                 self.histories.insert(step.next.chain, history);
                 step
             }
@@ -201,9 +207,13 @@ impl World {
     /// What an operator does.
     fn rejoin(&mut self) {
         if let Some(parent) = self.other.take() {
-            self.hub = self.hub.clone().rejoin(parent);
-            self.staged.clear();
+            self.begin_line(parent);
         }
+    }
+
+    fn begin_line(&mut self, parent: Hash) {
+        self.hub = self.hub.clone().rejoin(parent);
+        self.staged.clear();
     }
 
     fn deliver(&mut self) {

@@ -300,8 +300,12 @@ impl Play {
             }
         }
         if let (Some(page), UpBody::Prepare(_) | UpBody::Part(_)) = (page, &up.body) {
-            let page = downlink::decode(&page).expect("the hub's own pages are sound");
-            self.world.sites[who].cursors = page.to;
+            let site = &mut self.world.sites[who];
+            let page = match &site.models {
+                Some(models) => models.read(&page),
+                None => downlink::decode(&page).expect("the hub's own pages are sound"),
+            };
+            site.cursors = page.to;
         }
         self.said.push((who, up));
     }

@@ -159,6 +159,9 @@ impl World {
             }
         }
         self.villages[at].holds = held;
+        // 2 = it could not be laid.
+        let laid = found.iter().filter(|(.., laid, _)| *laid != 2).map(|(dot, ..)| *dot);
+        let laid: BTreeSet<Dot> = laid.collect();
         let mut own = Own::new();
         for (dot, custody, laid, body) in &found {
             let decided = self.model.eras.was_committed(*dot);
@@ -181,6 +184,7 @@ impl World {
         let eye = self.villages[at].machine.eye();
         let screens = shown(eye, &own).map_err(text)?;
         self.check_own(&name, &own, &screens)?;
+        self.counted(at, &laid)?;
         if self.dice.below(LEDGER_LOOKS) == 0
             && let Some(store) = &self.villages[at].store
         {

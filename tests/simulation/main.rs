@@ -16,7 +16,7 @@
 //! demands that these checks catch each. To add a fault: an option in [`faults`], its deed
 //! in [`trouble`], its name in `faults::ALL`. What operators do is in [`operators`], what their
 //! words make of changes in [`rulings`]; [`sample`] fields of other types than text, and what
-//! judges refuse; [`gathered`] what such fields must hold, [`cases`] who competes where people decide; [`branches`] names the branches of
+//! judges refuse; [`gathered`] what such fields must hold, [`counted`] sums between rounds, [`cases`] who competes where people decide; [`branches`] names the branches of
 //! the rules that were really taken.
 #![allow(missing_docs)]
 mod act;
@@ -25,6 +25,7 @@ mod body;
 mod branches;
 mod cases;
 mod clock;
+mod counted;
 mod dice;
 mod disk;
 mod end;

@@ -15,6 +15,7 @@ use wadi_protocol::value::Value;
 
 use crate::eras::Eras;
 use crate::rulings::Rulings;
+use crate::screen;
 use crate::truth::references;
 
 pub type Key = (&'static str, RowId);
@@ -223,7 +224,8 @@ impl Model {
         if change.op == Op::Insert || seen.above.len() >= SEEN_DOTS_MAX {
             return Ok(());
         }
-        for (field, _) in &told.marks {
+        // One version stands for the whole row, whatever of it is touched.
+        for field in screen::table(told.key.0).marks.iter().copied() {
             let shown = screen.get(field).cloned().flatten();
             let by = shown.as_deref().and_then(|mark| self.maker(mark));
             let at_hub = by.and_then(|dot| self.eras.seq_in(seen.version, dot));
@@ -240,6 +242,9 @@ impl Model {
             let mut named = seen.above.iter().chain(&before);
             let above = by.is_some_and(|dot| named.any(|named| self.follows(*named, dot, field)));
             let in_image = at_hub.is_some_and(|seq| seq <= seen.version.seq);
+            // So does the image of what the hub took before: a delete of what comes later.
+            let behind = || by.is_some_and(|dot| self.image_follows(told, dot, field));
+            let above = above || by.is_some() && !own && !in_image && behind();
             let what = || format!("{} of {:?} {field}: shown {shown:?}", change.dot, told.key);
             if by.is_some() && !own && !above && !in_image {
                 return Err(format!(
@@ -261,6 +266,18 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Whether the image that a change claims has one that followed another in a field.
+    fn image_follows(&self, told: &Told, earlier: Dot, field: &'static str) -> bool {
+        let version = told.change.seen.version;
+        self.told.values().filter(|it| it.key == told.key).any(|it| {
+            let dot = it.change.dot;
+            let touches = matches!(it.change.op, Op::Insert | Op::Delete)
+                || it.marks.iter().any(|(at, _)| told.key.0 == "card" || *at == field);
+            let in_image = || self.eras.seq_in(version, dot).is_some_and(|seq| seq <= version.seq);
+            touches && in_image() && self.names(dot, earlier, field)
+        })
     }
 
     /// Whether a change was in the hub's image that another's writer was shown, be it that

@@ -64,6 +64,16 @@ pub fn rows(db: &Connection, name: &str) -> rusqlite::Result<Vec<RowId>> {
     ids.map(|id| Ok(id?.parse().expect("ids are UUIDs"))).collect()
 }
 
+/// The counts of houses; none while something that a program wrote has no name yet.
+pub fn counts(db: &Connection) -> rusqlite::Result<BTreeMap<RowId, i64>> {
+    let waits: bool =
+        db.query_row("SELECT EXISTS (SELECT 1 FROM wadi_capture)", (), |row| row.get(0))?;
+    let query = of_table(db, "SELECT id, coalesce(count, 0) FROM house")?;
+    let Some(mut query) = query.filter(|_| !waits) else { return Ok(BTreeMap::new()) };
+    let rows = query.query_map((), |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    rows.map(|row| row.map(|(id, count)| (id.parse().expect("ids are UUIDs"), count))).collect()
+}
+
 /// A whole table, to be compared: by id, everything else as it is stored.
 pub fn whole(db: &Connection, name: &str) -> rusqlite::Result<BTreeMap<String, Vec<String>>> {
     let mut columns: Vec<String> = Vec::new();

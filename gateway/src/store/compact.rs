@@ -12,7 +12,8 @@
 //! of its own, so that intake never waits long.
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
+use wadi_protocol::limits::GROUP_CHANGES_MAX;
 
 use super::error::{Problem, StoreError};
 use super::work::{Work, decode};
@@ -20,7 +21,7 @@ use super::{Store, stretches};
 
 /// Changes looked at in one step, at most.
 const LOOKED_AT_MAX: i64 = 2_000;
-/// Changes that go in one step, at most.
+/// Changes that go in one step, at most, but for the rest of a group.
 const DROPPED_MAX: usize = 500;
 /// What a change takes in the changelog beside its body, in bytes, about.
 const CHANGE_BYTES: u64 = 64;
@@ -82,8 +83,38 @@ struct Bounds {
     bytes: u64,
 }
 
-/// A change that goes: local id, run, sequence.
-type Line = (i64, i64, i64);
+/// A change in the changelog.
+struct Line {
+    id: i64,
+    run: i64,
+    seq: i64,
+    /// The first sequence of its group.
+    group: Option<i64>,
+    /// What it takes, in bytes, about.
+    bytes: u64,
+    /// At or above its hub sequence; none while it is needed here.
+    hub_seq: Option<u64>,
+}
+
+// Of a change that another gateway brought while it was parked here, the sequence is
+// not known; it lies at or below the version that a page told of its row.
+const LINE: &str = "SELECT c.id, c.run, c.seq, c.grp, length(c.body),
+        CASE WHEN c.custody = 1 AND c.laid = 0 THEN coalesce(c.hub_seq,
+            (SELECT nullif(r.version, 0) FROM wadi_row r WHERE r.tbl = c.tbl AND r.row = c.row)) END
+    FROM wadi_change c";
+
+impl Line {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Line> {
+        Ok(Line {
+            id: row.get(0)?,
+            run: row.get(1)?,
+            seq: row.get(2)?,
+            group: row.get(3)?,
+            bytes: CHANGE_BYTES + row.get::<_, i64>(4)? as u64,
+            hub_seq: row.get::<_, Option<i64>>(5)?.map(|seq| seq as u64),
+        })
+    }
+}
 
 impl Store {
     /// One step. A pass begins when the backup watermark has moved, or if it is asked for
@@ -199,36 +230,60 @@ fn look(
     bounds: Bounds,
     gone: &mut Vec<Line>,
 ) -> Result<bool, Problem> {
-    // Of a change that another gateway brought while it was parked here, the sequence is
-    // not known; it lies at or below the version that a page told of its row.
-    let mut statement = db.prepare_cached(
-        "SELECT c.id, c.run, c.seq, length(c.body),
-             CASE WHEN c.custody = 1 AND c.laid = 0 THEN coalesce(c.hub_seq,
-                 (SELECT nullif(r.version, 0) FROM wadi_row r WHERE r.tbl = c.tbl AND r.row = c.row)) END
-         FROM wadi_change c WHERE c.id < ? ORDER BY c.id DESC LIMIT ?",
-    )?;
+    let sql = format!("{LINE} WHERE c.id < ? ORDER BY c.id DESC LIMIT ?");
+    let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query((pass.below, LOOKED_AT_MAX))?;
-    let mut looked_at = 0;
+    let (mut looked_at, mut decided) = (0, None);
     while gone.len() < DROPPED_MAX {
         let Some(row) = rows.next()? else {
             return Ok(looked_at < LOOKED_AT_MAX);
         };
         looked_at += 1;
-        pass.below = row.get(0)?;
-        let Some(seq) = row.get::<_, Option<i64>>(4)?.map(|seq| seq as u64) else {
+        let line = Line::of(row)?;
+        pass.below = line.id;
+        let group = line.group.map(|first| (line.run, first));
+        if group.is_some() && group == decided {
             continue;
+        }
+        decided = group;
+        let lines = match group {
+            Some((run, first)) => of_group(db, run, first)?,
+            None => vec![line],
         };
-        let bytes = CHANGE_BYTES + row.get::<_, i64>(3)? as u64;
-        let spare = seq > bounds.old && pass.kept_bytes + bytes <= bounds.bytes;
-        if seq > bounds.backup {
-            continue;
-        } else if spare {
-            pass.kept_bytes += bytes;
-        } else {
-            gone.push((pass.below, row.get(1)?, row.get(2)?));
+        if pass.goes(bounds, &lines) {
+            gone.extend(lines);
         }
     }
     Ok(false)
+}
+
+/// What is here of a group.
+fn of_group(db: &Connection, run: i64, first: i64) -> Result<Vec<Line>, Problem> {
+    let sql = format!("{LINE} WHERE c.run = ?1 AND c.seq BETWEEN ?2 AND ?3 AND c.grp = ?2");
+    let mut statement = db.prepare_cached(&sql)?;
+    let last = first.saturating_add(GROUP_CHANGES_MAX as i64 - 1);
+    let lines = statement.query_map((run, first, last), Line::of)?;
+    Ok(lines.collect::<Result<_, _>>()?)
+}
+
+impl Pass {
+    /// Whether changes that share custody go; if they could and are kept, that is counted.
+    fn goes(&mut self, bounds: Bounds, lines: &[Line]) -> bool {
+        let seqs = lines.iter().map(|line| line.hub_seq);
+        let Some(seqs) = seqs.collect::<Option<Vec<u64>>>() else {
+            return false;
+        };
+        let seq = seqs.into_iter().max().unwrap_or(0);
+        let bytes: u64 = lines.iter().map(|line| line.bytes).sum();
+        let spare = seq > bounds.old && self.kept_bytes + bytes <= bounds.bytes;
+        if seq > bounds.backup {
+            return false;
+        }
+        if spare {
+            self.kept_bytes += bytes;
+        }
+        !spare
+    }
 }
 
 /// Let changes go: their numbers join the stretches of their runs. How many went.
@@ -237,7 +292,7 @@ fn let_go(work: &mut Work<'_>, gone: &[Line]) -> Result<u64, Problem> {
     let open: Vec<i64> = decode("the round's changes", &open.unwrap_or_default())?;
     let mut runs: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
     let mut count = 0;
-    for &(id, run, seq) in gone {
+    for &Line { id, run, seq, .. } in gone {
         let sql = "DELETE FROM wadi_change WHERE id = ? AND custody = 1 AND laid = 0";
         if !open.contains(&id) && work.run(sql, (id,))? == 1 {
             runs.entry(run).or_default().insert(seq);

@@ -208,7 +208,8 @@ fn told_s(work: &Work<'_>) -> Option<u64> {
     (is_lost(work.now_s) && (CLOCK_S_MIN..=CLOCK_S_MAX).contains(&told_s)).then_some(told_s)
 }
 
-fn table_number(work: &Work<'_>, change: &Change) -> Option<u16> {
+/// The number of a change's table, once our schema has that.
+pub(super) fn table_number(work: &Work<'_>, change: &Change) -> Option<u16> {
     let schema = work.ground.schema.as_ref()?;
     match &change.table {
         TableRef::Number(number) => schema.table(*number).map(|table| table.number),

@@ -49,8 +49,7 @@ pub(super) fn of_round(
             let found = work.one(&format!("{SUBJECT} WHERE id = ?"), (id,), subject)?;
             let subject = found.ok_or_else(|| Problem::Damaged(format!("change {id} is gone")))?;
             let reason = reason.map_or("", |(_, reason)| reason.as_str());
-            apply(work, &subject, &later(outcome, step), reason, true)?;
-            dirty.extend(subject.key);
+            dirty.extend(apply(work, &subject, &later(outcome, step), reason, true)?);
             at += 1;
         }
     }
@@ -74,12 +73,11 @@ pub(super) fn of_notices(
         let Some(subject) = work.one(&sql, (run, notice.dot.seq as i64), subject)? else {
             continue;
         };
-        apply(work, &subject, &notice.outcome, &notice.reason, false)?;
+        dirty.extend(apply(work, &subject, &notice.outcome, &notice.reason, false)?);
         released |= match subject.custody {
             Custody::Parked => notice.outcome != Outcome::Parked,
             custody => custody == Custody::Quarantined,
         };
-        dirty.extend(subject.key);
     }
     if released {
         let held = format!("{SUBJECT} WHERE custody = 3 AND custody <> 1");
@@ -99,13 +97,14 @@ fn later(outcome: &Outcome, step: u64) -> Outcome {
     }
 }
 
+/// Note what became of a change; the row that it is of, as far as its table is known.
 fn apply(
     work: &mut Work<'_>,
     subject: &Subject,
     outcome: &Outcome,
     reason: &str,
     by_round: bool,
-) -> Result<(), Problem> {
+) -> Result<Option<Key>, Problem> {
     let (custody, seq, brought) = match outcome {
         Outcome::Applied { seq } => (Custody::Committed, Some(*seq), Some(true)),
         Outcome::Known { seq: 0 } => (Custody::Parked, None, Some(false)),
@@ -121,10 +120,13 @@ fn apply(
     // The hub took what we could not lay: it is folded, so it counts as laid. What our
     // schema has no place for cannot be folded: that waits for the schema that has. And
     // what was repaired comes as state.
-    let laid = match (custody, subject.laid) {
-        (Custody::Committed, log::UNLAID) if repaired => log::DONE,
-        (Custody::Committed, log::UNLAID) if has_place(work, subject)? => log::LAID,
-        (_, laid) => laid,
+    let (laid, key) = match (custody, subject.laid) {
+        (Custody::Committed, log::UNLAID) if repaired => (log::DONE, subject.key),
+        (Custody::Committed, log::UNLAID) => match place(work, subject)? {
+            Some(key) => (log::LAID, Some(key)),
+            None => (log::UNLAID, subject.key),
+        },
+        (_, laid) => (laid, subject.key),
     };
     let reason = match custody {
         Custody::Quarantined if reason.is_empty() => Some("the hub did not say why"),
@@ -133,18 +135,30 @@ fn apply(
     };
     work.run(
         "UPDATE wadi_change SET custody = ?, hub_seq = coalesce(?, hub_seq),
-         brought = coalesce(?, brought), laid = ?, reason = ? WHERE id = ?",
-        (custody as i64, seq.map(|seq| seq as i64), brought, laid, reason, subject.id),
+         brought = coalesce(?, brought), laid = ?, tbl = ?, reason = ? WHERE id = ?",
+        (
+            custody as i64,
+            seq.map(|seq| seq as i64),
+            brought,
+            laid,
+            key.map(|(table, _)| table),
+            reason,
+            subject.id,
+        ),
     )?;
     count(work, subject.custody, custody);
-    Ok(())
+    Ok(key)
 }
 
-fn has_place(work: &Work<'_>, subject: &Subject) -> Result<bool, Problem> {
+/// The row that a change goes to, if our schema has a place for it: its table may have
+/// come while it was in quarantine.
+fn place(work: &Work<'_>, subject: &Subject) -> Result<Option<Key>, Problem> {
     let body: Option<Vec<u8>> =
         work.one("SELECT body FROM wadi_change WHERE id = ?", (subject.id,), |row| row.get(0))?;
     let change: Change = decode("a change", &body.unwrap_or_default())?;
-    Ok(subject.key.is_some() && intake::judged(work, &[change]).is_ok())
+    let table = intake::table_number(work, &change);
+    let fits = intake::judged(work, std::slice::from_ref(&change)).is_ok();
+    Ok(table.filter(|_| fits).map(|table| (table, change.row)))
 }
 
 fn count(work: &mut Work<'_>, before: Custody, after: Custody) {

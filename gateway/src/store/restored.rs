@@ -5,6 +5,9 @@
 //! each row is; a stale image holds what was folded into it, so what is returned lies over
 //! a row only from then on. What nobody returned goes when all is told. Whoever edits what
 //! a stale row shows claims the lost hub's version of it, as everybody did before.
+//!
+//! The first round names the run in which the two part, and the fork as heard there: should
+//! that hub be lost in turn before it, an older one says so, and more is returned.
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
@@ -17,7 +20,7 @@ use wadi_protocol::wire::message::Returned;
 use super::error::Problem;
 use super::image::Key;
 use super::overlay::Meta;
-use super::work::{Work, row_id};
+use super::work::{Work, decode, row_id};
 use super::{base, compact};
 
 /// Begin anew with the hub of these runs, each with its last sequence.
@@ -47,6 +50,10 @@ pub(super) fn restart(
         work.run("INSERT INTO wadi_hub (run) VALUES (?)", (run.0 as i64,))?;
     }
     work.ground.hubs = std::sync::Arc::new(kept);
+    let parts = |(run, end): &&(RunId, u64)| *end == fork && work.ground.hubs.contains(run);
+    if let Some((run, _)) = line.iter().find(parts).filter(|_| fork > 0) {
+        work.ground.round.hub = *run;
+    }
     // The lost hub's newest backup says nothing of what this one numbers.
     compact::forget_behind(work, fork)?;
     work.run("UPDATE wadi_change SET alias = NULL WHERE alias IS NOT NULL", ())?;
@@ -57,6 +64,11 @@ pub(super) fn restart(
              OR (custody = 0 AND laid = 0)",
         (fork as i64,),
     )?;
+    let contained = contained_later(&work.tx, fork)?;
+    for id in &contained {
+        work.run("UPDATE wadi_change SET custody = 0, hub_seq = NULL WHERE id = ?", (id,))?;
+    }
+    let returned = returned + contained.len();
     // What others had brought may be nowhere now; what was not laid since base had it by
     // their hands is returned like the rest.
     work.run("DELETE FROM wadi_known", ())?;
@@ -74,6 +86,22 @@ pub(super) fn restart(
         "the hub was restored from an older backup: what it does not have any more goes there again"
     );
     Ok(())
+}
+
+/// Changes before the fork that another gateway brought and whose stamp an intake here
+/// contained: the hub heard of that when it knew the change already, perhaps behind the fork.
+fn contained_later(db: &Connection, fork: u64) -> Result<Vec<i64>, Problem> {
+    let sql = "SELECT id, body FROM wadi_change WHERE custody = 1 AND NOT brought AND hub_seq <= ?";
+    let mut statement = db.prepare(sql)?;
+    let mut rows = statement.query((fork as i64,))?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next()? {
+        let change: Change = decode("a change", &row.get::<_, Vec<u8>>(1)?)?;
+        if change.contained.is_some() {
+            ids.push(row.get(0)?);
+        }
+    }
+    Ok(ids)
 }
 
 /// The last run of the hub that was lost; none before one was.

@@ -141,13 +141,16 @@ impl Store {
 }
 
 /// The greatest sequence that the hub of this run gave a change here, and base does not hold
-/// yet. With one that we never heard we begin with nothing.
+/// yet; after a loss at least where the two hubs part, for what lies before is not returned.
+/// With one that we never heard we begin with nothing.
 fn last_told(db: &Connection, hub: RunId) -> Result<u64, Problem> {
     if hub == RunId::NONE {
         return Ok(0);
     }
-    let sql = "SELECT coalesce(max(hub_seq), 0) FROM wadi_change
-               WHERE laid = 1 AND hub_seq IS NOT NULL";
+    let sql = "SELECT max(
+                   coalesce((SELECT max(hub_seq) FROM wadi_change
+                             WHERE laid = 1 AND hub_seq IS NOT NULL), 0),
+                   coalesce((SELECT max(fork) FROM wadi_lost), 0))";
     Ok(db.prepare_cached(sql)?.query_row((), |row| row.get::<_, i64>(0))? as u64)
 }
 
@@ -207,7 +210,8 @@ fn store(work: &mut Work<'_>, step: &GatewayStep) -> Result<(), Problem> {
             Write::Restart { line } => restored::restart(work, &before, line)?,
         }
     }
-    work.run("UPDATE wadi_round SET state = ?", (encode(&step.next),))?;
+    // A restart names a hub beside what the machine knows.
+    work.run("UPDATE wadi_round SET state = ?", (encode(&work.ground.round),))?;
     Ok(())
 }
 

@@ -4,7 +4,9 @@
 //! believes it has, and nothing else: that is a line. A restored, cloned or new box comes
 //! with another history. It is refused and operators are told; whether the other box
 //! still runs nobody can know, so one of them decides ([`Store::rejoin`]). An enrolment
-//! has decided already: only who was given its secrets can come under it.
+//! has decided already: only who was given its secrets can come under it. A copy that asked
+//! about the last round just as the box itself would was told what became of it, and lacks
+//! only what the page of that round told: nothing of its own parts the two, so it is taken.
 //!
 //! A box that is taken begins a line: all that came before travels to it (see
 //! [`super::page_row`]), no matter who brought it, as far as its cursors have not passed
@@ -98,13 +100,15 @@ pub(super) fn met(
     up: &Up,
     now_s: u64,
 ) -> Result<HubRound, StoreError> {
-    let UpBody::Prepare(Prepare { parent, cursors, .. }) = &up.body else {
+    let UpBody::Prepare(head) = &up.body else {
         return Ok(machine);
     };
+    let Prepare { parent, cursors, .. } = head;
     let mut query = db.prepare_cached("SELECT any_line FROM wadi_gateway WHERE number = ?1")?;
     // 2: only one that begins with nothing, since the hub was restored.
     let allowed: u8 = query.query_row([gateway], |row| row.get(0))?;
-    if allowed == 1 || (allowed == 2 && *parent == Hash::default()) {
+    let blank = *parent == Hash::default();
+    if allowed == 1 || (allowed == 2 && blank) || machine.has_missed(head) {
         return begin(db, gateway, machine, (*parent, *cursors));
     }
     db.prepare_cached(

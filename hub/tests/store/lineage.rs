@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wadi_protocol::change::{Change, Delta, Group, Op};
 use wadi_protocol::id::{GatewayId, RunId};
-use wadi_protocol::wire::message::{Outcome, Refused};
+use wadi_protocol::wire::message::{Down, DownBody, Outcome, Refused};
 
 use crate::model::{Base, Device, Key, NOW_S, Site};
 use crate::world::{ALARM, HOUSE, LINK, LOCAL, PERSON, REMARK, REPORT, World, refer, row, text};
@@ -178,6 +178,52 @@ fn an_outcome_that_the_other_box_was_told_is_asked_for_again() {
     world.settle();
     assert!(matches!(world.sites[0].outcomes[&person], Outcome::Known { seq: 1.. }));
     world.check();
+}
+
+/// A copy that asks about the last round just as the box itself would is told what became
+/// of it, and never had its page: what only that told is told again, to nobody's harm.
+#[test]
+fn a_copy_that_never_had_the_page_of_its_last_round_lacks_nothing() {
+    let mut world = World::new(2);
+    let (mut anna, mut ben) = (Device::new(1), Device::new(2));
+    let house = (HOUSE, row(7));
+    world.enter(0, &mut anna, Op::Insert, house, &[(3, Delta::Add(1))], 100);
+    world.enter(0, &mut anna, Op::Insert, (HOUSE, row(8)), &[], 101);
+    world.settle();
+    let group = Some(Group { first: 3, len: 3 });
+    let visit = [(1, refer(row(1))), (2, text("v"))];
+    let parked = [
+        anna.change(Op::Insert, (PERSON, row(2)), &visit, 102),
+        anna.change(Op::Delete, (HOUSE, row(8)), &[], 102),
+        anna.change(Op::Update, house, &[(3, Delta::Add(10))], 102),
+    ];
+    for change in &parked {
+        world.sites[0].enter(&anna, Change { group, ..change.clone() });
+    }
+    world.settle();
+    assert_eq!(world.sites[0].outcomes[&parked[0].dot], Outcome::Parked);
+    let old = copy(&world.sites[0], 79);
+    world.enter(1, &mut ben, Op::Insert, (HOUSE, row(1)), &[(1, text("house"))], 103);
+    world.sites[1].settle(&mut world.hub);
+    world.sync(0);
+    assert!(matches!(world.sites[0].outcomes[&parked[0].dot], Outcome::Applied { .. }));
+    world.sites[0] = old;
+    let site = &mut world.sites[0];
+    let batch = site.batch();
+    let answers = world.hub.hear(GatewayId(1), &site.prepare(&batch)[0], NOW_S).unwrap();
+    let [Down { body: DownBody::Committed(committed), .. }] = &answers[..] else {
+        panic!("{answers:?}");
+    };
+    site.finish_without_page(&batch, committed);
+    assert_eq!(site.outcomes[&parked[0].dot], Outcome::Parked, "its page told of it");
+    world.settle();
+    world.check();
+    for change in &parked {
+        assert!(matches!(world.sites[0].outcomes[&change.dot], Outcome::Known { seq: 1.. }));
+    }
+    assert_eq!((count(&world, 7), world.sites[0].line), (11, 1));
+    let live = live(&world.sites[0]);
+    assert!(live.contains_key(&(PERSON, row(2))) && !live.contains_key(&(HOUSE, row(8))));
 }
 
 /// A row of another site comes and goes with what references it; a copy knows neither.

@@ -16,7 +16,7 @@ use wadi_protocol::wire::coded::{CODEC_PLAIN, ModelName, Writing, writing};
 use wadi_protocol::wire::downlink::{self, KnownRuns, Page, PageRow, RowState};
 use wadi_protocol::wire::message::{
     Committed, Down, DownBody, Outcome, Part, Prepare, Refused, Up, UpBody, page_hash, part,
-    parts_of,
+    parts_of, without_page,
 };
 
 pub const NOW_S: u64 = 1_800_000_000;
@@ -291,6 +291,13 @@ impl Site {
         self.chain = committed.chain;
         self.more = committed.more;
         self.round += 1;
+    }
+
+    /// Hear what became of a round of which another box had the page.
+    pub fn finish_without_page(&mut self, batch: &Batch, committed: &Committed) {
+        let page = Page { to: self.cursors, line: self.line, ..Page::default() };
+        self.finish(batch, &page, committed);
+        self.chain = without_page(committed.chain);
     }
 
     fn note(&mut self, dot: Dot, outcome: Outcome) {

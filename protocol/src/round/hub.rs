@@ -15,7 +15,7 @@ use crate::limits::{CHANGESET_BYTES_MAX, PART_BYTES_MAX};
 use crate::wire::coded::{CODEC_NEWEST, ModelName};
 use crate::wire::message::{
     Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Stand, Up, UpBody, chain,
-    page_hash, part, parts_of,
+    page_hash, part, parts_of, without_page,
 };
 
 /// Everything that the hub must remember of one gateway's rounds.
@@ -104,6 +104,12 @@ impl HubRound {
     pub fn is_other_line(&self, up: &Up) -> bool {
         let other = |head: &Prepare| head.parent != self.chain;
         up.round >= self.floor && matches!(&up.body, UpBody::Prepare(head) if other(head))
+    }
+
+    /// Whether a box that begins a round on another line has the history of this one, and
+    /// only never had the page of its last round.
+    pub fn has_missed(&self, head: &Prepare) -> bool {
+        head.parent == without_page(self.chain)
     }
 
     /// Whether a message begins a round on a history that goes on where this hub's ends:

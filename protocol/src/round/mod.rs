@@ -11,6 +11,9 @@
 //! step's state and writes in one transaction and only then sends; the
 //! messages cannot be had before ([`Step::committed`]). The gateway owns every
 //! timer; the hub only answers. A prepared round holds no locks.
+//!
+//! Only who had the page of a round says Commit; a copy of that box may be told of it all the
+//! same. The chain of its rounds says so from then on, and the hub begins a line with it.
 use alloc::vec::Vec;
 
 pub mod gateway;

@@ -336,6 +336,13 @@ pub fn chain(parent: Hash, content: Hash, outcomes: &[(u32, Outcome)]) -> Hash {
     Hash::of(&[&parent.0, &content.0, &outcomes])
 }
 
+/// The chain hash of a box that heard what became of its round and never had the page of it:
+/// another box did, of which it is a copy. It has all that `chain` stands for and lacks what
+/// only that page told.
+pub fn without_page(chain: Hash) -> Hash {
+    Hash::of(&[&chain.0, b"without its page"])
+}
+
 /// Encode a message of either direction.
 pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
     let bytes =

@@ -1,6 +1,7 @@
 //! What of the changelog goes, what stays, and that nobody notices.
 use super::*;
 use crate::store::compact::{Compacted, Keep};
+use wadi_protocol::change::Group;
 use wadi_protocol::link::message::{Fate, FeedCursor};
 use wadi_protocol::wire::downlink::{KnownRuns, Notice};
 use wadi_protocol::wire::message::Refused;
@@ -247,6 +248,58 @@ fn what_may_go_is_kept_for_a_while_within_a_number_of_bytes() {
     assert_eq!(village.changes()[0].dot.seq, gone + 1);
     // A clock in 1970 keeps nothing for ever, and takes nothing that is needed.
     assert_eq!(step(&mut village, week, 0), 20 - gone);
+}
+
+fn grouped(first: u64, len: u16, seq: u64) -> Change {
+    Change { group: Some(Group { first, len }), ..insert(seq) }
+}
+
+/// A hub that is put back as it was before the newest backup gets all of it, or nothing.
+#[test]
+fn a_group_goes_whole_or_not_at_all() {
+    // The second of the group is parked, or is still to be folded.
+    for (outcomes, to) in [
+        (
+            vec![
+                (2, Outcome::Applied { seq: 11 }),
+                (1, Outcome::Parked),
+                (2, Outcome::Applied { seq: 13 }),
+            ],
+            20,
+        ),
+        (applied(5, 11), 12),
+    ] {
+        let mut village = Village::new();
+        let group = (2..5).map(|seq| grouped(2, 3, seq));
+        village.take([insert(1)].into_iter().chain(group).chain([insert(5)]).collect());
+        village.round(&told_of(0, 0), outcomes);
+        village.round(&told_of(to, 20), vec![]);
+        village.compact(NOTHING);
+        let kept: Vec<u64> = village.changes().iter().map(|change| change.dot.seq).collect();
+        assert_eq!(kept[..3], [2, 3, 4]);
+        assert!(!kept.contains(&1));
+    }
+}
+
+#[test]
+fn neither_a_full_step_nor_the_bytes_that_are_kept_cut_a_group() {
+    for bytes in [0, 30_000] {
+        let mut village = Village::new();
+        for before in [0, 200, 400, 600] {
+            village.take((1..=200).map(|at| grouped(before + 1, 200, before + at)).collect());
+            village.round(&told_of(before, 0), applied(200, before + 1));
+        }
+        village.round(&told_of(800, 800), vec![]);
+        let keep = Keep { age_s: DAY_S, bytes };
+        while village.store().compact(keep, true, NOW_S + DAY_S / 2).unwrap().dropped > 0 {
+            let kept = village.changes().len();
+            assert!(kept.is_multiple_of(200), "{kept} of {bytes}");
+            village.crash();
+        }
+        let kept = village.changes().len();
+        assert!(if bytes == 0 { kept == 0 } else { kept == 200 }, "{kept} of {bytes}");
+        assert_eq!(village.store().ledger().unwrap().faults, Vec::<String>::new());
+    }
 }
 
 #[test]

@@ -71,6 +71,38 @@ fn a_change_that_was_released_as_it_was_is_folded() {
     assert_eq!(fate(&mut village, 1), [Fate::Durable]);
 }
 
+/// The hub did not know its table either and put it aside. The schema that has it comes before
+/// the release, or with it; the hub keeps its values at home, for this village brought it.
+#[test]
+fn a_change_whose_table_came_while_it_was_in_quarantine_is_folded_when_released() {
+    const WELL: u16 = 4;
+    for at_once in [true, false] {
+        let mut village = Village::new();
+        let mut next = schema();
+        next.version = 2;
+        let name = field(1, "name", Kind::Text, Merge::LastWrite);
+        next.tables.push(table(WELL, "well", vec![name]));
+        let deep = vec![(FieldRef::Name("name".into()), Delta::Set(text("deep")))];
+        let deep = change(PHONE, 1, Op::Insert, (WELL, row(1)), deep);
+        village.take(vec![Change { table: TableRef::Name("well".into()), ..deep }]);
+        let verdicts = vec![(0, "table well is in no schema".to_owned())];
+        village.round(&Page { verdicts, ..page(0, vec![]) }, vec![(1, Outcome::Quarantined)]);
+        let news = Page { schema: Some(next), ..page(0, vec![]) };
+        let notices = vec![notice(1, Outcome::Applied { seq: 8 }, "")];
+        if at_once {
+            village.round(&Page { notices, schema: news.schema, ..page(8, vec![]) }, vec![]);
+        } else {
+            village.round(&news, vec![]);
+            village.crash();
+            village.round(&Page { notices, ..page(8, vec![]) }, vec![]);
+        }
+        assert_eq!(village.text("SELECT name FROM well"), "deep", "{at_once}");
+        assert_eq!(village.text("SELECT '' || laid FROM wadi_change WHERE seq = 1"), "0");
+        assert_eq!(fate(&mut village, 1), [Fate::Durable]);
+        assert_eq!(village.store().ledger().unwrap().faults, Vec::<String>::new());
+    }
+}
+
 #[test]
 fn the_reason_of_a_reject_reaches_the_handheld_and_makes_room_for_what_is_held() {
     let mut village = quarantined(Value::Bool(true));

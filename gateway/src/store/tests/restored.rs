@@ -54,8 +54,9 @@ fn what_a_restored_hub_lacks_is_returned_with_what_it_was() {
     assert_eq!(names(&village), "bad1 far1 kept1 late1 lost1 parked1", "people see what they saw");
     assert_eq!(village.store().waiting(), 4);
     let ups = village.begin();
-    assert_eq!((ups[0].hub, ups[0].round), (RunId::NONE, 5));
+    assert_eq!((ups[0].hub, ups[0].round), (OLD_RUN, 5));
     let (head, body) = changeset(&ups);
+    assert_eq!(head.ahead, 1, "no hub that ends before the fork can answer this");
     assert_eq!((head.parent, head.cursors), (Hash::default(), [0, 0]));
     let returned = head.returned.clone().expect("what they were");
     assert_eq!((returned.fork, returned.runs), (1, vec![OLD_RUN, LOST_RUN]));
@@ -94,6 +95,56 @@ fn screens_follow_the_restored_hub_row_by_row_and_nothing_counts_twice() {
     let meta = Meta::load(&village.program(), (PLACE, row(2))).unwrap();
     let version = seen::version(&village.store().ground, &schema, (PLACE, row(2)), &meta);
     assert_eq!((version.hub, version.seq), (NEW_RUN, 4));
+}
+
+/// The simulator found it: the restored hub was lost before it had heard us, and we looked
+/// like a new box to the one in its place, which lacked what had not been returned.
+#[test]
+fn a_hub_that_is_lost_before_the_first_round_with_it_is_noticed() {
+    let mut village = village();
+    restored(&mut village);
+    village.crash();
+    village.begin();
+    village.hub = RunId(0x4e);
+    let older = DownBody::Refused(Refused::Restored { line: vec![(village.hub, 0)] });
+    assert!(village.hear(older).idle);
+    village.crash();
+    let ups = village.begin();
+    assert_eq!(ups[0].hub, RunId::NONE, "nothing of it is known here");
+    let (head, body) = changeset(&ups);
+    let seqs = batch::decode(&body).unwrap().changes.into_iter().map(|change| change.dot.seq);
+    assert_eq!((head.ahead, seqs.collect::<Vec<u64>>()), (0, vec![1, 2, 3, 4, 5]));
+    assert_eq!(names(&village), "bad1 far1 kept1 late1 lost1 parked1");
+}
+
+/// The simulator found it: another gateway had brought the change before the backup, and
+/// that its clock was wrong was said by us, after it.
+#[test]
+fn a_contained_stamp_is_said_again_although_its_change_is_not_lost() {
+    for stamped in [true, false] {
+        let mut village = Village::new();
+        village.round(&page(0, vec![]), vec![]);
+        let ahead_s = if stamped { 50 * 365 * 86_400 } else { 0 };
+        let stamp = Stamp { seconds: NOW_S + ahead_s, counter: 0 };
+        village.take(vec![Change { stamp, ..insert(1, "early") }]);
+        assert_eq!(village.changes()[0].contained.is_some(), stamped);
+        village.round(&page(0, vec![]), vec![(1, Outcome::Known { seq: 1 })]);
+        let known = KnownRuns { device: PHONE, run: PHONE_RUN, spans: vec![(1, 1)] };
+        village.round(&Page { known: vec![known], ..page(1, vec![whole(1, 1, "early")]) }, vec![]);
+        village.begin();
+        village.hub = NEW_RUN;
+        let line = vec![(NEW_RUN, 1), (OLD_RUN, 1)];
+        village.hear(DownBody::Refused(Refused::Restored { line }));
+        village.chain = Hash::default();
+        assert_eq!(village.store().waiting(), u64::from(stamped));
+        let told = page(1, vec![whole(1, 1, "early")]);
+        let outcomes = if stamped { vec![(1, Outcome::Known { seq: 1 })] } else { vec![] };
+        let again = village.round(&told, outcomes);
+        assert!(again.changes.iter().all(|change| change.contained.is_some()));
+        assert_eq!(names(&village), "early1", "it counts once");
+        assert_eq!(village.store().waiting(), 0);
+        assert_eq!(village.store().ledger().unwrap().faults, Vec::<String>::new());
+    }
 }
 
 /// A hub that this gateway never heard of cannot have it begin anew, nor can a late word.
@@ -188,12 +239,12 @@ fn a_head_says_how_far_the_hub_had_come_with_own_changes() {
     let again: Vec<Up> = again.messages.iter().map(|m| message::decode(m).unwrap()).collect();
     let UpBody::Prepare(head) = &again[0].body else { panic!("{again:?}") };
     assert_eq!((head.cursors, head.heard()), ([0, 4], 9));
-    // With the one that takes its place it begins with nothing, though what lies below the
-    // fork is not folded yet.
+    // With the one that takes its place it begins at its beginning; what it had of the lost
+    // one is what lies below the fork, folded or not.
     let line = vec![(NEW_RUN, 8), (village.hub, 8)];
     village.hub = NEW_RUN;
     village.hear(DownBody::Refused(Refused::Restored { line }));
-    assert_eq!(heard(&village.begin()), ([0, 0], 0, 0));
+    assert_eq!(heard(&village.begin()), ([0, 0], 8, 8));
 }
 
 /// The simulator found it: what a handheld offered once more, and base had by another's

@@ -3,7 +3,7 @@ use super::*;
 use wadi_protocol::change::Group;
 use wadi_protocol::limits::{CHANGESET_BYTES_TARGET, CHANGESET_CHANGES_MAX};
 use wadi_protocol::wire::downlink::Notice;
-use wadi_protocol::wire::message::Refused;
+use wadi_protocol::wire::message::{Refused, without_page};
 
 fn insert(seq: u64, name: &str) -> Change {
     change(PHONE, seq, Op::Insert, (PLACE, row(seq)), vec![set(1, text(name))])
@@ -229,6 +229,8 @@ fn a_committed_round_whose_page_was_not_asked_for_moves_no_cursor() {
     assert!(village.hear(DownBody::Committed(committed)).idle);
     assert_eq!(village.store().ground.round.cursors, [0, 0]);
     assert_eq!(village.store().waiting(), 0);
+    let parent = village.store().ground.round.chain;
+    assert_eq!(parent, without_page(village.chain), "the hub hears that it lacks a page");
     assert!(village.shown((PLACE, row(1))).is_some());
 }
 
@@ -310,6 +312,7 @@ fn what_is_committed_before_its_table_is_known_waits_for_the_schema() {
     let (_, mut committed) = village.prepare(&page(4, vec![]), applied(1, 5));
     committed.paged = false;
     assert!(village.hear(DownBody::Committed(committed)).idle);
+    village.chain = without_page(village.chain);
     assert_eq!(village.store().waiting(), 0);
     village.round(&page(4, vec![]), vec![]);
     village.round(&Page { schema: Some(next), ..page(6, vec![]) }, vec![]);

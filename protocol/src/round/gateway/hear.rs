@@ -9,7 +9,9 @@ use crate::id::RunId;
 use crate::limits::{DOWNLINK_BYTES_MAX, PART_BYTES_MAX};
 use crate::round::{PartSet, Step};
 use crate::wire::coded::ModelName;
-use crate::wire::message::{Committed, Down, DownBody, Part, Prepared, Refused, chain};
+use crate::wire::message::{
+    Committed, Down, DownBody, Part, Prepared, Refused, chain, without_page,
+};
 
 impl GatewayRound {
     pub(super) fn hear(mut self, down: &Down) -> GatewayStep {
@@ -133,7 +135,8 @@ impl GatewayRound {
         };
         self.hub = hub;
         self.cursors = to.unwrap_or(self.cursors);
-        self.chain = committed.chain;
+        // The hub said what it had to say to whoever had the page: it must hear that we had not.
+        self.chain = if to.is_some() { committed.chain } else { without_page(committed.chain) };
         self.round = self.round.saturating_add(1);
         self.phase = Phase::Idle;
         Step::to(self).write(Write::Finish { committed: committed.clone(), paged: to.is_some() })
