@@ -5,6 +5,7 @@ mod baselines;
 mod columns;
 mod figures;
 mod link;
+mod made;
 mod pattern;
 mod records;
 mod village;
@@ -39,6 +40,9 @@ struct Options {
     /// Only patterns whose names contain this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Records made from a seed instead, of kinds that are not in the repository.
+    #[arg(long)]
+    made: bool,
     /// Only the adaptive codec.
     #[arg(long)]
     adaptive: bool,
@@ -52,7 +56,11 @@ fn main() -> Result<()> {
         .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../data"));
     let mut figures = Vec::new();
     let mut speeds = Vec::new();
-    for pattern in pattern::of_folder(&folder, options.short)? {
+    let patterns = match options.made {
+        true => made::patterns(options.short)?,
+        false => pattern::of_folder(&folder, options.short)?,
+    };
+    for pattern in patterns {
         if pattern.name.contains(&options.only) {
             if !options.adaptive {
                 figures.extend(others(&pattern)?);
