@@ -1,6 +1,5 @@
 //! Bytes a change on the wire: the adaptive codec, primed with what was committed
 //! before on the link, against what others would send, from the same records.
-#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 mod baselines;
 mod columns;
 mod figures;
