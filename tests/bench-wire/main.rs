@@ -2,6 +2,7 @@
 //! before on the link, against what others would send, from the same records.
 mod baselines;
 mod columns;
+mod disguise;
 mod figures;
 mod link;
 mod made;
@@ -11,7 +12,7 @@ mod village;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use baselines::packed;
 use clap::Parser;
 use figures::Figure;
@@ -42,6 +43,10 @@ struct Options {
     /// Records made from a seed instead, of kinds that are not in the repository.
     #[arg(long)]
     made: bool,
+    /// Also the same records under other names, numbers, devices and dates: the adaptive
+    /// codec must not differ by more than 5 %.
+    #[arg(long)]
+    disguised: bool,
     /// Only the adaptive codec.
     #[arg(long)]
     adaptive: bool,
@@ -59,20 +64,42 @@ fn main() -> Result<()> {
         true => made::patterns(options.short)?,
         false => pattern::of_folder(&folder, options.short)?,
     };
-    for pattern in patterns {
+    for pattern in &patterns {
         if pattern.name.contains(&options.only) {
             if !options.adaptive {
-                figures.extend(others(&pattern)?);
+                figures.extend(others(pattern)?);
             }
-            figures.extend(ours(&pattern, &mut speeds)?);
+            figures.extend(ours(pattern, &mut speeds)?);
         }
     }
     figures::print("bytes a change, mean (p50)", &figures);
     println!("{}", speeds.join("\n"));
+    if options.disguised {
+        disguised(&options, &folder, &figures)?;
+    }
     match &options.json {
         Some(path) => figures::save(path, &figures),
         None => Ok(()),
     }
+}
+
+/// Compare with the same records under other names.
+fn disguised(options: &Options, folder: &Path, figures: &[Figure]) -> Result<()> {
+    let mut patterns = pattern::of_folder(folder, options.short)?;
+    disguise::disguise(folder, &mut patterns)?;
+    let mut others = Vec::new();
+    for pattern in patterns.iter().filter(|pattern| pattern.name.contains(&options.only)) {
+        others.extend(ours(pattern, &mut Vec::new())?);
+    }
+    figures::print("the same under other names", &others);
+    let ours = figures.iter().filter(|figure| figure.encoding.contains("adaptive"));
+    for (figure, other) in ours.zip(&others) {
+        let apart = other.bytes as f64 / figure.bytes as f64 - 1.0;
+        let (pattern, size) = (&figure.pattern, figure.size);
+        println!("{}, {pattern} × {size}: {:+.1} %", figure.encoding, 100.0 * apart);
+        ensure!(options.short || apart.abs() < 0.05, "too far apart");
+    }
+    Ok(())
 }
 
 /// What an encoding makes of a batch: bytes.

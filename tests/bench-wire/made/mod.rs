@@ -17,6 +17,7 @@ use serde_json::Value as Json;
 use wadi_protocol::change::Op;
 
 use self::dice::Dice;
+pub use self::dice::day;
 use crate::pattern::Pattern;
 use crate::records::{Fields, Record, Rows, schema_of};
 
