@@ -53,9 +53,7 @@ impl Neighbours {
             .filter(|at| Some(*at) != not)
             .map(|at| {
                 let row = model.rows.get(at);
-                u64::from(row.class == class) << 48
-                    | u64::from(row.touched) << 16
-                    | u64::from(at)
+                u64::from(row.class == class) << 48 | u64::from(row.touched) << 16 | u64::from(at)
             })
             .collect();
         if found.len() > ROWS {
