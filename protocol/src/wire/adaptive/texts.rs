@@ -62,7 +62,9 @@ impl Texts {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of::<Text>() * self.ring.capacity() + self.arena.capacity() + 2 * self.trails.iter().map(Vec::capacity).sum::<usize>()
+        size_of::<Text>() * self.ring.capacity()
+            + self.arena.capacity()
+            + 2 * self.trails.iter().map(Vec::capacity).sum::<usize>()
     }
 
     pub(super) fn is_whole(&self) -> bool {
