@@ -38,7 +38,7 @@ pub fn disguise(folder: &Path, patterns: &mut [Pattern]) -> Result<()> {
 /// Another name, in another place of the alphabet.
 fn other(name: &str) -> String {
     let turned: String = name.chars().rev().collect();
-    format!("{}{turned}", if turned.len() % 2 == 0 { "x" } else { "a" })
+    format!("{}{turned}", if turned.len().is_multiple_of(2) { "x" } else { "a" })
 }
 
 fn disguised(text: &str) -> Result<Schema> {

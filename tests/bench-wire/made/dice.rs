@@ -113,7 +113,8 @@ pub fn decimal(number: i64, places: u32) -> serde_json::Value {
 /// A day since 1970 as text.
 pub fn day(days: u64) -> String {
     let (mut year, mut rest) = (1970, days);
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let of = |year: u64, every: u64| year.is_multiple_of(every);
+    let leap = |year: u64| of(year, 4) && (!of(year, 100) || of(year, 400));
     let months =
         |year: u64| [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     while rest >= months(year).iter().sum() {

@@ -45,9 +45,8 @@ pub fn sensors(desk: &mut Desk) {
     }
     let mut clock_s = desk.now_s() / 600 * 600 + 600;
     for _ in 0..170 {
-        for at in 0..sensors.len() {
+        for (id, moisture, warmth, salt, battery) in &mut sensors {
             desk.wait(1);
-            let (id, moisture, warmth, salt, battery) = &mut sensors[at];
             *moisture = (*moisture + desk.dice.noise(12)).max(0);
             *warmth += desk.dice.noise(60);
             *salt = (*salt + desk.dice.noise(3)).max(0);

@@ -133,18 +133,18 @@ pub fn meters(desk: &mut Desk) {
     let mut number = 70_001;
     let mut bills = Vec::new();
     for month in 0..4 {
-        for at in 0..meters.len() {
+        for (at, (meter, reading, habit)) in meters.iter_mut().enumerate() {
             desk.wait(if at % 60 == 0 { 60_000 } else { 110 });
             let device = if at % 120 < 60 { "reader-1" } else { "reader-2" };
-            let used = (meters[at].2 + desk.dice.noise(3)).max(0);
-            let previous = meters[at].1;
-            meters[at].1 += used;
+            let used = (*habit + desk.dice.noise(3)).max(0);
+            let previous = *reading;
+            *reading += used;
             let fields = json!({
-                "meter": meters[at].0,
+                "meter": meter,
                 "number": format!("B-{number}"),
                 "read_on": desk.today(),
                 "previous": previous,
-                "current": meters[at].1,
+                "current": *reading,
                 "used": used,
                 "fee": FEE,
                 "due": FEE + RATE * used,
