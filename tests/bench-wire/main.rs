@@ -1,199 +1,176 @@
 //! Bytes a change on the wire: the adaptive codec, primed with what was committed
-//! before on the link, against the plain batch.
-#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
-mod workload;
+//! before on the link, against what others would send, from the same records.
+mod baselines;
+mod columns;
+mod disguise;
+mod figures;
+mod link;
+mod made;
+mod pattern;
+mod records;
+mod village;
 
-use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use baselines::packed;
 use clap::Parser;
-use wadi_protocol::change::Change;
-use wadi_protocol::id::{DeviceId, RowId, RowVersion, RunId, RunInfo};
-use wadi_protocol::wire::adaptive::{self, Model};
-use wadi_protocol::wire::batch::{self, Batch};
-use workload::{Stream, Village};
+use figures::Figure;
+use link::Link;
+use pattern::Pattern;
+use records::Record;
+use village::Village;
+use wadi_protocol::wire::batch;
 
-/// Bytes of a model's name and the version that travel with each batch.
-const FRAMING_BYTES: usize = 5;
-const HUB: RunId = RunId(0x7777_1234_5678);
+/// Changes of the history that were committed together.
+const HISTORY_BATCH: usize = 100;
 
 #[derive(Parser, Debug)]
 struct Options {
-    /// Folder of the workload.
-    folder: PathBuf,
-    /// Only cases whose name contains this.
+    /// Folder of schema.toml, base, insert, update and trickle (.jsonl.gz); the records
+    /// in the repository unless said.
+    #[arg(long)]
+    workload: Option<PathBuf>,
+    /// Write all figures to this file: a list of encoding, pattern, size, bytes, changes.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// A twentieth of the records: proves that it works, the figures mean little.
+    #[arg(long)]
+    short: bool,
+    /// Only patterns whose names contain this.
     #[arg(long, default_value = "")]
     only: String,
-    /// Do not decode, and only the middle size: faster.
+    /// Records made from a seed instead, of kinds that are not in the repository.
     #[arg(long)]
-    quick: bool,
-}
-
-/// One link: batches go through it, and both ends keep their models.
-struct Link {
-    writer: Model,
-    /// The other end, where it is measured.
-    reader: Option<Model>,
-    runs: HashMap<(DeviceId, RunId), RunInfo>,
-    versions: HashMap<RowId, u64>,
-    committed: u64,
-    encode_s: f64,
-    decode_s: f64,
-    plain: usize,
-    /// Whether the row's own version is claimed, instead of the cursor.
-    own: bool,
-}
-
-impl Link {
-    fn send(&mut self, changes: &[Change]) -> Result<usize> {
-        let mut changes = changes.to_vec();
-        let cursor = self.committed;
-        for change in &mut changes {
-            if let Some(version) = self.versions.get(&change.row) {
-                let seq = if self.own { *version } else { cursor };
-                change.seen.version = RowVersion { hub: HUB, seq };
-            }
-        }
-        for change in &changes {
-            self.committed += 1;
-            self.versions.insert(change.row, self.committed);
-        }
-        let names: BTreeSet<_> = changes.iter().map(|c| (c.dot.device, c.dot.run)).collect();
-        let runs = names.iter().map(|name| self.runs[name].clone()).collect();
-        let batch = Batch { runs, changes };
-        self.plain += batch::encode(&batch).len();
-        let start = Instant::now();
-        let bytes = adaptive::encode(&mut self.writer, &batch)?;
-        self.encode_s += start.elapsed().as_secs_f64();
-        if let Some(reader) = &mut self.reader {
-            let start = Instant::now();
-            let back = adaptive::decode(reader, &bytes)?;
-            self.decode_s += start.elapsed().as_secs_f64();
-            ensure!(back == batch, "a batch came back otherwise");
-        }
-        Ok(bytes.len() + FRAMING_BYTES)
-    }
-}
-
-fn case(
-    folder: &Path,
-    name: &str,
-    derived: bool,
-    own: bool,
-    sizes: &[usize],
-    check: bool,
-) -> Result<()> {
-    let mut village = Village::new(workload::schema(folder)?, derived);
-    let mut history = Stream::default();
-    let mut measured = Stream::default();
-    let split = |stream: Stream, last: usize, history: &mut Stream, measured: &mut Stream| {
-        let at = stream.changes.len() - last;
-        history.changes.extend_from_slice(&stream.changes[..at]);
-        measured.changes.extend_from_slice(&stream.changes[at..]);
-        measured.json.extend_from_slice(&stream.json[at..]);
-    };
-    match name {
-        "insert" => split(village.read(folder, "insert")?, 3000, &mut history, &mut measured),
-        "start" => {
-            let mut stream = village.read(folder, "insert")?;
-            stream.changes.truncate(1000);
-            stream.json.truncate(1000);
-            measured = stream;
-        }
-        "update" => {
-            history = village.read(folder, "base")?;
-            split(village.read(folder, "update")?, 2000, &mut history, &mut measured);
-        }
-        _ => {
-            history = village.read(folder, "base")?;
-            split(village.read(folder, "trickle")?, 500, &mut history, &mut measured);
-        }
-    }
-    let mut link = Link {
-        writer: Model::new(),
-        reader: None,
-        runs: village.runs(),
-        versions: HashMap::new(),
-        committed: 0,
-        encode_s: 0.0,
-        decode_s: 0.0,
-        plain: 0,
-        own,
-    };
-    for changes in history.changes.chunks(100) {
-        link.send(changes)?;
-    }
-    for size in sizes {
-        let mut link = Link {
-            writer: link.writer.clone(),
-            reader: check.then(|| link.writer.clone()),
-            runs: link.runs.clone(),
-            versions: link.versions.clone(),
-            encode_s: 0.0,
-            decode_s: 0.0,
-            plain: 0,
-            ..link
-        };
-        let mut bytes = 0;
-        for changes in measured.changes.chunks(*size) {
-            bytes += link.send(changes)?;
-        }
-        ensure!(!check || link.reader.as_ref() == Some(&link.writer), "the models differ");
-        let start = Instant::now();
-        let copy = link.writer.clone();
-        let clone_us = start.elapsed().as_secs_f64() * 1e6;
-        let start = Instant::now();
-        let checkpoint = copy.checkpoint();
-        let checkpoint_us = start.elapsed().as_secs_f64() * 1e6;
-        ensure!(Model::restore(&checkpoint).as_ref() == Some(&copy), "a checkpoint differs");
-        let count = measured.changes.len() as f64;
-        let json = measured.json.iter().sum::<usize>() as f64;
-        println!(
-            "{name:8} {size:5} {:9} {:6} {:7.2} B  plain {:7.2} B  encode {:5.2} MB/s  decode {:5.2} MB/s  \
-             model {} B  clone {clone_us:.0} µs  checkpoint {} B {checkpoint_us:.0} µs",
-            if derived { "derived" } else { "foreign" },
-            if own { "own" } else { "cursor" },
-            bytes as f64 / count,
-            link.plain as f64 / count,
-            json / link.encode_s / 1e6,
-            json / link.decode_s / 1e6,
-            link.writer.memory_bytes(),
-            checkpoint.len(),
-        );
-    }
-    Ok(())
+    made: bool,
+    /// Also the same records under other names, numbers, devices and dates: the adaptive
+    /// codec must not differ by more than 5 %.
+    #[arg(long)]
+    disguised: bool,
+    /// Only the adaptive codec.
+    #[arg(long)]
+    adaptive: bool,
 }
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    for (name, sizes) in [
-        ("start", &[100][..]),
-        ("insert", &[1, 10, 100, 1000]),
-        ("update", &[1, 10, 100, 1000]),
-        ("trickle", &[1]),
-    ] {
-        if !name.contains(&options.only) {
-            continue;
-        }
-        if options.quick {
-            for derived in [true, false] {
-                case(
-                    &options.folder,
-                    name,
-                    derived,
-                    false,
-                    &sizes[sizes.len().min(3) - 1..][..1],
-                    false,
-                )?;
+    let folder = options
+        .workload
+        .clone()
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../data"));
+    let mut figures = Vec::new();
+    let mut speeds = Vec::new();
+    let patterns = match options.made {
+        true => made::patterns(options.short)?,
+        false => pattern::of_folder(&folder, options.short)?,
+    };
+    for pattern in &patterns {
+        if pattern.name.contains(&options.only) {
+            if !options.adaptive {
+                figures.extend(others(pattern)?);
             }
-            continue;
+            figures.extend(ours(pattern, &mut speeds)?);
         }
-        for derived in [true, false] {
-            case(&options.folder, name, derived, false, sizes, !options.quick)?;
-        }
-        case(&options.folder, name, true, true, &sizes[..1], !options.quick)?;
+    }
+    figures::print("bytes a change, mean (p50)", &figures);
+    println!("{}", speeds.join("\n"));
+    if options.disguised {
+        disguised(&options, &folder, &figures)?;
+    }
+    match &options.json {
+        Some(path) => figures::save(path, &figures),
+        None => Ok(()),
+    }
+}
+
+/// Compare with the same records under other names.
+fn disguised(options: &Options, folder: &Path, figures: &[Figure]) -> Result<()> {
+    let mut patterns = pattern::of_folder(folder, options.short)?;
+    disguise::disguise(folder, &mut patterns)?;
+    let mut others = Vec::new();
+    for pattern in patterns.iter().filter(|pattern| pattern.name.contains(&options.only)) {
+        others.extend(ours(pattern, &mut Vec::new())?);
+    }
+    figures::print("the same under other names", &others);
+    let ours = figures.iter().filter(|figure| figure.encoding.contains("adaptive"));
+    for (figure, other) in ours.zip(&others) {
+        let apart = other.bytes as f64 / figure.bytes as f64 - 1.0;
+        let (pattern, size) = (&figure.pattern, figure.size);
+        println!("{}, {pattern} × {size}: {:+.1} %", figure.encoding, 100.0 * apart);
+        ensure!(options.short || apart.abs() < 0.05, "too far apart");
     }
     Ok(())
+}
+
+/// What an encoding makes of a batch: bytes.
+type Encoding = (&'static str, fn(&[Record]) -> Result<usize>);
+
+const OTHERS: [Encoding; 4] = [
+    ("full JSON", |records| Ok(baselines::json(records).len())),
+    ("full JSON + zstd -19", |records| Ok(packed(&baselines::json(records))?.len())),
+    ("changed fields, MessagePack + zstd -19", |records| {
+        Ok(packed(&baselines::message_pack(records)?)?.len())
+    }),
+    ("SQLite patchset + zstd -19", |records| Ok(packed(&baselines::patchset(records))?.len())),
+];
+
+/// All that remember nothing from batch to batch.
+fn others(pattern: &Pattern) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for size in &pattern.sizes {
+        for (name, encode) in OTHERS {
+            let each = pattern.measured.chunks(*size);
+            let batches = each.map(|records| Ok((encode(records)?, records.len())));
+            let batches = batches.collect::<Result<Vec<_>>>()?;
+            figures.push(Figure::of(name, &pattern.name, *size, &batches));
+        }
+        let mut village = Village::new(&pattern.schema, true);
+        for records in pattern.history.chunks(HISTORY_BATCH) {
+            village.batch(records)?;
+        }
+        let (mut columnar, mut plain) = (Vec::new(), Vec::new());
+        for records in pattern.measured.chunks(*size) {
+            let made = village.batch(records)?;
+            let columns = packed(&columns::write(&made, &village.runs()))?;
+            columnar.push((columns.len(), records.len()));
+            plain.push((batch::encode(&made).len(), records.len()));
+        }
+        figures.push(Figure::of("columns + zstd -19", &pattern.name, *size, &columnar));
+        figures.push(Figure::of("Wadi, plain", &pattern.name, *size, &plain));
+    }
+    Ok(figures)
+}
+
+/// The adaptive codec, with ids of our own writers and with others.
+fn ours(pattern: &Pattern, speeds: &mut Vec<String>) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for (name, own_ids) in [("Wadi, adaptive", true), ("Wadi, adaptive, foreign ids", false)] {
+        let mut village = Village::new(&pattern.schema, own_ids);
+        let mut before = Link::default();
+        for records in pattern.history.chunks(HISTORY_BATCH) {
+            before.send(&village.batch(records)?)?;
+        }
+        for size in &pattern.sizes {
+            let mut village = village.clone();
+            let mut link = before.rested();
+            let mut batches = Vec::new();
+            for records in pattern.measured.chunks(*size) {
+                batches.push((link.send(&village.batch(records)?)?, records.len()));
+            }
+            let (clone_s, checkpoint_s, checkpoint_bytes) = link.inspect()?;
+            let json: usize = pattern.measured.iter().map(|record| record.changed().len()).sum();
+            let megabytes = json as f64 / 1e6;
+            speeds.push(format!(
+                "{name}, {} × {size}: encodes {:.2}, decodes {:.2} MB/s of JSON of the changed fields; clone {:.0} µs, \
+                 checkpoint {:.0} µs, {checkpoint_bytes} bytes",
+                pattern.name,
+                megabytes / link.encode_s,
+                megabytes / link.decode_s,
+                clone_s * 1e6,
+                checkpoint_s * 1e6,
+            ));
+            figures.push(Figure::of(name, &pattern.name, *size, &batches));
+        }
+    }
+    Ok(figures)
 }

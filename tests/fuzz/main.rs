@@ -7,12 +7,13 @@
 //! ([`hostile`], [`paper`]). `tests/fuzz/run HOURS` runs them for longer.
 //!
 //! [`centre`], [`village`] and [`session`] drive the real stores on real files.
-//! There are 20 targets, so that a minute for each takes 10 on two cores. Small
+//! There are 22 targets, so that a minute for each takes 11 on two cores. Small
 //! decoders therefore share one, chosen by the input: [`files`], and two of
 //! [`strangers`].
 //!
 //! A failure becomes a named test beside the code that failed.
 #![allow(missing_docs)]
+mod adaptive;
 mod beginning;
 mod centre;
 mod corpus;

@@ -10,6 +10,7 @@ use wadi_protocol::limits::{
 use wadi_protocol::link::message::{self as link, Answer, Ask};
 use wadi_protocol::schema::Schema;
 use wadi_protocol::value::Value;
+use wadi_protocol::wire::adaptive::{self, Model};
 use wadi_protocol::wire::downlink::{self, Page, PageRow, RowState};
 use wadi_protocol::wire::message::{self, Down, Up};
 use wadi_protocol::wire::{batch, batch::Batch};
@@ -62,6 +63,12 @@ pub fn schemas(bytes: &[u8]) {
 pub fn batches(bytes: &[u8]) {
     let work = || drop(batch::decode(bytes));
     assert_within("batch", work, BATCH_MEMORY_BYTES_MAX, bytes.len());
+}
+
+/// What decoding takes beside the model.
+pub fn adaptive(model: &mut Model, bytes: &[u8]) {
+    let work = || drop(adaptive::decode(model, bytes));
+    assert_within("adaptive batch", work, BATCH_MEMORY_BYTES_MAX, bytes.len());
 }
 
 /// Packets of a broker out of so many bytes.

@@ -30,10 +30,11 @@ const TRUSTS: usize = 3 * 1024;
 const RATES: [i32; 2] = [2, 5];
 /// Log odds for each time that a context was one way and never the other, in 256ths.
 const ONE_SIDED: i32 = 110;
-/// No weight is greater.
-const WEIGHT_MAX: i32 = 64 * ONE;
-/// Weights count 65536ths.
+/// No weight is greater: so no sum of all inputs is beyond 32 bits.
+const WEIGHT_MAX: i32 = 32 * ONE;
+/// Weights count 65536ths; they are used in 256ths.
 const ONE: i32 = 1 << 16;
+const WEIGHT_SHIFT: u32 = 8;
 
 /// Everything that learns from decisions.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,16 +170,17 @@ impl Engine {
                 sum += dot(&self.weights[set..][part.clone()], &inputs[part.clone()]);
             }
         }
-        let odds = ((sum >> 16) as i32).clamp(-ODDS_MAX, ODDS_MAX);
+        let odds = (sum >> WEIGHT_SHIFT).clamp(-ODDS_MAX, ODDS_MAX);
         let p = squash(odds);
         let bit = coder.bit(p as u32, given);
         let miss = (if bit { 65536 } else { 0 }) - p;
         for (set, rate) in sets.into_iter().zip(RATES) {
-            let step = (miss >> 2) * rate;
+            // Of 16 bits, as the inputs are: that is multiplied fast on every machine.
+            let step = i32::from(((miss >> 4) * rate) as i16);
             for part in &parts {
                 let weights = &mut self.weights[set..][part.clone()];
                 for (weight, input) in weights.iter_mut().zip(&inputs[part.clone()]) {
-                    let learnt = *weight + ((input * step + 0x8000) >> 16);
+                    let learnt = *weight + ((input * step + 0x2000) >> 14);
                     *weight = learnt.clamp(-WEIGHT_MAX, WEIGHT_MAX);
                 }
             }
@@ -255,6 +257,8 @@ fn believe(trust: &mut u16, right: bool) {
     *trust = ((p as u16) << 4) | (seen + 1).min(15) as u16;
 }
 
-fn dot(weights: &[i32], inputs: &[i32]) -> i64 {
-    weights.iter().zip(inputs).map(|(weight, input)| i64::from(*weight) * i64::from(*input)).sum()
+/// The sum of weighted inputs, of weights cut to 16 bits.
+fn dot(weights: &[i32], inputs: &[i32]) -> i32 {
+    let cut = |weight: i32| i32::from(((weight + (1 << 7)) >> 8) as i16);
+    weights.iter().zip(inputs).map(|(weight, input)| cut(*weight) * i32::from(*input as i16)).sum()
 }

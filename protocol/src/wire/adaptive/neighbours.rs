@@ -6,6 +6,8 @@ use super::model::{Model, WIDTH_MAX};
 
 /// Rows that are compared.
 const ROWS: usize = 256;
+/// Cells of a row that most tables do with.
+const CELLS: usize = 20;
 /// Values that are proposed.
 pub(super) const PROPOSED: usize = 3;
 /// Instead of a field: who makes the change.
@@ -44,13 +46,14 @@ impl Neighbours {
         who: u8,
         not: Option<u16>,
     ) -> Neighbours {
-        let mut found: Vec<(bool, u32, u16)> = model
+        // As one number each: those of the class, then the newest. That is sorted fast.
+        let mut found: Vec<u64> = model
             .rows
             .of_table(place)
             .filter(|at| Some(*at) != not)
             .map(|at| {
                 let row = model.rows.get(at);
-                (row.class == class, row.touched, at)
+                u64::from(row.class == class) << 48 | u64::from(row.touched) << 16 | u64::from(at)
             })
             .collect();
         if found.len() > ROWS {
@@ -59,16 +62,17 @@ impl Neighbours {
         }
         found.sort_unstable_by(|a, b| b.cmp(a));
         let mut these = Neighbours {
-            ends: Vec::new(),
-            cells: Vec::new(),
-            agree: Vec::new(),
-            scores: Vec::new(),
+            ends: Vec::with_capacity(found.len()),
+            cells: Vec::with_capacity(found.len() * CELLS),
+            agree: Vec::with_capacity(found.len()),
+            scores: Vec::with_capacity(found.len()),
             table,
         };
-        for (_, _, at) in &found {
-            model.rows.cells(*at, &mut these.cells);
+        for at in found {
+            let at = at as u16;
+            model.rows.cells(at, &mut these.cells);
             these.ends.push(these.cells.len() as u32);
-            these.agree.push(u64::from(model.rows.get(*at).name == who) << WHO);
+            these.agree.push(u64::from(model.rows.get(at).name == who) << WHO);
         }
         these
     }
@@ -85,15 +89,17 @@ impl Neighbours {
     pub(super) fn score(&mut self, model: &Model, field: usize) {
         let mut weights = [0; 64];
         let mut some = self.agree.iter().fold(0, |some, agree| some | agree) & !(1 << field);
+        let mut telling = 0;
         while some != 0 {
             let of = some.trailing_zeros() as usize;
             weights[of] = model.ties.weight(self.table, of, field);
+            telling |= u64::from(weights[of] != 0) << of;
             some &= some - 1;
         }
         self.scores.clear();
         for (place, agree) in self.agree.iter().enumerate() {
             let mut score = -(place.min(64) as i32);
-            let mut rest = agree & !(1 << field);
+            let mut rest = agree & telling;
             while rest != 0 {
                 score += weights[rest.trailing_zeros() as usize];
                 rest &= rest - 1;
@@ -153,9 +159,8 @@ impl Neighbours {
 
     /// Learn which fields tell of which, once the row is known.
     pub(super) fn learn(&self, model: &mut Model, slots: usize) {
-        for agree in self.agree.iter().take(LESSONS) {
-            model.ties.learn(self.table, *agree, slots);
-        }
+        let lessons = &self.agree[..self.agree.len().min(LESSONS)];
+        model.ties.learn(self.table, lessons, slots);
     }
 }
 

@@ -1,5 +1,5 @@
 //! Exact relations between the numbers of a record: copies, sums, differences,
-//! times of day. They are found where they hold by chance, and kept where they hold on.
+//! products, times of day. They are found where they hold by chance, and kept where they hold on.
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -42,6 +42,8 @@ const MINUTES: u8 = 3;
 const LATER: u8 = 4;
 /// As much more than another as it was before.
 const SHIFTED: u8 = 5;
+/// A price and a quantity, say.
+const PRODUCT: u8 = 6;
 const DAY_MIN: i64 = 24 * 60;
 
 impl Relations {
@@ -124,6 +126,7 @@ fn reckon(how: u8, a: i64, b: i64) -> Option<i64> {
     match how {
         SUM => a.checked_add(b),
         DIFFERENCE => a.checked_sub(b),
+        PRODUCT => a.checked_mul(b),
         MINUTES => {
             let apart = (minutes(a)? - minutes(b)?).rem_euclid(DAY_MIN);
             Some(if apart > DAY_MIN * 3 / 4 { apart - DAY_MIN } else { apart })
@@ -175,8 +178,9 @@ fn find(sources: &Sources, number: i64, kept: &[Relation; KEPT]) -> Option<Relat
             if a == b || *x == 0 || *y == 0 {
                 continue;
             }
-            for how in [SUM, DIFFERENCE, MINUTES, LATER] {
-                let twin = how == SUM && a > b;
+            for how in [SUM, DIFFERENCE, PRODUCT, MINUTES, LATER] {
+                // Either order gives the same; and once a number is itself.
+                let twin = how == SUM && a > b || how == PRODUCT && (a > b || *x == 1 || *y == 1);
                 if !twin
                     && reckon(how, *x, *y) == Some(number)
                     && let Some(found) = fresh(how, *a, *b)
@@ -213,6 +217,7 @@ mod tests {
         assert!(is_found(|a, _| a));
         assert!(is_found(|a, b| a + b));
         assert!(is_found(|a, b| b - a));
+        assert!(is_found(|a, b| a * b));
         assert!(is_found(|_, b| b + 20));
         // So many minutes after a time of day.
         assert!(is_found(|a, b| {

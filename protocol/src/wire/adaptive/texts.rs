@@ -14,7 +14,7 @@ use super::engine::{hash, place};
 const ARENA_BYTES: usize = 16 * 1024;
 /// Texts.
 const TEXTS_MAX: usize = 1280;
-/// Longer texts are not remembered.
+/// Longer texts have no place: only their letters are remembered, in pieces.
 pub(super) const TEXT_BYTES_MAX: usize = 160;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -37,14 +37,16 @@ pub(super) struct Texts {
     count: u16,
     arena: Vec<u8>,
     head: u16,
-    /// Where three bytes were written last, by their hash.
-    trail: Vec<u16>,
+    /// Where three bytes, and six, were written last, by their hash.
+    trails: [Vec<u16>; 2],
 }
 
 /// Bytes that must be alike for a repetition to be followed.
-const ALIKE_BYTES: usize = 3;
+const ALIKE_BYTES: [usize; 2] = [3, 6];
 const TRAILS: usize = 1024;
 
+/// Instead of a place.
+const NOWHERE: u16 = u16::MAX;
 const EMPTY: Text = Text { field: 0, at: 0, place: 0, len: 0, used: false };
 
 impl Texts {
@@ -55,18 +57,20 @@ impl Texts {
             count: 0,
             arena: vec![0; ARENA_BYTES],
             head: 0,
-            trail: vec![0; TRAILS],
+            trails: [vec![0; TRAILS], vec![0; TRAILS]],
         }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of::<Text>() * self.ring.capacity() + self.arena.capacity() + 2 * self.trail.capacity()
+        size_of::<Text>() * self.ring.capacity()
+            + self.arena.capacity()
+            + 2 * self.trails.iter().map(Vec::capacity).sum::<usize>()
     }
 
     pub(super) fn is_whole(&self) -> bool {
         self.ring.len() == TEXTS_MAX
-            && self.trail.len() == TRAILS
-            && self.trail.iter().all(|at| usize::from(*at) < ARENA_BYTES)
+            && self.trails.iter().all(|trail| trail.len() == TRAILS)
+            && self.trails.iter().flatten().all(|at| usize::from(*at) < ARENA_BYTES)
             && self.arena.len() == ARENA_BYTES
             && usize::from(self.head) < ARENA_BYTES
             && usize::from(self.first) < TEXTS_MAX
@@ -80,10 +84,13 @@ impl Texts {
 
     /// Behind the newest place where the last bytes of a text were written.
     pub(super) fn repetition(&self, text: &[u8]) -> Option<usize> {
-        let last = &text[text.len().checked_sub(ALIKE_BYTES)?..];
-        let at = usize::from(self.trail[trail(last)]);
-        let there = (0..ALIKE_BYTES).map(|step| self.byte(at + step));
-        there.eq(last.iter().copied()).then_some(at + ALIKE_BYTES)
+        let mut both = self.trails.iter().zip(ALIKE_BYTES).rev();
+        both.find_map(|(places, alike)| {
+            let last = &text[text.len().checked_sub(alike)?..];
+            let at = usize::from(places[trail(last)]);
+            let there = (0..alike).map(|step| self.byte(at + step));
+            there.eq(last.iter().copied()).then_some(at + alike)
+        })
     }
 
     /// The place of a text among those of its field.
@@ -116,10 +123,13 @@ impl Texts {
 
     /// Remember a text: its place is the first that is free in its field.
     pub(super) fn add(&mut self, field: u32, text: &[u8]) -> Option<u16> {
+        let field = short(field);
+        if text.len() > TEXT_BYTES_MAX {
+            text.chunks(TEXT_BYTES_MAX).for_each(|piece| self.write(field, NOWHERE, piece));
+        }
         if text.is_empty() || text.len() > TEXT_BYTES_MAX {
             return None;
         }
-        let field = short(field);
         let mut taken = [0u64; TEXTS_MAX / 64 + 1];
         for known in self.all().filter(|known| known.field == field) {
             let place = usize::from(known.place);
@@ -158,8 +168,10 @@ impl Texts {
             self.arena[usize::from(self.head)] = *byte;
             self.head = (self.head + 1) % ARENA_BYTES as u16;
         }
-        for (step, bytes) in text.windows(ALIKE_BYTES).enumerate() {
-            self.trail[trail(bytes)] = ((usize::from(at) + step) % ARENA_BYTES) as u16;
+        for (places, alike) in self.trails.iter_mut().zip(ALIKE_BYTES) {
+            for (step, bytes) in text.windows(alike).enumerate() {
+                places[trail(bytes)] = ((usize::from(at) + step) % ARENA_BYTES) as u16;
+            }
         }
         let last = (usize::from(self.first) + usize::from(self.count)) % TEXTS_MAX;
         self.ring[last] = Text { field, at, place, len: text.len() as u8, used: false };
@@ -176,7 +188,7 @@ impl Texts {
     }
 
     fn all(&self) -> impl Iterator<Item = &Text> {
-        self.ring.iter().filter(|known| known.len != 0)
+        self.ring.iter().filter(|known| known.len != 0 && known.place != NOWHERE)
     }
 
     fn bytes<'a>(&'a self, text: &Text) -> impl Iterator<Item = u8> + 'a {

@@ -39,21 +39,28 @@ impl Ties {
         (odds(of as u32) - odds(ANY)).max(0)
     }
 
-    /// How likely agreement on a field is at all, in 65536ths.
-    pub(super) fn learn(&mut self, table: u32, agree: u64, slots: usize) {
+    /// Learn from the fields in which some rows agree with one that is known now.
+    pub(super) fn learn(&mut self, table: u32, lessons: &[u64], slots: usize) {
+        let some = lessons.iter().fold(0, |some, agree| some | agree);
         for on in 0..slots {
-            let target = if agree >> on & 1 != 0 { 65535 } else { 0 };
-            let mut towards = |of: u32| {
-                let known = &mut self.known[tie(table, of, on)];
-                *known = (i32::from(*known) + (target - i32::from(*known)) / 32) as u16;
-            };
-            towards(ANY);
-            let mut rest = agree & !(1 << on);
+            self.towards(tie(table, ANY, on), lessons, u64::MAX, on);
+            let mut rest = some & !(1 << on);
             while rest != 0 {
-                towards(rest.trailing_zeros());
+                let of = rest.trailing_zeros() as usize;
+                self.towards(tie(table, of as u32, on), lessons, 1 << of, on);
                 rest &= rest - 1;
             }
         }
+    }
+
+    /// Learn from those lessons that agree in a field of `of`.
+    fn towards(&mut self, tie: usize, lessons: &[u64], of: u64, on: usize) {
+        let mut known = i32::from(self.known[tie]);
+        for agree in lessons.iter().filter(|agree| of == u64::MAX || *agree & of != 0) {
+            let target = if agree >> on & 1 != 0 { 65535 } else { 0 };
+            known += (target - known) / 32;
+        }
+        self.known[tie] = known as u16;
     }
 }
 
