@@ -56,6 +56,7 @@ use wadi_protocol::resolve::Lines;
 use wadi_protocol::round::gateway::GatewayRound;
 use wadi_protocol::schema::Schema;
 use wadi_protocol::stamp::Clock;
+use wadi_protocol::wire::coded::Held;
 
 pub use error::{IntakeError, Problem, StoreError};
 pub use feed::Welcome;
@@ -138,7 +139,7 @@ pub(crate) struct Ground {
     pub lost_hub: RunId,
     pub round: GatewayRound,
     /// Models in memory.
-    pub models: models::Held,
+    pub models: Held,
     /// A page against the model that was taught nothing could not be read: plain ones, then.
     pub plain_pages: bool,
     /// Changes in custody pending or held.

@@ -5,8 +5,6 @@
 //! is spared, and any model in between can be made again, so that ends which lost touch
 //! (a restored box, a restored hub) find one that both have. What memory holds of them
 //! goes by name, so it is right whatever becomes of a transaction.
-use std::sync::Arc;
-
 use rusqlite::Connection;
 use wadi_protocol::limits::{MODEL_ENTRIES_MAX, MODEL_SINCE_BYTES_MAX};
 use wadi_protocol::wire::coded::{Making, ModelName, Named};
@@ -15,7 +13,7 @@ use super::error::Problem;
 use super::work::Work;
 
 /// Models that are kept in memory: of each direction the newest, and the one behind it.
-const HELD_MAX: usize = 4;
+pub(super) const HELD_MAX: usize = 4;
 
 const ADD: &str =
     "INSERT INTO wadi_model (direction, n, name, whole, bytes) VALUES (?, ?, ?, ?, ?)";
@@ -25,30 +23,6 @@ const ADD: &str =
 pub(super) enum Direction {
     Up = 0,
     Down = 1,
-}
-
-/// Models in memory, the one that was used last first.
-#[derive(Clone, Default)]
-pub(crate) struct Held(Arc<Vec<Named>>);
-
-impl std::fmt::Debug for Held {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|named| named.name)).finish()
-    }
-}
-
-impl Held {
-    fn find(&self, name: ModelName) -> Option<Named> {
-        self.0.iter().find(|named| named.name == name).cloned()
-    }
-
-    /// Remember a model.
-    pub(super) fn keep(&mut self, named: Named) {
-        let held = Arc::make_mut(&mut self.0);
-        held.retain(|other| other.name != named.name);
-        held.insert(0, named);
-        held.truncate(HELD_MAX);
-    }
 }
 
 /// The name of the newest model.

@@ -12,6 +12,7 @@ use wadi_protocol::id::{DeviceId, GatewayId, RunId, RunInfo};
 use wadi_protocol::resolve::Lines;
 use wadi_protocol::round::gateway::GatewayRound;
 use wadi_protocol::stamp::Clock;
+use wadi_protocol::wire::coded::Held;
 
 use super::copy;
 use super::error::{Problem, StoreError};
@@ -278,7 +279,7 @@ fn load(tx: &Transaction<'_>) -> Result<Ground, Problem> {
             hubs: Arc::new(hubs),
             lost_hub: RunId::NONE,
             round,
-            models: models::Held::default(),
+            models: Held::of(models::HELD_MAX),
             plain_pages: false,
             waiting,
             appended: 0,

@@ -30,10 +30,7 @@ pub(super) fn check(work: &mut Work<'_>, head: &PageHead) -> Result<Check, Probl
         Err(_) => bytes.clone(),
     };
     let ours = page_hash(work.ground.round.stand(), &plain) == head.hash;
-    let against = match writing(&bytes) {
-        Writing::Against(name, _) => Some(name),
-        Writing::Plain | Writing::Unknown(_) => None,
-    };
+    let against = writing(&bytes).model();
     if !ours || (read.is_err() && against.is_some()) {
         if against == Some(models::newest(&work.tx, Direction::Down)?) {
             // Maybe the two ends do not agree about this model: it is not tried again.
@@ -115,9 +112,9 @@ fn read(
     work: &mut Work<'_>,
     bytes: &[u8],
 ) -> Result<Result<(Page, Option<Named>), PageError>, Problem> {
-    let model = match writing(bytes) {
-        Writing::Against(name, _) => models::find(work, Direction::Down, name)?,
-        Writing::Plain | Writing::Unknown(_) => None,
+    let model = match writing(bytes).model() {
+        Some(name) => models::find(work, Direction::Down, name)?,
+        None => None,
     };
     Ok(read_page(bytes, model.as_ref()))
 }

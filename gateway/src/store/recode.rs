@@ -20,7 +20,7 @@ pub(super) fn asked(work: &mut Work<'_>, writes: &[Write]) -> Result<Option<Opti
         return Ok(None);
     };
     let bytes = body(&work.tx)?;
-    let Writing::Against(name, _) = writing(&bytes) else {
+    let Some(name) = writing(&bytes).model() else {
         return Ok(None);
     };
     if of.is_some_and(|of| of != name) {

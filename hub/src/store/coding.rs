@@ -4,13 +4,13 @@ use rusqlite::Connection;
 use wadi_protocol::round::hub::Unread;
 use wadi_protocol::wire::batch::{Batch, content_hash};
 use wadi_protocol::wire::coded::{
-    CODEC_PLAIN, MODELS_TOLD_MAX, Named, Writing, read_batch, writing,
+    CODEC_PLAIN, Held, MODELS_TOLD_MAX, Named, Writing, read_batch, writing,
 };
 use wadi_protocol::wire::coded_page::{coded_rows, write_page};
 use wadi_protocol::wire::downlink::Page;
 use wadi_protocol::wire::message::Prepare;
 
-use super::models::{self, Held, Way};
+use super::models::{self, Way};
 use super::{StoreError, judge};
 
 /// The link of a gateway.
@@ -34,7 +34,7 @@ impl Link<'_> {
         };
         let way = Way::up(self.gateway);
         let model = match of {
-            Some(name) => held.find(self.db, way, name)?,
+            Some(name) => models::find(held, self.db, way, name)?,
             None => None,
         };
         match read_batch(bytes, model.as_ref()) {
@@ -62,7 +62,7 @@ impl Link<'_> {
         let model = match page.codec <= CODEC_PLAIN {
             true => None,
             false => {
-                let found = held.find(self.db, Way::down(self.gateway), head.model)?;
+                let found = models::find(held, self.db, Way::down(self.gateway), head.model)?;
                 Some(found.unwrap_or_else(Named::empty))
             }
         };
@@ -79,11 +79,11 @@ impl Link<'_> {
         page: &[u8],
     ) -> Result<(), StoreError> {
         if let Writing::Against(name, coded) = writing(changeset) {
-            held.learn(self.db, Way::up(self.gateway), name, coded)?;
+            models::learn(held, self.db, Way::up(self.gateway), name, coded)?;
         }
         if let Writing::Against(name, framed) = writing(page) {
             let coded = coded_rows(framed).unwrap_or_default();
-            held.learn(self.db, Way::down(self.gateway), name, coded)?;
+            models::learn(held, self.db, Way::down(self.gateway), name, coded)?;
         }
         Ok(())
     }

@@ -62,6 +62,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use wadi_protocol::id::RunId;
+use wadi_protocol::wire::coded::Held;
 
 pub use self::catalog::Catalog;
 pub use self::draw::Draw;
@@ -130,7 +131,7 @@ pub struct Store {
     run: RunId,
     draw: Draw,
     /// Models in memory.
-    models: models::Held,
+    models: Held,
     /// Held while serving.
     _lock: Option<File>,
 }

@@ -6,12 +6,12 @@
 //! becomes of a transaction, and serves every link that was taught the same.
 use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::limits::{MODEL_ENTRIES_MAX, MODEL_SINCE_BYTES_MAX};
-use wadi_protocol::wire::coded::{Making, ModelName, Named};
+use wadi_protocol::wire::coded::{Held, Making, ModelName, Named};
 
 use super::StoreError;
 
 /// Models that are kept in memory, some 260 KB each: of the links that spoke last.
-const HELD_MAX: usize = 32;
+pub(super) const HELD_MAX: usize = 32;
 
 const ADD: &str = "INSERT INTO wadi_model (gateway, direction, n, name, whole, bytes)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -36,74 +36,61 @@ impl Way {
     }
 }
 
-/// Models in memory, the one that was used last first.
-#[derive(Default)]
-pub(super) struct Held(Vec<Named>);
-
-impl Held {
-    /// Remember a model.
-    pub(super) fn keep(&mut self, named: Named) {
-        self.0.retain(|other| other.name != named.name);
-        self.0.insert(0, named);
-        self.0.truncate(HELD_MAX);
+/// The model of this name, if the link's can be made.
+pub(super) fn find(
+    held: &mut Held,
+    db: &Connection,
+    way: Way,
+    name: ModelName,
+) -> Result<Option<Named>, StoreError> {
+    let Some(place) = place(db, way, name)? else {
+        return Ok(None);
+    };
+    let named = match held.find(name) {
+        Some(named) => Some(named),
+        None if name == ModelName::empty() => Some(Named::empty()),
+        None => make(db, way, place)?.filter(|named| named.name == name),
+    };
+    match &named {
+        Some(named) => held.keep(named.clone()),
+        // Whoever asks goes on with another one.
+        None => tracing::warn!(?way, "a stored model cannot be made again"),
     }
+    Ok(named)
+}
 
-    /// The model of this name, if the link's can be made.
-    pub(super) fn find(
-        &mut self,
-        db: &Connection,
-        way: Way,
-        name: ModelName,
-    ) -> Result<Option<Named>, StoreError> {
-        let Some(place) = place(db, way, name)? else {
-            return Ok(None);
-        };
-        let named = match self.0.iter().find(|named| named.name == name) {
-            Some(named) => Some(named.clone()),
-            None if name == ModelName::empty() => Some(Named::empty()),
-            None => make(db, way, place)?.filter(|named| named.name == name),
-        };
-        match &named {
-            Some(named) => self.keep(named.clone()),
-            // Whoever asks goes on with another one.
-            None => tracing::warn!(?way, "a stored model cannot be made again"),
-        }
-        Ok(named)
+/// What was coded against `before` is committed: the model behind it is the newest one,
+/// and those that were taught otherwise are gone.
+pub(super) fn learn(
+    held: &mut Held,
+    db: &Connection,
+    way: Way,
+    before: ModelName,
+    coded: &[u8],
+) -> Result<(), StoreError> {
+    let Some(place) = place(db, way, before)? else {
+        return forget(db, way);
+    };
+    let Way { gateway, direction } = way;
+    let after = before.after(coded);
+    let sql = "DELETE FROM wadi_model WHERE gateway = ?1 AND direction = ?2 AND n > ?3";
+    db.prepare_cached(sql)?.execute(params![gateway, direction, place])?;
+    let mut add = db.prepare_cached(ADD)?;
+    add.execute(params![gateway, direction, place + 1, after.0, false, coded])?;
+    let (entries, bytes) = since(db, way)?;
+    if entries < MODEL_ENTRIES_MAX && bytes < MODEL_SINCE_BYTES_MAX {
+        return Ok(());
     }
-
-    /// What was coded against `before` is committed: the model behind it is the newest one,
-    /// and those that were taught otherwise are gone.
-    pub(super) fn learn(
-        &mut self,
-        db: &Connection,
-        way: Way,
-        before: ModelName,
-        coded: &[u8],
-    ) -> Result<(), StoreError> {
-        let Some(place) = place(db, way, before)? else {
-            return forget(db, way);
-        };
-        let Way { gateway, direction } = way;
-        let after = before.after(coded);
-        let sql = "DELETE FROM wadi_model WHERE gateway = ?1 AND direction = ?2 AND n > ?3";
-        db.prepare_cached(sql)?.execute(params![gateway, direction, place])?;
-        let mut add = db.prepare_cached(ADD)?;
-        add.execute(params![gateway, direction, place + 1, after.0, false, coded])?;
-        let (entries, bytes) = since(db, way)?;
-        if entries < MODEL_ENTRIES_MAX && bytes < MODEL_SINCE_BYTES_MAX {
-            return Ok(());
-        }
-        let Some(named) = self.find(db, way, after)? else {
-            return forget(db, way);
-        };
-        let sql = "DELETE FROM wadi_model WHERE gateway = ?1 AND direction = ?2 AND n < coalesce(
-                       (SELECT max(n) FROM wadi_model
-                        WHERE gateway = ?1 AND direction = ?2 AND whole), 0)";
-        db.prepare_cached(sql)?.execute(params![gateway, direction])?;
-        let whole = named.model.checkpoint();
-        add.execute(params![gateway, direction, place + 2, after.0, true, whole])?;
-        Ok(())
-    }
+    let Some(named) = find(held, db, way, after)? else {
+        return forget(db, way);
+    };
+    let sql = "DELETE FROM wadi_model WHERE gateway = ?1 AND direction = ?2 AND n < coalesce(
+                   (SELECT max(n) FROM wadi_model
+                    WHERE gateway = ?1 AND direction = ?2 AND whole), 0)";
+    db.prepare_cached(sql)?.execute(params![gateway, direction])?;
+    let whole = named.model.checkpoint();
+    add.execute(params![gateway, direction, place + 2, after.0, true, whole])?;
+    Ok(())
 }
 
 /// The newest names, so many at most.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use wadi_protocol::id::RunId;
+use wadi_protocol::wire::coded::Held;
 
-use super::models::Held;
-use super::{Draw, Store, StoreError, copy, sql};
+use super::{Draw, Store, StoreError, copy, models, sql};
 
 /// How long a statement waits for another process of the hub.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ impl Store {
     }
 
     fn of(db: Connection, draw: Draw, held: Option<File>) -> Store {
-        let (catalog, models) = (Arc::default(), Held::default());
+        let (catalog, models) = (Arc::default(), Held::of(models::HELD_MAX));
         Store { db, catalog, run: RunId::NONE, draw, models, _lock: held }
     }
 

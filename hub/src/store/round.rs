@@ -9,12 +9,11 @@ use wadi_protocol::round::Step;
 use wadi_protocol::round::gateway::PageHead;
 use wadi_protocol::round::hub::{HubRound, Say, Todo, Unread, Write, page_head};
 use wadi_protocol::wire::batch;
-use wadi_protocol::wire::coded::CODEC_NEWEST;
+use wadi_protocol::wire::coded::{CODEC_NEWEST, Held};
 use wadi_protocol::wire::downlink;
 use wadi_protocol::wire::message::{Down, DownBody, Outcome, Prepare, Refused, Up, UpBody};
 
 use super::coding::Link;
-use super::models::Held;
 use super::sql::{Bits, pack, unpack};
 use super::telling::{self, Told};
 use super::work::Work;
@@ -31,7 +30,7 @@ impl Store {
         self.refresh()?;
         let hub = self.run();
         let continues = self.vouches(up)?;
-        let mut models = std::mem::take(&mut self.models);
+        let mut models = std::mem::replace(&mut self.models, Held::of(0));
         let outcome = self.write(|tx, catalog| {
             let Some(mut machine) = machine(tx, gateway)? else {
                 let body = DownBody::Refused(Refused::UnknownGateway);

@@ -16,6 +16,7 @@
 //! the ends find no common one. What travels plainly teaches nobody.
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,39 @@ impl Named {
     }
 }
 
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Named").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Models in memory, so many at most, the one that was used last first. What goes by name
+/// is right whatever becomes of a transaction.
+#[derive(Clone, Debug)]
+pub struct Held {
+    most: usize,
+    models: Vec<Named>,
+}
+
+impl Held {
+    /// Room for so many.
+    pub fn of(most: usize) -> Held {
+        Held { most, models: Vec::new() }
+    }
+
+    /// The model of this name, if it is in memory.
+    pub fn find(&self, name: ModelName) -> Option<Named> {
+        self.models.iter().find(|named| named.name == name).cloned()
+    }
+
+    /// Remember a model.
+    pub fn keep(&mut self, named: Named) {
+        self.models.retain(|other| other.name != named.name);
+        self.models.insert(0, named);
+        self.models.truncate(self.most);
+    }
+}
+
 /// A model that is made again, of what is stored.
 pub struct Making(Option<(ModelName, Model)>);
 
@@ -121,6 +155,16 @@ pub enum Writing<'a> {
     Unknown(u8),
 }
 
+impl Writing<'_> {
+    /// The model that is needed to read it; none where it needs none, or nothing helps.
+    pub fn model(self) -> Option<ModelName> {
+        match self {
+            Writing::Against(name, _) => Some(name),
+            Writing::Plain | Writing::Unknown(_) => None,
+        }
+    }
+}
+
 /// How a changeset or a page is written.
 pub fn writing(bytes: &[u8]) -> Writing<'_> {
     match bytes.first() {
@@ -145,7 +189,8 @@ pub fn write_batch(before: Option<&Named>, batch: &Batch) -> Written {
     let coded = before.and_then(|before| {
         let mut model = (*before.model).clone();
         let coded = adaptive::encode(&mut model, batch).ok()?;
-        let bytes = [frame(before.name), coded.clone()].concat();
+        let mut bytes = frame(before.name);
+        bytes.extend_from_slice(&coded);
         Some(Written { bytes, after: Some(before.next(model, &coded)) })
     });
     coded.unwrap_or_else(|| Written { bytes: batch::encode(batch), after: None })

@@ -11,7 +11,7 @@ use super::adaptive;
 use super::batch::Batch;
 use super::coded::{Named, Writing, Written, frame, writing};
 use super::downlink::{self, Page, PageError, PageRow, RowState};
-use crate::budget::{self, Fault};
+use crate::budget;
 use crate::change::{Change, Delta, FieldRef, Op, Seen, TableRef};
 use crate::id::{DeviceId, Dot, RowVersion, RunId};
 use crate::limits::{CHANGESET_CHANGES_MAX, DOWNLINK_BYTES_MAX, DOWNLINK_MEMORY_BYTES_MAX};
@@ -81,11 +81,7 @@ pub fn read_page(bytes: &[u8], model: Option<&Named>) -> Result<(Page, Option<Na
         (Writing::Plain, _) => return Ok((downlink::decode(bytes)?, None)),
     };
     let (rest, coded) = split(framed).ok_or(PageError::Malformed)?;
-    let rest: Rest =
-        budget::decode(rest, DOWNLINK_MEMORY_BYTES_MAX).map_err(|fault| match fault {
-            Fault::Memory => PageError::Memory,
-            Fault::Malformed => PageError::Malformed,
-        })?;
+    let rest: Rest = budget::decode(rest, DOWNLINK_MEMORY_BYTES_MAX)?;
     let mut model = (*before.model).clone();
     let batch = adaptive::decode(&mut model, coded).map_err(|_| PageError::Malformed)?;
     let page = together(rest, &batch).ok_or(PageError::Malformed)?;

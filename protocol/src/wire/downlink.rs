@@ -145,6 +145,15 @@ pub enum PageError {
     OtherModel,
 }
 
+impl From<Fault> for PageError {
+    fn from(fault: Fault) -> PageError {
+        match fault {
+            Fault::Memory => PageError::Memory,
+            Fault::Malformed => PageError::Malformed,
+        }
+    }
+}
+
 /// Encode a page.
 pub fn encode(page: &Page) -> Vec<u8> {
     postcard::to_extend(page, alloc::vec![PAGE_VERSION]).expect("pages always encode")
@@ -156,12 +165,7 @@ pub fn decode(bytes: &[u8]) -> Result<Page, PageError> {
         return Err(PageError::TooLarge(bytes.len()));
     }
     match bytes.split_first() {
-        Some((&PAGE_VERSION, rest)) => {
-            budget::decode(rest, DOWNLINK_MEMORY_BYTES_MAX).map_err(|fault| match fault {
-                Fault::Memory => PageError::Memory,
-                Fault::Malformed => PageError::Malformed,
-            })
-        }
+        Some((&PAGE_VERSION, rest)) => Ok(budget::decode(rest, DOWNLINK_MEMORY_BYTES_MAX)?),
         Some((&version, _)) => Err(PageError::Version(version)),
         None => Err(PageError::Malformed),
     }

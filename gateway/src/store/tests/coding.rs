@@ -2,7 +2,7 @@
 //! is committed, found again after a crash, and never a reason to stop.
 use wadi_protocol::limits::MODEL_ENTRIES_MAX;
 use wadi_protocol::wire::coded::{
-    CODEC_NEWEST, CODEC_PLAIN, ModelName, Named, Writing, read_batch, writing,
+    CODEC_NEWEST, CODEC_PLAIN, ModelName, Named, read_batch, writing,
 };
 use wadi_protocol::wire::coded_page::write_page;
 use wadi_protocol::wire::message::Prepare;
@@ -98,10 +98,7 @@ impl Hub {
 }
 
 fn name_of(body: &[u8]) -> Option<ModelName> {
-    match writing(body) {
-        Writing::Against(name, _) => Some(name),
-        Writing::Plain | Writing::Unknown(_) => None,
-    }
+    writing(body).model()
 }
 
 #[test]
