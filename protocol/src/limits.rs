@@ -29,6 +29,9 @@ pub const CHANGESET_BYTES_TARGET: usize = 16 * 1024;
 pub const CHANGESET_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Changes in one changeset: their outcomes fit one message whatever they are.
 pub const CHANGESET_CHANGES_MAX: usize = 2048;
+/// Changes of a changeset that the hub decides about at once: their outcomes, whatever they
+/// are, and a page of one part fit one message.
+pub const DELEGATED_CHANGES_MAX: usize = 768;
 /// Memory that one batch may take when decoded: a largest group of largest
 /// changes takes less. A batch that would take more is refused, so whoever fills
 /// one counts [`crate::wire::batch::memory_bytes`].

@@ -16,7 +16,7 @@ use wadi_protocol::limits::{
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::{self, Batch, BatchError};
 use wadi_protocol::wire::downlink;
-use wadi_protocol::wire::message::{self, Committed, Down, DownBody, Part, Up, UpBody};
+use wadi_protocol::wire::message::{self, Attached, Committed, Down, DownBody, Part, Up, UpBody};
 
 fn spoilt(bytes: &[u8], at: usize, with: u8, cut: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
@@ -45,10 +45,11 @@ proptest! {
         run in run(), hub in run(), round in number(), bytes in vec(any::<u8>(), 0..300),
         outcomes in vec((any::<u32>(), outcome()), 0..9), hash in any::<[u8; 16]>(),
     ) {
-        let up = Up { run, hub, round, body: UpBody::Part(Part { index: 3, bytes }) };
+        let up = Up { run, hub, round, body: UpBody::Part(Part { index: 3, bytes: bytes.clone() }) };
         prop_assert_eq!(message::decode::<Up>(&message::encode(&up)), Ok(up));
         let content = Hash(hash);
-        let body = Committed { content, outcomes, chain: content, paged: true, more: false };
+        let page = Some(Attached { hash: content, bytes });
+        let body = Committed { content, outcomes, chain: content, paged: true, more: false, page };
         let down = Down { hub, known: run, round, body: DownBody::Committed(body) };
         prop_assert_eq!(message::decode::<Down>(&message::encode(&down)), Ok(down));
     }

@@ -131,6 +131,7 @@ impl Site {
             ahead: 0,
             codec: CODEC_PLAIN,
             model: ModelName::empty(),
+            delegated: false,
         });
         let rest =
             (1..parts).map(|index| UpBody::Part(Part { index, bytes: part(&bytes, index).into() }));

@@ -34,7 +34,7 @@ pub fn open_at(path: &Path, gateway: GatewayId) -> Result<Store> {
 /// Rounds until nothing waits.
 pub fn sync(store: &mut Store, hub: &mut Hub, gateway: GatewayId) -> Result<()> {
     loop {
-        let mut answer = store.round(RoundInput::Begin, NOW_S)?;
+        let mut answer = store.round(RoundInput::Begin { delegate: true }, NOW_S)?;
         let mut more = false;
         while !answer.messages.is_empty() {
             let mut downs = Vec::new();

@@ -43,8 +43,9 @@ fn world(gateways: u32, seed: u64) -> (World, Handheld) {
     let anna = world.handheld("anna");
     let fields = json!({"name": "pump", "count": 1});
     let item = json!({"op": "insert", "table": "item", "id": ITEM, "fields": fields});
-    world.enter(&anna, 0, &item).unwrap();
     world.enter(&anna, 0, &insert("note", "text", "first")).unwrap();
+    // The last that goes, so that the hub has both.
+    world.enter(&anna, 0, &item).unwrap();
     until_count(&world, 1);
     (world, anna)
 }

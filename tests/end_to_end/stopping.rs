@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use wadi_harness::handheld::Handheld;
+use wadi_harness::random::Random;
 use wadi_harness::records::Record;
 use wadi_harness::relay::Relay;
 use wadi_harness::wait::{Look, until};
@@ -13,8 +14,13 @@ use wadi_harness::{handheld::Link, tables};
 use crate::ledger;
 use crate::world::{PATIENCE, World, number};
 
-const SCHEMA: &str =
-    "name = \"x\"\n[tables.tally.fields]\ncount = { type = \"integer\", merge = \"sum\" }\n";
+const SCHEMA: &str = r#"
+name = "x"
+[tables.tally.fields]
+count = { type = "integer", merge = "sum" }
+[tables.letter.fields]
+text = { type = "text" }
+"#;
 const ROW: &str = "8dd32ccf-ea43-49e0-8514-58eeb8336913";
 /// Each message waits so long at most, so that a phase can be met.
 const DELAY_MS: u64 = 400;
@@ -33,6 +39,16 @@ enum End {
 fn addition() -> Record {
     let fields = json!({"count": {"add": 1}});
     Record::of(json!({"op": "update", "table": "tally", "id": ROW, "fields": fields}))
+}
+
+/// A record that takes more than one message, so that the hub is asked to commit.
+fn letter(number: u64) -> Record {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
+    let mut random = Random::seeded(number);
+    let letters = (0..7_000).map(|_| char::from(LETTERS[random.within(0..64) as usize]));
+    let fields = json!({"text": letters.collect::<String>()});
+    let id = format!("8dd32ccf-ea43-49e0-8514-{number:012x}");
+    Record::of(json!({"op": "insert", "table": "letter", "id": id, "fields": fields}))
 }
 
 /// Hold every message at the hub's link while a round is in this phase.
@@ -82,7 +98,8 @@ fn a_stop_amid_a_round_loses_and_doubles_nothing() {
     world.hub_link.trouble().shuffle(0, 1_000, DELAY_MS, 0);
     for phase in ["preparing", "committing"] {
         for end in [End::Gateway, End::Hub] {
-            let record = addition();
+            let large = phase == "committing";
+            let record = if large { letter(records.len() as u64) } else { addition() };
             world.enter(&handheld, 0, &record.json).unwrap();
             records.push(record);
             hold_in(&world, phase);
@@ -93,8 +110,8 @@ fn a_stop_amid_a_round_loses_and_doubles_nothing() {
     }
     world.hub_link.trouble().heal();
     records.extend(a_stop_amid_intake(&mut world, &handheld));
-    let additions = records.len() as i64 - 1;
-    world.until_cell(("tally", ROW), "count", number(additions)).unwrap();
+    let additions = records.iter().filter(|record| record.json["op"] == "update").count();
+    world.until_cell(("tally", ROW), "count", number(additions as i64)).unwrap();
     let (link, changes) = (world.lan(0), records.len());
     ledger::settled(&world, &[(handheld, records)], &link, changes).unwrap();
     world.stop().unwrap();

@@ -90,6 +90,19 @@ impl Site<'_> {
         let row = [id, patient];
         database.execute("insert into visit (id, patient) values (?, ?)", row).unwrap();
     }
+
+    /// Wait until the gateway has heard of everything that it is committed: the hub may have
+    /// been told of a round over a connection that is no more.
+    fn until_heard(&self) {
+        until("the gateway to hear that all is committed", PATIENCE, || {
+            let database = rusqlite::Connection::open(&self.database)?;
+            database.busy_timeout(Duration::from_secs(10))?;
+            let open = "SELECT count(*) FROM wadi_change WHERE custody = 0";
+            let open: u32 = database.query_row(open, (), |row| row.get(0))?;
+            Ok(Look::when(open == 0, || format!("{open} changes are open")))
+        })
+        .unwrap();
+    }
 }
 
 fn id(number: u32) -> String {
@@ -134,6 +147,7 @@ fn a_link_that_comes_up_is_used_at_once() {
     site.until_said("no link to the hub", 2);
     village.carrier(true).unwrap();
     arrived(2, "two");
+    site.until_heard();
 
     // The network gives another address: the old connection is dropped at once.
     village.inside(&["address", "flush", "dev", "up0"]).unwrap();
@@ -143,6 +157,7 @@ fn a_link_that_comes_up_is_used_at_once() {
     site.until_said(&format!("the address {} of this machine is gone", village.address(2)), 1);
     site.write(&id(3), "three");
     arrived(3, "three");
+    site.until_heard();
 
     // Hung up, a record, dialled in for another minute.
     village.hang_up().unwrap();

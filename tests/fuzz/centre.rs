@@ -127,6 +127,7 @@ impl Play {
             self.hear(who, abort);
         }
         let batch = self.cast.batch(script);
+        self.world.sites[who].delegates = script.one_in(2);
         let mut ups = self.world.sites[who].prepare(&batch);
         if script.one_in(4) {
             let bytes = script.altered(batch::encode(&batch));
@@ -284,6 +285,13 @@ impl Play {
                     page.get_or_insert_default().extend(part.bytes);
                 }
                 DownBody::Committed(committed) if down.round == site.round => {
+                    if let Some(attached) = committed.page {
+                        let page = match &site.models {
+                            Some(models) => models.try_read(&attached.bytes),
+                            None => downlink::decode(&attached.bytes).ok(),
+                        };
+                        site.cursors = page.map_or(site.cursors, |page| page.to);
+                    }
                     site.chain = committed.chain;
                     site.round = site.round.saturating_add(1);
                 }

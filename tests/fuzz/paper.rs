@@ -2,6 +2,7 @@
 //! mostly in words that the gateway has to believe.
 use wadi_protocol::change::Delta;
 use wadi_protocol::id::{Hash, RunId};
+use wadi_protocol::limits::PART_BYTES_MAX;
 use wadi_protocol::round::hub::page_head;
 use wadi_protocol::schema::{Kind, OnDelete, Schema};
 use wadi_protocol::value::Value;
@@ -10,7 +11,8 @@ use wadi_protocol::wire::coded::{CODEC_PLAIN, ModelName, Named};
 use wadi_protocol::wire::coded_page::write_page;
 use wadi_protocol::wire::downlink::{self, KnownRuns, Notice, Page, PageRow, Renewal, RowState};
 use wadi_protocol::wire::message::{
-    Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Up, UpBody, chain, part,
+    Attached, Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Up, UpBody,
+    chain, part,
 };
 
 use crate::hostile::Cast;
@@ -58,6 +60,7 @@ impl Paper {
                 bytes: part(&self.page, script.byte().into()).to_vec(),
             })],
             5..=10 => self.prepared(script, cast),
+            11..=12 => vec![self.answered(script, cast)],
             _ => vec![self.committed(script, cast)],
         };
         if script.one_in(8) && !bodies.is_empty() {
@@ -125,6 +128,7 @@ impl Paper {
             ahead: 0,
             codec: CODEC_PLAIN,
             model: ModelName::empty(),
+            delegated: false,
         });
         let mut left = batch::decode(&self.body).map_or(0, |batch| batch.changes.len() as u32);
         let mut outcomes = Vec::new();
@@ -143,7 +147,23 @@ impl Paper {
             chain: if script.one_in(32) { Hash::default() } else { after },
             paged: !script.one_in(8),
             more: script.one_in(2),
+            page: None,
         })
+    }
+
+    /// Committed, and a page with it.
+    fn answered(&mut self, script: &mut Script<'_>, cast: &Cast) -> DownBody {
+        let prepared = self.prepared(script, cast);
+        let Some(DownBody::Prepared(Prepared { page: hash, .. })) = prepared.first() else {
+            return self.committed(script, cast);
+        };
+        let page = Some(Attached { hash: *hash, bytes: self.page.clone() });
+        match self.committed(script, cast) {
+            DownBody::Committed(committed) if self.page.len() <= 2 * PART_BYTES_MAX => {
+                DownBody::Committed(Committed { page, ..committed })
+            }
+            other => other,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 use serde::de::DeserializeOwned;
 use wadi_protocol::id::Hash;
 use wadi_protocol::round::gateway::{Changeset, Check, GatewayRound, Input};
-use wadi_protocol::round::hub::{HubRound, Todo, Unread, page_head};
+use wadi_protocol::round::hub::{HubRound, Judged, Todo, Unread, page_head};
 use wadi_protocol::wire::message::{
     self, Committed, Down, DownBody, Outcome, Refused, Up, UpBody, chain,
 };
@@ -13,6 +13,8 @@ use crate::script::Script;
 
 /// Bytes of the page that a hub answers with, in the making of its head.
 const PAGE: &[u8] = &[7; 9_000];
+/// One that goes along with an answer.
+const SMALL: &[u8] = &[7; 900];
 
 /// A sample with faults, or none.
 fn spoiled<M: DeserializeOwned>(script: &mut Script<'_>, samples: &[Vec<u8>]) -> Option<M> {
@@ -26,6 +28,7 @@ fn the_hubs_end_takes_any_message() {
     fuzz!(move |input: &[u8]| {
         let mut script = Script(input);
         let mut hub = HubRound::new();
+        let mut page = PAGE;
         while !script.is_over() {
             let Some(mut up) = spoiled::<Up>(&mut script, &samples) else { continue };
             if script.byte() % 4 != 0 {
@@ -37,22 +40,33 @@ fn the_hubs_end_takes_any_message() {
                 head.parent = hub.chain;
             }
             let floor = hub.floor;
-            let (mut step, todo) = hub.hear(&up);
-            step = match todo {
-                None => step,
-                Some(Todo::Judge) if script.byte() % 4 == 0 => step
-                    .next
-                    .judged(Err(Unread::Refused(Refused::TooLarge { reason: "much".into() }))),
-                Some(Todo::Judge) => {
-                    let stand = step.next.staged.as_ref().expect("what is judged").head.stand();
-                    step.next.judged(Ok(page_head(stand, PAGE, PAGE)))
-                }
-                Some(Todo::Commit) => step.next.decided(vec![(1, Outcome::Parked)], false),
-            };
+            let (mut step, mut todo) = hub.hear(&up);
+            while let Some(next) = todo {
+                let hub = step.next;
+                (step, todo) = match next {
+                    Todo::Judge if script.byte() % 4 == 0 => {
+                        let reason = "much".into();
+                        hub.judged(Err(Unread::Refused(Refused::TooLarge { reason })))
+                    }
+                    Todo::Judge => {
+                        let head = &hub.staged.as_ref().expect("what is judged").head;
+                        page = if script.byte() % 2 == 0 { PAGE } else { SMALL };
+                        let told = page_head(head.stand(), page, page);
+                        let judged = Judged { page: told, plain_bytes: page.len(), changes: 1 };
+                        hub.judged(Ok(judged))
+                    }
+                    Todo::Commit => (hub.decided(vec![(1, Outcome::Parked)], false), None),
+                    Todo::Rewrite => {
+                        let stand = hub.attached.as_ref().expect("what is written anew").stand;
+                        page = &SMALL[..700];
+                        (hub.rewritten(page_head(stand, SMALL, page)), None)
+                    }
+                };
+            }
             hub = step.next.clone();
             assert!(hub.floor >= floor, "a floor never sinks");
             for say in step.committed() {
-                message::encode(&hub.message(&say, &up, HUB, PAGE));
+                message::encode(&hub.message(&say, &up, HUB, page));
             }
         }
     });
@@ -77,13 +91,17 @@ fn the_gateways_end_takes_any_message() {
                         changes: u32::from(script.byte() % 4),
                         schema: 3,
                         returned: None,
+                        delegated: script.byte() % 4 > 0,
                     }))
                 }
-                1 if gateway.wants_check() => gateway.step(Input::Checked(*script.pick(&[
-                    Check::Good([5, 6]),
-                    Check::Corrupt,
-                    Check::Unusable,
-                ]))),
+                // An answer is checked before anything else.
+                byte if gateway.is_answered() || (byte == 1 && gateway.whole_page().is_some()) => {
+                    gateway.step(Input::Checked(*script.pick(&[
+                        Check::Good([5, 6]),
+                        Check::Corrupt,
+                        Check::Unusable,
+                    ])))
+                }
                 2 => gateway.step(Input::Retry),
                 _ => {
                     let Some(mut down) = spoiled::<Down>(&mut script, &samples) else { continue };

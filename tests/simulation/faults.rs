@@ -72,7 +72,7 @@ impl Faults {
 }
 
 /// What a long run must have seen.
-pub const ALL: [&str; 52] = [
+pub const ALL: [&str; 55] = [
     "Abort",
     "Commit",
     "Fetch",
@@ -81,6 +81,7 @@ pub const ALL: [&str; 52] = [
     "SQL REPLACE",
     "SQL REPLACE of a row",
     "SQL written",
+    "answer about a round that is over",
     "box rejoined",
     "broker wiped",
     "card kept",
@@ -122,7 +123,9 @@ pub const ALL: [&str; 52] = [
     "refused: begin anew",
     "refused: below the floor",
     "refused: the hub is stopped",
+    "round of four messages",
     "schema published",
+    "small round",
     "sync of a handheld",
     "write failed",
 ];

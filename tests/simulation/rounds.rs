@@ -4,13 +4,17 @@ use wadi_protocol::wire::message::{self, Down, DownBody, Up, UpBody};
 
 use crate::world::{Outcome, Packet, World, survived};
 
+/// Rounds that the hub may decide about at once.
+const DELEGATED_PERMILLE: u64 = 750;
+
 impl World {
     /// The village's timer: begin a round, or ask again about the open one.
     pub fn round(&mut self, at: usize, retry: bool) -> Outcome<()> {
         if self.villages[at].store.is_none() || self.villages[at].away_until_s > self.now_s {
             return Ok(());
         }
-        self.round_input(at, if retry { RoundInput::Retry } else { RoundInput::Begin })
+        let delegate = self.dice.permille(DELEGATED_PERMILLE);
+        self.round_input(at, if retry { RoundInput::Retry } else { RoundInput::Begin { delegate } })
     }
 
     fn round_input(&mut self, at: usize, input: RoundInput) -> Outcome<()> {
@@ -53,6 +57,13 @@ impl World {
             return Ok(());
         };
         self.tally.note(name);
+        if let [Down { body: DownBody::Committed(committed), .. }] = &answers[..] {
+            match (&up.body, &committed.page) {
+                (UpBody::Prepare(_) | UpBody::Part(_), Some(_)) => self.tally.note("small round"),
+                (UpBody::Commit, None) => self.tally.note("round of four messages"),
+                _ => self.tally.note("answer about a round that is over"),
+            }
+        }
         self.tell(|| format!("hub hears {name} of {number}, round {}", up.round));
         for answer in answers {
             self.send(at, false, message::encode(&answer));

@@ -1,10 +1,11 @@
-//! A downlink page: checked whole while it is staged, applied when the round is
-//! committed, in one transaction.
+//! A downlink page: checked whole while it is staged, or as it comes with the hub's answer;
+//! applied when the round is committed, in one transaction.
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
+use wadi_protocol::id::Hash;
 use wadi_protocol::limits::DRIFT_SECONDS_MAX;
-use wadi_protocol::round::gateway::{Check, PageHead};
+use wadi_protocol::round::gateway::{Check, WholePage};
 use wadi_protocol::schema::{LANES, Schema, compat};
 use wadi_protocol::wire::coded::{CODEC_NEWEST, ModelName, Named, Writing, writing};
 use wadi_protocol::wire::coded_page::{coded_rows, read_page};
@@ -20,17 +21,26 @@ use super::{Ground, base, compact, install, intake, line, outcome, picture, prom
 /// A renewed certificate of more bytes is none of the hub's.
 const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
 
-/// Look at the staged page: whole, of the right hash, decodable, and everything
-/// in it of a table and field that its schema (or ours) has, with a value that fits.
-pub(super) fn check(work: &mut Work<'_>, head: &PageHead) -> Result<Check, Problem> {
-    let bytes = staged(&work.tx)?;
-    let read = read(work, &bytes)?;
+/// Look at the page of the open round, if every byte of it is here.
+pub(super) fn check_whole(work: &mut Work<'_>) -> Result<Option<Check>, Problem> {
+    let (hash, bytes) = match work.ground.round.whole_page() {
+        None => return Ok(None),
+        Some(page @ WholePage::Staged(_)) => (page.hash(), staged(&work.tx)?),
+        Some(WholePage::Attached(page)) => (page.hash, page.bytes.clone()),
+    };
+    check(work, hash, &bytes).map(Some)
+}
+
+/// Look at a page: of the right hash, decodable, and everything in it of a table and
+/// field that its schema (or ours) has, with a value that fits.
+fn check(work: &mut Work<'_>, hash: Hash, bytes: &[u8]) -> Result<Check, Problem> {
+    let read = read(work, bytes)?;
     let plain = match &read {
         Ok((page, _)) => downlink::encode(page),
-        Err(_) => bytes.clone(),
+        Err(_) => bytes.to_vec(),
     };
-    let ours = page_hash(work.ground.round.stand(), &plain) == head.hash;
-    let against = writing(&bytes).model();
+    let ours = page_hash(work.ground.round.stand(), &plain) == hash;
+    let against = writing(bytes).model();
     if !ours || (read.is_err() && against.is_some()) {
         if against == Some(models::newest(&work.tx, Direction::Down)?) {
             // Maybe the two ends do not agree about this model: it is not tried again.
@@ -41,7 +51,7 @@ pub(super) fn check(work: &mut Work<'_>, head: &PageHead) -> Result<Check, Probl
             phase = "fetch",
             round = work.ground.round.round,
             bytes = bytes.len(),
-            "the staged page is damaged, or not for this box: the hub is asked again"
+            "the page is damaged, or not for this box"
         );
         return Ok(Check::Corrupt);
     }
@@ -136,9 +146,12 @@ pub(super) fn finish(
     paged: bool,
 ) -> Result<(), Problem> {
     let page = if paged {
-        let bytes = staged(&work.tx)?;
+        let bytes = match &committed.page {
+            Some(page) => page.bytes.clone(),
+            None => staged(&work.tx)?,
+        };
         let (page, _) = read(work, &bytes)?
-            .map_err(|error| Problem::Damaged(format!("the staged page: {error}")))?;
+            .map_err(|error| Problem::Damaged(format!("the page of the round: {error}")))?;
         if let Writing::Against(name, framed) = writing(&bytes) {
             models::learn(work, Direction::Down, name, coded_rows(framed).unwrap_or_default())?;
         }

@@ -21,7 +21,10 @@ use super::{Store, page, recode, restored, telling};
 #[derive(Clone, Debug)]
 pub enum RoundInput {
     /// Open a round with what is pending, or with nothing, to fetch.
-    Begin,
+    Begin {
+        /// The hub is to decide at once, if all fits one message each way.
+        delegate: bool,
+    },
     /// A message from the hub.
     Heard(Down),
     /// A deadline passed, or the link came back.
@@ -61,8 +64,8 @@ impl Store {
             _ => 0,
         };
         let steps = match input {
-            RoundInput::Begin if !held.is_idle() => Vec::new(),
-            RoundInput::Begin => self.write(now_s, begin)?,
+            RoundInput::Begin { .. } if !held.is_idle() => Vec::new(),
+            RoundInput::Begin { delegate } => self.write(now_s, |work| begin(work, delegate))?,
             RoundInput::Retry => self.take(held.step(Input::Retry), now_s)?,
             RoundInput::Heard(down) => self.take(held.step(Input::Heard(&down)), now_s)?,
         };
@@ -87,11 +90,7 @@ impl Store {
                 store(work, &recoded)?;
                 steps.push(recoded);
             }
-            if work.ground.round.wants_check() {
-                let Phase::Fetching { page: head, .. } = work.ground.round.phase.clone() else {
-                    unreachable!("only a round that fetches has a page to check");
-                };
-                let check = page::check(work, &head)?;
+            if let Some(check) = page::check_whole(work)? {
                 let checked = work.ground.round.clone().step(Input::Checked(check));
                 store(work, &checked)?;
                 steps.push(checked);
@@ -155,7 +154,7 @@ fn last_told(db: &Connection, hub: RunId) -> Result<u64, Problem> {
 }
 
 /// Assemble a changeset and open a round.
-fn begin(work: &mut Work<'_>) -> Result<Vec<GatewayStep>, Problem> {
+fn begin(work: &mut Work<'_>, delegate: bool) -> Result<Vec<GatewayStep>, Problem> {
     let (ids, batch, Written { bytes: body, after }) = assemble(work)?;
     if let Some(after) = after {
         work.ground.models.keep(after);
@@ -167,6 +166,7 @@ fn begin(work: &mut Work<'_>) -> Result<Vec<GatewayStep>, Problem> {
         bytes: body.len() as u32,
         changes: ids.len() as u32,
         schema: work.ground.schema.as_ref().map_or(0, |schema| schema.version),
+        delegated: delegate,
     };
     work.run("UPDATE wadi_round SET body = ?, changes = ?", (body, encode(&ids)))?;
     let step = work.ground.round.clone().step(Input::Begin(changeset));
@@ -209,6 +209,11 @@ fn store(work: &mut Work<'_>, step: &GatewayStep) -> Result<(), Problem> {
             Write::Recode { .. } => {}
             Write::Restart { line } => restored::restart(work, &before, line)?,
         }
+    }
+    if work.ground.round.is_answered() {
+        // The page is looked at in this same transaction; what comes of that is stored.
+        assert!(step.writes.is_empty(), "an answer that is to be checked writes nothing");
+        return Ok(());
     }
     // A restart names a hub beside what the machine knows.
     work.run("UPDATE wadi_round SET state = ?", (encode(&work.ground.round),))?;
@@ -256,5 +261,6 @@ pub(super) fn phase_name(phase: &Phase) -> &'static str {
         Phase::Fetching { .. } => "fetching",
         Phase::Committing { .. } => "committing",
         Phase::Aborting { .. } => "aborting",
+        Phase::Answered { .. } => "answered",
     }
 }

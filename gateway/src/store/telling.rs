@@ -17,6 +17,7 @@ pub(super) fn stage(phase: &Phase) -> &'static str {
         Phase::Fetching { .. } => "fetch",
         Phase::Committing { .. } => "commit",
         Phase::Aborting { .. } => "abort",
+        Phase::Answered { .. } => "apply",
     }
 }
 
@@ -27,7 +28,8 @@ pub(super) fn tell(before: &GatewayRound, step: &GatewayStep, page_bytes: u64) {
         match write {
             Write::Finish { committed, paged } => {
                 let changeset = before.changeset().expect("what is committed was open");
-                committed_as(round, changeset, committed, if *paged { page_bytes } else { 0 });
+                let bytes = committed.page.as_ref().map_or(page_bytes, |it| it.bytes.len() as u64);
+                committed_as(round, changeset, committed, if *paged { bytes } else { 0 });
             }
             Write::Drop => info!(phase = "abort", round, "given up: its changes wait for the next"),
             Write::Recode { .. } => {

@@ -34,6 +34,7 @@ impl<'s> Work<'s> {
 
     /// Captures on, what memory holds written down, commit.
     pub fn commit(mut self) -> Result<Ground, Problem> {
+        assert!(!self.ground.round.is_answered(), "an answer is checked before it is stored");
         self.ground.clock.pass(self.now_s);
         let full = self.ground.waiting >= PENDING_CHANGES_MAX;
         self.run("UPDATE wadi_switch SET capturing = 1, full = ?", (full,))?;

@@ -33,7 +33,11 @@ impl Worker {
         let mut waits = Waits::new(self.interval, *self.desk.wanted.borrow_and_update());
         // An open round is asked about; else one begins, if only to hear the news.
         let answer = self.handle.round(OwnedInput::Retry).await;
-        let answer = if answer.idle { self.handle.round(OwnedInput::Begin).await } else { answer };
+        let answer = if answer.idle {
+            self.handle.round(OwnedInput::Begin { delegate: true }).await
+        } else {
+            answer
+        };
         self.send(link, answer, &mut waits).await?;
         loop {
             tokio::select! {
@@ -146,7 +150,7 @@ impl Worker {
             return Ok(());
         }
         waits.meets = *self.desk.wanted.borrow();
-        let answer = self.handle.round(OwnedInput::Begin).await;
+        let answer = self.handle.round(OwnedInput::Begin { delegate: true }).await;
         self.send(link, answer, waits).await
     }
 

@@ -115,7 +115,7 @@ impl Village {
     }
 
     pub async fn round(&mut self) {
-        let answer = self.handle.round(OwnedInput::Begin).await;
+        let answer = self.handle.round(OwnedInput::Begin { delegate: false }).await;
         let ups: Vec<Up> =
             answer.messages.iter().map(|bytes| message::decode(bytes).unwrap()).collect();
         let UpBody::Prepare(head) = &ups[0].body else { panic!("{ups:?}") };
@@ -142,7 +142,8 @@ impl Village {
         let outcomes = vec![(count as u32, Outcome::Applied { seq: first })];
         self.chain = chain(self.chain, head.content, &outcomes);
         let (content, chain) = (head.content, self.chain);
-        let committed = Committed { content, outcomes, chain, paged: true, more: false };
+        let committed =
+            Committed { content, outcomes, chain, paged: true, more: false, page: None };
         let answer = self.handle.round(say(DownBody::Committed(committed))).await;
         assert!(answer.idle, "{answer:?}");
     }

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use wadi_protocol::round::hub::Unread;
 use wadi_protocol::wire::batch::{Batch, content_hash};
 use wadi_protocol::wire::coded::{
-    CODEC_PLAIN, Held, MODELS_TOLD_MAX, Named, Writing, read_batch, writing,
+    CODEC_PLAIN, Held, MODELS_TOLD_MAX, ModelName, Named, Writing, read_batch, writing,
 };
 use wadi_protocol::wire::coded_page::{coded_rows, write_page};
 use wadi_protocol::wire::downlink::Page;
@@ -56,13 +56,13 @@ impl Link<'_> {
     pub(super) fn write(
         &self,
         held: &mut Held,
-        head: &Prepare,
+        name: ModelName,
         page: &Page,
     ) -> Result<Vec<u8>, StoreError> {
         let model = match page.codec <= CODEC_PLAIN {
             true => None,
             false => {
-                let found = models::find(held, self.db, Way::down(self.gateway), head.model)?;
+                let found = models::find(held, self.db, Way::down(self.gateway), name)?;
                 Some(found.unwrap_or_else(Named::empty))
             }
         };

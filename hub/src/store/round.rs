@@ -1,16 +1,20 @@
 //! The hub's end of a round on this store: one message, one transaction.
 //!
 //! The machine decides, this file executes: it stages parts, judges a whole
-//! changeset, commits, and stores the machine's state with it. Messages are
-//! rendered and returned only after the transaction is durable.
+//! changeset, commits, and stores the machine's state with it; both at once where the
+//! gateway delegated the decision. Messages are rendered and returned only after the
+//! transaction is durable.
 use rusqlite::{Connection, OptionalExtension, params};
 use wadi_protocol::id::{GatewayId, RunId};
+use wadi_protocol::limits::PART_BYTES_MAX;
 use wadi_protocol::round::Step;
 use wadi_protocol::round::gateway::PageHead;
-use wadi_protocol::round::hub::{HubRound, Say, Todo, Unread, Write, page_head};
+use wadi_protocol::round::hub::{
+    AttachedPage, HubRound, Judged, Say, Todo, Unread, Write, page_head,
+};
 use wadi_protocol::wire::batch;
 use wadi_protocol::wire::coded::{CODEC_NEWEST, Held};
-use wadi_protocol::wire::downlink;
+use wadi_protocol::wire::downlink::{self, Page};
 use wadi_protocol::wire::message::{Down, DownBody, Outcome, Prepare, Refused, Up, UpBody};
 
 use super::coding::Link;
@@ -34,7 +38,7 @@ impl Store {
         let outcome = self.write(|tx, catalog| {
             let Some(mut machine) = machine(tx, gateway)? else {
                 let body = DownBody::Refused(Refused::UnknownGateway);
-                return Ok((vec![Down { hub, known: up.hub, round: up.round, body }], None));
+                return Ok((vec![Down { hub, known: up.hub, round: up.round, body }], Vec::new()));
             };
             let less = !continues || machine.knows_less(up);
             if let Some(refused) = turned_away(tx, catalog, gateway.0, up, (less, now_s))? {
@@ -42,16 +46,16 @@ impl Store {
                 let body = DownBody::Refused(refused);
                 let answers = vec![Down { hub, known: up.hub, round: up.round, body }];
                 scene.note_refusal(&answers)?;
-                return Ok((answers, None));
+                return Ok((answers, Vec::new()));
             }
             if machine.is_other_line(up) {
                 machine = line::met(tx, gateway.0, machine, up, now_s)?;
             }
             let mut scene = Scene::new(tx, catalog, gateway, now_s, &mut models);
-            let (mut step, todo) = machine.hear(up);
+            let (mut step, mut todo) = machine.hear(up);
             scene.write(&step.writes)?;
-            if let Some(todo) = todo {
-                step = scene.work(step.next, todo)?;
+            while let Some(next) = todo {
+                (step, todo) = scene.work(step.next, next)?;
                 scene.write(&step.writes)?;
             }
             scene.note(up, &step.next)?;
@@ -65,9 +69,7 @@ impl Store {
         });
         self.models = models;
         let (answers, told) = outcome?;
-        if let Some(told) = told {
-            told.tell(up.round);
-        }
+        told.into_iter().for_each(|told| told.tell(up.round));
         Ok(answers)
     }
 
@@ -105,7 +107,7 @@ struct Scene<'a> {
     now_s: u64,
     models: &'a mut Held,
     /// For the log, once the transaction is durable.
-    told: Option<Told>,
+    told: Vec<Told>,
 }
 
 type HubStep = Step<HubRound, Write, Say>;
@@ -118,7 +120,7 @@ impl<'a> Scene<'a> {
         now_s: u64,
         models: &'a mut Held,
     ) -> Scene<'a> {
-        Scene { db, catalog, gateway: gateway.0, now_s, models, told: None }
+        Scene { db, catalog, gateway: gateway.0, now_s, models, told: Vec::new() }
     }
 
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
@@ -133,39 +135,67 @@ impl<'a> Scene<'a> {
                         .execute(params![self.gateway, part.index, part.bytes])?;
                 }
                 Write::DropStaged => {
-                    for table in ["wadi_stage", "wadi_prepared"] {
-                        self.db.execute(
-                            &format!("DELETE FROM {table} WHERE gateway = ?1"),
-                            [self.gateway],
-                        )?;
-                    }
+                    self.drop_parts()?;
+                    self.db
+                        .prepare_cached("DELETE FROM wadi_prepared WHERE gateway = ?1")?
+                        .execute([self.gateway])?;
+                }
+                Write::DropParts => {
+                    self.drop_parts()?;
+                    self.db
+                        .prepare_cached(
+                            "UPDATE wadi_prepared SET verdicts = x'', batch = x''
+                             WHERE gateway = ?1",
+                        )?
+                        .execute([self.gateway])?;
                 }
             }
         }
         Ok(())
     }
 
-    fn work(&mut self, state: HubRound, todo: Todo) -> Result<HubStep, StoreError> {
+    fn drop_parts(&self) -> Result<(), StoreError> {
+        self.db
+            .prepare_cached("DELETE FROM wadi_stage WHERE gateway = ?1")?
+            .execute([self.gateway])?;
+        Ok(())
+    }
+
+    fn work(&mut self, state: HubRound, todo: Todo) -> Result<(HubStep, Option<Todo>), StoreError> {
+        if let (Todo::Rewrite, Some(kept)) = (todo, &state.attached) {
+            let page = self.rewrite(kept)?;
+            return Ok((state.rewritten(page), None));
+        }
         let staged = state.staged.as_ref().expect("work is about what is staged");
         let (round, head) = (staged.round, staged.head.clone());
-        match todo {
-            Todo::Judge => match self.judge(round, &head)? {
-                Ok(page) => Ok(state.judged(Ok(page))),
-                Err(unread) => Ok(state.judged(Err(unread))),
-            },
-            Todo::Commit => {
-                let (outcomes, more) = self.commit(round, &head)?;
-                Ok(state.decided(outcomes, more))
-            }
+        if todo == Todo::Judge {
+            let judged = self.judge(round, &head)?;
+            return Ok(state.judged(judged));
         }
+        let (outcomes, more) = self.commit(round, &head)?;
+        Ok((state.decided(outcomes, more), None))
+    }
+
+    /// Write the page that is kept of a committed round anew, for who cannot read it as it was.
+    fn rewrite(&mut self, kept: &AttachedPage) -> Result<PageHead, StoreError> {
+        let mut page = self.plain_page()?;
+        page.codec = CODEC_NEWEST.min(kept.codec);
+        let plain = downlink::encode(&page);
+        let link = Link { db: self.db, gateway: self.gateway };
+        let mut bytes = link.write(self.models, kept.model, &page)?;
+        if bytes.len() > PART_BYTES_MAX {
+            bytes.clone_from(&plain);
+        }
+        // The models learn it as it is read there, in the place of what they had learnt.
+        link.learn(self.models, &[], &bytes)?;
+        self.db
+            .prepare_cached("UPDATE wadi_prepared SET page = ?2, plain = ?3 WHERE gateway = ?1")?
+            .execute(params![self.gateway, bytes, plain])?;
+        Ok(page_head(kept.stand, &plain, &bytes))
     }
 
     /// Judge the staged changeset, build the page that answers it and store both.
-    fn judge(
-        &mut self,
-        round: u64,
-        head: &Prepare,
-    ) -> Result<Result<PageHead, Unread>, StoreError> {
+    fn judge(&mut self, round: u64, head: &Prepare) -> Result<Result<Judged, Unread>, StoreError> {
         let link = Link { db: self.db, gateway: self.gateway };
         let read = link.read(self.models, head, &self.staged()?)?;
         let whole = |batch| judge::whole(batch, self.catalog).map_err(Unread::Refused);
@@ -181,8 +211,9 @@ impl<'a> Scene<'a> {
         page.clock_s = self.now_s;
         page.wanted = wanted::ask(self.db, self.catalog, self.gateway, self.now_s)?;
         page.codec = CODEC_NEWEST.min(head.codec);
-        let bytes = link.write(self.models, head, &page)?;
+        let bytes = link.write(self.models, head.model, &page)?;
         let plain = downlink::encode(&page);
+        let changes = batch.changes.len();
         let batch = batch::encode(&batch);
         self.db
             .prepare_cached(
@@ -192,8 +223,9 @@ impl<'a> Scene<'a> {
             )?
             .execute(params![self.gateway, pack(&verdicts), bytes, notices_to, batch, plain])?;
         let (page_bytes, quarantined) = (bytes.len(), verdicts.len());
-        self.told = Some(Told::Prepared { head: head.clone(), page_bytes, quarantined });
-        Ok(Ok(page_head(head.stand(), &plain, &bytes)))
+        self.told.push(Told::Prepared { head: head.clone(), page_bytes, quarantined });
+        let page = page_head(head.stand(), &plain, &bytes);
+        Ok(Ok(Judged { page, plain_bytes: plain.len(), changes }))
     }
 
     /// Commit the prepared changeset; what became of it, and whether the gateway should come again.
@@ -203,16 +235,15 @@ impl<'a> Scene<'a> {
         head: &Prepare,
     ) -> Result<(Vec<(u32, Outcome)>, bool), StoreError> {
         let prepared = self.db.query_row(
-            "SELECT verdicts, notices_to, batch, plain FROM wadi_prepared WHERE gateway = ?1",
+            "SELECT verdicts, notices_to, batch FROM wadi_prepared WHERE gateway = ?1",
             [self.gateway],
-            |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+            |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?)),
         )?;
-        let (verdicts, notices_to, batch, plain): (_, i64, Vec<u8>, Vec<u8>) = prepared;
+        let (verdicts, notices_to, batch): (_, i64, Vec<u8>) = prepared;
         let verdicts: Vec<(u32, String)> = unpack(&verdicts, "wadi_prepared.verdicts")?;
         let bytes = self.page()?;
         let page_bytes = bytes.len();
-        let page = downlink::decode(&plain)
-            .map_err(|error| StoreError::Broken(format!("wadi_prepared.plain: {error}")))?;
+        let page = self.plain_page()?;
         let batch = judge::decode(head, &batch)
             .map_err(|error| StoreError::Broken(format!("wadi_prepared.batch: {error}")))?;
         let link = Link { db: self.db, gateway: self.gateway };
@@ -244,7 +275,7 @@ impl<'a> Scene<'a> {
         let schema = page.schema.as_ref().map_or(head.schema, |schema| schema.version);
         let more = page::has_more(self.db, self.catalog, self.gateway, page.to, schema)?;
         let stretches = commit::stretches(&outcomes);
-        self.told = Some(Told::Committed(telling::Committed {
+        self.told.push(Told::Committed(telling::Committed {
             aside: telling::aside(self.catalog, names, &outcomes, &verdicts),
             head: head.clone(),
             page_bytes,
@@ -292,6 +323,15 @@ impl<'a> Scene<'a> {
             .prepare_cached("SELECT bytes FROM wadi_stage WHERE gateway = ?1 ORDER BY part")?;
         let parts = query.query_map([self.gateway], |row| row.get::<_, Vec<u8>>(0))?;
         Ok(parts.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// The prepared page, as it was before it was written.
+    fn plain_page(&self) -> Result<Page, StoreError> {
+        let mut query =
+            self.db.prepare_cached("SELECT plain FROM wadi_prepared WHERE gateway = ?1")?;
+        let plain: Vec<u8> = query.query_row([self.gateway], |row| row.get(0))?;
+        downlink::decode(&plain)
+            .map_err(|error| StoreError::Broken(format!("wadi_prepared.plain: {error}")))
     }
 
     /// The prepared page; empty where none is.

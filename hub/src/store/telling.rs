@@ -1,6 +1,6 @@
-//! What the log says of a round at the hub, once its transaction is durable: a
-//! line when it is prepared and when it is committed, and one for each of the
-//! first few changes that were put aside. Whose round it is the caller's span says.
+//! What the log says of a round at the hub, once its transaction is durable: a line when it
+//! is prepared and when it is committed (both at once, where that was delegated), and one for
+//! each of the first few changes that were put aside. Whose round it is the caller's span says.
 use tracing::{debug, info, warn};
 use wadi_protocol::change::TableRef;
 use wadi_protocol::id::Dot;

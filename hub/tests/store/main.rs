@@ -1,5 +1,6 @@
 //! The hub's store against a tiny model of gateways: real files, real messages.
 #![allow(missing_docs)]
+mod alone;
 mod backups;
 mod clashes;
 mod coding;

@@ -106,6 +106,8 @@ pub struct Site {
     pub models: Option<Models>,
     /// The model of the last page.
     pub asked: ModelName,
+    /// Whether the hub is to decide at once where all fits one message.
+    pub delegates: bool,
 }
 
 impl Site {
@@ -130,6 +132,7 @@ impl Site {
             rows_told: 0,
             models: number.0.is_multiple_of(2).then(Models::new),
             asked: ModelName::empty(),
+            delegates: number.0.is_multiple_of(3),
         }
     }
 
@@ -180,6 +183,7 @@ impl Site {
             ahead: 0,
             codec: CODEC_PLAIN,
             model: ModelName::empty(),
+            delegated: self.delegates && parts_of(bytes.len()) <= 1,
         };
         let (head, bytes) = match &self.models {
             Some(models) => models.send(batch, head),
@@ -198,9 +202,22 @@ impl Site {
         for up in self.prepare(&batch) {
             answers.extend(hub.hear(self.number, &up, NOW_S).unwrap());
         }
+        if let Some((page, committed)) = self.decided(&answers) {
+            return self.finish(&batch, &page, &committed);
+        }
         let page = self.page(&answers);
         let committed = self.commit(hub);
         self.finish(&batch, &page, &committed);
+    }
+
+    /// What the hub answers when it has decided at once.
+    pub fn decided(&mut self, answers: &[Down]) -> Option<(Page, Committed)> {
+        let [Down { hub, body: DownBody::Committed(committed), .. }] = answers else {
+            return None;
+        };
+        self.hub = *hub;
+        let page = committed.page.as_ref().expect("who asks first has its page");
+        Some((self.read(&page.bytes, page.hash), committed.clone()))
     }
 
     /// Rounds until there is nothing to send or fetch.
@@ -236,15 +253,19 @@ impl Site {
                 other => panic!("expected a page, got {other:?}"),
             }
         }
-        let head = head.expect("Prepared");
+        self.read(&bytes, head.expect("Prepared").page)
+    }
+
+    /// A page as it came.
+    pub fn read(&mut self, bytes: &[u8], hash: Hash) -> Page {
         let page = match &self.models {
-            Some(models) => models.read(&bytes),
-            None => downlink::decode(&bytes).unwrap(),
+            Some(models) => models.read(bytes),
+            None => downlink::decode(bytes).unwrap(),
         };
         let plain = downlink::encode(&page);
-        assert_eq!(page_hash((self.chain, self.cursors), &plain), head.page);
+        assert_eq!(page_hash((self.chain, self.cursors), &plain), hash);
         self.page_bytes_most = self.page_bytes_most.max(plain.len());
-        self.asked = match (writing(&bytes), &self.models) {
+        self.asked = match (writing(bytes), &self.models) {
             (Writing::Against(name, _), _) => name,
             (_, Some(models)) => models.down.name,
             (_, None) => ModelName::empty(),

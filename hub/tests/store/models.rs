@@ -37,12 +37,17 @@ impl Models {
 
     /// A page as it came.
     pub fn read(&self, bytes: &[u8]) -> Page {
+        self.try_read(bytes).unwrap()
+    }
+
+    /// The same of one that may have been written for another model.
+    pub fn try_read(&self, bytes: &[u8]) -> Option<Page> {
         let beginning = Named::empty();
         let model = match writing(bytes) {
             Writing::Against(name, _) if name == beginning.name => &beginning,
             _ => &self.down,
         };
-        read_page(bytes, Some(model)).unwrap().0
+        Some(read_page(bytes, Some(model)).ok()?.0)
     }
 
     /// The round is committed, and its page was written against a model of this name.

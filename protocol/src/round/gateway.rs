@@ -2,10 +2,12 @@
 //!
 //! The state is what the outbox stores beside the encoded changeset and the
 //! staged parts of the page. What the machine says is symbolic ([`Say`]); the
-//! store renders it with the changeset's bytes. Once Commit may have left, the
-//! round is never aborted or edited: it is asked about until the hub answers.
+//! store renders it with the changeset's bytes. Once Commit or a delegated Prepare
+//! may have left, the round is never dropped or edited by ourselves: it is asked
+//! about, or its abort asked for, until the hub answers.
 use alloc::vec::Vec;
 
+mod end;
 mod hear;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +17,7 @@ use crate::id::{Hash, RunId};
 use crate::schema::LANES;
 use crate::wire::coded::{CODEC_NEWEST, ModelName};
 use crate::wire::message::{
-    Committed, Down, Part, Prepare, Refused, Returned, Stand, Up, UpBody, part, parts_of,
+    Attached, Committed, Down, Part, Prepare, Refused, Returned, Stand, Up, UpBody, part, parts_of,
 };
 
 /// Everything that the gateway must remember between rounds and within one.
@@ -68,6 +70,36 @@ pub enum Phase {
         /// What was sent.
         changeset: Changeset,
     },
+    /// The round is committed, and the page that came with the answer is to be checked. That
+    /// is done in the step's transaction: this phase is never stored.
+    #[serde(skip)]
+    Answered {
+        /// What was sent.
+        changeset: Changeset,
+        /// The hub that answered.
+        hub: RunId,
+        /// What it did.
+        committed: Committed,
+    },
+}
+
+/// A page of which every byte is here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WholePage<'a> {
+    /// In the staged parts.
+    Staged(&'a PageHead),
+    /// With the hub's answer.
+    Attached(&'a Attached),
+}
+
+impl WholePage<'_> {
+    /// The hash that it is to have.
+    pub fn hash(&self) -> Hash {
+        match self {
+            WholePage::Staged(head) => head.hash,
+            WholePage::Attached(attached) => attached.hash,
+        }
+    }
 }
 
 /// The head of the changeset of the open round.
@@ -83,6 +115,9 @@ pub struct Changeset {
     pub schema: u32,
     /// What its changes were at a hub that is lost.
     pub returned: Option<Returned>,
+    /// The hub is to decide at once, where the changeset is of one part at most: whoever is
+    /// prepared by its outbox has nothing to add to the decision.
+    pub delegated: bool,
 }
 
 /// The head of a page.
@@ -103,7 +138,7 @@ pub enum Input<'a> {
     Begin(Changeset),
     /// A message arrived.
     Heard(&'a Down),
-    /// The caller put the staged page together (asked by [`GatewayRound::wants_check`]).
+    /// The caller looked at the page that [`GatewayRound::whole_page`] tells of.
     Checked(Check),
     /// The changeset of the open round was written anew (asked by [`Write::Recode`]), in so
     /// many bytes; none if it cannot be read any more.
@@ -140,12 +175,12 @@ pub enum Write {
         /// Models that it has.
         holds: Vec<ModelName>,
     },
-    /// The round is committed: outcomes, and the staged page if `paged`, go into
-    /// the tables; the changeset is done with.
+    /// The round is committed: outcomes, and the page if `paged`, go into the tables; the
+    /// changeset is done with.
     Finish {
         /// What the hub did.
         committed: Committed,
-        /// Whether the staged page is to be applied.
+        /// Whether the page is to be applied: the one that is attached, else the staged one.
         paged: bool,
     },
     /// The round is not to be: its changes stay pending.
@@ -201,10 +236,19 @@ impl GatewayRound {
         (self.chain, self.cursors)
     }
 
-    /// Whether every part of the page is staged: put it together, check it, and
-    /// give [`Input::Checked`].
-    pub fn wants_check(&self) -> bool {
-        matches!(&self.phase, Phase::Fetching { have, .. } if have.is_whole())
+    /// The page, once every part of it is here: check it, and give [`Input::Checked`].
+    pub fn whole_page(&self) -> Option<WholePage<'_>> {
+        match &self.phase {
+            Phase::Fetching { page, have, .. } if have.is_whole() => Some(WholePage::Staged(page)),
+            Phase::Answered { committed, .. } => committed.page.as_ref().map(WholePage::Attached),
+            _ => None,
+        }
+    }
+
+    /// Whether the hub has decided, and only the page that came along is to be looked at. Such
+    /// a state is not to be stored: what follows from it in the same transaction is.
+    pub fn is_answered(&self) -> bool {
+        matches!(self.phase, Phase::Answered { .. })
     }
 
     /// The machine: one input, one step.
@@ -248,6 +292,7 @@ impl GatewayRound {
             ahead: 0,
             codec: CODEC_NEWEST,
             model: ModelName::empty(),
+            delegated: changeset.delegated && parts_of(body.len()) <= 1,
         }
     }
 
@@ -258,7 +303,8 @@ impl GatewayRound {
             Phase::Preparing { changeset, .. }
             | Phase::Fetching { changeset, .. }
             | Phase::Committing { changeset, .. }
-            | Phase::Aborting { changeset } => Some(changeset),
+            | Phase::Aborting { changeset }
+            | Phase::Answered { changeset, .. } => Some(changeset),
         }
     }
 
@@ -303,37 +349,8 @@ impl GatewayRound {
             }
             Phase::Committing { .. } => Step::to(self).say(Say::Commit),
             Phase::Aborting { .. } => Step::to(self).say(Say::Abort),
+            Phase::Answered { .. } => panic!("an answer is checked in its own transaction"),
         }
-    }
-
-    fn checked(mut self, check: Check) -> GatewayStep {
-        let Phase::Fetching { changeset, have, .. } = &self.phase else {
-            panic!("a page is checked only while it is fetched");
-        };
-        assert!(have.is_whole(), "a page is checked when it is whole");
-        let changeset = changeset.clone();
-        match check {
-            Check::Good(to) => {
-                self.phase = Phase::Committing { changeset, to };
-                Step::to(self).say(Say::Commit)
-            }
-            // Damaged, or meant for another box: the hub is asked what it has for us.
-            Check::Corrupt => self.ask_again(changeset),
-            Check::Unusable => self.give_up(changeset),
-        }
-    }
-
-    /// The same content again, from its head: what the hub has of it is not known.
-    fn ask_again(mut self, changeset: Changeset) -> GatewayStep {
-        let sent = PartSet::none(parts_of(changeset.bytes as usize));
-        self.phase = Phase::Preparing { changeset, sent };
-        Step::to(self).write(Write::DropPage).say(Say::Prepare { first: false })
-    }
-
-    /// Out of the round, if the hub agrees.
-    fn give_up(mut self, changeset: Changeset) -> GatewayStep {
-        self.phase = Phase::Aborting { changeset };
-        Step::to(self).write(Write::DropPage).say(Say::Abort)
     }
 }
 

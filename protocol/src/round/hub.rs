@@ -6,16 +6,18 @@
 //! ([`Todo`]) and takes the result, all in the transaction of the step.
 use alloc::vec::Vec;
 
+mod decided;
+
 use serde::{Deserialize, Serialize};
 
 use super::gateway::PageHead;
 use super::{PartSet, Step};
 use crate::id::{Hash, RunId};
 use crate::limits::{CHANGESET_BYTES_MAX, PART_BYTES_MAX};
-use crate::wire::coded::{CODEC_NEWEST, ModelName};
+use crate::wire::coded::ModelName;
 use crate::wire::message::{
-    Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Stand, Up, UpBody, chain,
-    page_hash, part, parts_of, without_page,
+    Committed, Down, DownBody, Part, Prepare, Prepared, Refused, Stand, Up, UpBody, page_hash,
+    part, parts_of, without_page,
 };
 
 /// Everything that the hub must remember of one gateway's rounds.
@@ -27,8 +29,23 @@ pub struct HubRound {
     pub chain: Hash,
     /// The round committed last, and what was answered.
     pub last: Option<(u64, Committed)>,
+    /// The page that went along with that answer; none once the gateway went on.
+    pub attached: Option<AttachedPage>,
     /// The round that is staged.
     pub staged: Option<Staged>,
+}
+
+/// The page of a delegated round that is committed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AttachedPage {
+    /// Itself.
+    pub page: PageHead,
+    /// Whose it is.
+    pub stand: Stand,
+    /// The newest way of writing that was asked for.
+    pub codec: u8,
+    /// The model that was asked for.
+    pub model: ModelName,
 }
 
 /// A round that is being staged or is prepared.
@@ -44,6 +61,17 @@ pub struct Staged {
     pub page: Option<PageHead>,
 }
 
+/// What a whole changeset came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judged {
+    /// The page that answers it.
+    pub page: PageHead,
+    /// Bytes of the page as encoded plainly: so long it may become if it is written anew.
+    pub plain_bytes: usize,
+    /// How many changes were judged.
+    pub changes: usize,
+}
+
 /// What to store beside the state.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Write {
@@ -51,6 +79,8 @@ pub enum Write {
     StagePart(Part),
     /// Forget the staged parts and the page.
     DropStaged,
+    /// Forget the staged parts alone: the page is kept.
+    DropParts,
 }
 
 /// Work that the store does before the step is committed; its result goes back in.
@@ -60,6 +90,8 @@ pub enum Todo {
     Judge,
     /// The decision is for it: commit; then [`HubRound::decided`].
     Commit,
+    /// Write the page that is kept as [`AttachedPage`] says now; then [`HubRound::rewritten`].
+    Rewrite,
 }
 
 /// Why a whole changeset was not judged.
@@ -81,6 +113,8 @@ pub enum Unread {
 pub enum Say {
     /// As it stands.
     Body(DownBody),
+    /// What became of the round that was committed last, with its page if that is kept.
+    Committed,
     /// The head of the page, with the first part or without.
     Prepared {
         /// Whether the first part goes along.
@@ -95,7 +129,7 @@ type HubStep = Step<HubRound, Write, Say>;
 impl HubRound {
     /// Before the first round.
     pub fn new() -> HubRound {
-        HubRound { floor: 1, chain: Hash::default(), last: None, staged: None }
+        HubRound { floor: 1, chain: Hash::default(), last: None, attached: None, staged: None }
     }
 
     /// Whether a message begins a round on another line than the one that this hub goes
@@ -124,14 +158,15 @@ impl HubRound {
     /// number is used again. What is staged is to be dropped.
     pub fn rejoin(self, parent: Hash) -> HubRound {
         let after = self.staged.as_ref().map_or(0, |staged| staged.round.saturating_add(1));
-        HubRound { floor: self.floor.max(after), chain: parent, staged: None, ..self }
+        let floor = self.floor.max(after);
+        HubRound { floor, chain: parent, attached: None, staged: None, ..self }
     }
 
     /// The machine: one message, one step, and maybe work for the store. The caller has
     /// found that this hub continues the run and cursors that the gateway names.
     pub fn hear(self, up: &Up) -> (HubStep, Option<Todo>) {
         if up.round < self.floor {
-            return (self.hear_old(up), None);
+            return self.hear_old(up);
         }
         match &up.body {
             UpBody::Prepare(head) => self.hear_prepare(up.round, head),
@@ -142,47 +177,11 @@ impl HubRound {
         }
     }
 
-    /// The result of [`Todo::Judge`].
-    pub fn judged(mut self, result: Result<PageHead, Unread>) -> HubStep {
-        let staged = self.staged.as_mut().expect("what is judged is staged");
-        assert!(staged.have.is_whole() && staged.page.is_none(), "judged once, when whole");
-        match result {
-            Ok(page) => {
-                let parts = page.parts;
-                staged.page = Some(page);
-                let step = Step::to(self).say(Say::Prepared { first: true });
-                (1..parts).fold(step, |step, index| step.say(Say::PagePart(index)))
-            }
-            Err(unread) => {
-                self.staged = None;
-                let body = match unread {
-                    Unread::Refused(refused) => DownBody::Refused(refused),
-                    Unread::OtherModel { of, holds } => {
-                        DownBody::OtherModel { codec: CODEC_NEWEST, of, holds }
-                    }
-                };
-                Step::to(self).say(Say::Body(body)).write(Write::DropStaged)
-            }
-        }
-    }
-
-    /// The result of [`Todo::Commit`]: what became of the changes, in their order.
-    pub fn decided(mut self, outcomes: Vec<(u32, Outcome)>, more: bool) -> HubStep {
-        let staged = self.staged.take().expect("what is decided was staged");
-        assert!(staged.page.is_some(), "what is decided was prepared");
-        assert_eq!(staged.head.parent, self.chain, "the chain has one successor");
-        let content = staged.head.content;
-        self.chain = chain(self.chain, content, &outcomes);
-        self.floor = staged.round.saturating_add(1);
-        let committed = Committed { content, outcomes, chain: self.chain, paged: true, more };
-        self.last = Some((staged.round, committed.clone()));
-        Step::to(self).write(Write::DropStaged).say(Say::Body(DownBody::Committed(committed)))
-    }
-
     /// The message for something to say; `page` is the encoded page.
     pub fn message(&self, say: &Say, up: &Up, hub: RunId, page: &[u8]) -> Down {
         let body = match say {
             Say::Body(body) => body.clone(),
+            Say::Committed => DownBody::Committed(self.committed(up, page)),
             Say::Prepared { first } => DownBody::Prepared(self.page_head(*first, page)),
             Say::PagePart(index) => {
                 DownBody::Part(Part { index: *index, bytes: part(page, *index).to_vec() })
@@ -201,30 +200,6 @@ impl HubRound {
             bytes: head.bytes,
             parts: head.parts,
             first: if first { part(page, 0).to_vec() } else { Vec::new() },
-        }
-    }
-
-    fn hear_old(self, up: &Up) -> HubStep {
-        match (&self.last, &up.body) {
-            (Some((round, _)), UpBody::Part(_) | UpBody::Fetch { .. }) if *round == up.round => {
-                Step::ignore(self, "a part of a round that is committed")
-            }
-            (Some((round, committed)), body)
-                if *round == up.round
-                    && !matches!(body, UpBody::Prepare(head) if !committed.answers(head)) =>
-            {
-                let committed = committed.clone();
-                Step::to(self).say(Say::Body(DownBody::Committed(committed)))
-            }
-            (_, UpBody::Abort) => {
-                let floor = self.floor;
-                Step::to(self).say(Say::Body(DownBody::Aborted { floor }))
-            }
-            (_, UpBody::Part(_)) => Step::ignore(self, "a part of a round that is over"),
-            _ => {
-                let floor = self.floor;
-                refuse(self, Refused::BelowFloor { floor })
-            }
         }
     }
 
@@ -259,6 +234,8 @@ impl HubRound {
             );
             return (refuse(self, Refused::TooLarge { reason }), None);
         }
+        // Whoever goes on has the page of the round before, or says that it has not.
+        self.attached = None;
         self.staged = Some(Staged {
             round,
             head: Prepare { first: Vec::new(), ..head.clone() },
@@ -312,6 +289,10 @@ impl HubRound {
             Some(Staged { round: staged, page: Some(page), .. }) if *staged == round => page.parts,
             _ => return refuse(self, Refused::NotPrepared),
         };
+        if missing.iter().any(|(_, last)| *last >= parts) {
+            // The page was written anew since: another one is asked for.
+            return Step::to(self).say(Say::Prepared { first: true });
+        }
         let wanted = PartSet::none(parts).add_stretches(missing);
         wanted.into_iter().map(Say::PagePart).fold(Step::to(self), Step::say)
     }
@@ -327,7 +308,7 @@ impl HubRound {
 
     fn hear_abort(mut self, round: u64) -> HubStep {
         self.floor = round.saturating_add(1);
-        self.staged = None;
+        (self.staged, self.attached) = (None, None);
         let floor = self.floor;
         Step::to(self).write(Write::DropStaged).say(Say::Body(DownBody::Aborted { floor }))
     }

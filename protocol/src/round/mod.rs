@@ -7,13 +7,21 @@
 //!   |-- Commit ------------------------>|  one transaction
 //!   |<-- Committed ---------------------|
 //! ```
+//! Where a changeset fits one message, Prepare delegates the decision, and the hub commits as
+//! soon as it has judged, if the page fits its answer:
+//!
+//! ```text
+//!   |-- Prepare, delegated ------------->|  judged and committed: one transaction
+//!   |<-- Committed, with the page -------|
+//! ```
 //! The machines are plain functions of state and input. The caller commits a
 //! step's state and writes in one transaction and only then sends; the
 //! messages cannot be had before ([`Step::committed`]). The gateway owns every
 //! timer; the hub only answers. A prepared round holds no locks.
 //!
-//! Only who had the page of a round says Commit; a copy of that box may be told of it all the
-//! same. The chain of its rounds says so from then on, and the hub begins a line with it.
+//! Who says Commit has the page of the round, and who goes on behind a delegated one had it with
+//! the answer; a copy of that box may be told of the round all the same, and have no page that is
+//! its own. The chain of its rounds says so from then on, and the hub begins a line with it.
 use alloc::vec::Vec;
 
 pub mod gateway;

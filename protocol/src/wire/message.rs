@@ -80,6 +80,9 @@ pub struct Prepare {
     pub codec: u8,
     /// The model that the page may be written against.
     pub model: ModelName,
+    /// The hub is to decide at once, without Commit, if the page fits its answer. Asked of a
+    /// changeset of one part at most.
+    pub delegated: bool,
 }
 
 /// Where a gateway stands: the chain hash of its last round, and its cursors.
@@ -220,6 +223,17 @@ pub struct Committed {
     pub paged: bool,
     /// Whether the hub has more for this gateway than the page held.
     pub more: bool,
+    /// The page, where the decision was delegated: [`PART_BYTES_MAX`] bytes at most.
+    pub page: Option<Attached>,
+}
+
+/// A whole page that goes along with a message.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attached {
+    /// Its hash, see [`page_hash`].
+    pub hash: Hash,
+    /// Itself, as a staged one would travel.
+    pub bytes: Vec<u8>,
 }
 
 impl Committed {

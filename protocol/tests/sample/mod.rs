@@ -13,7 +13,8 @@ use wadi_protocol::wire::batch::Batch;
 use wadi_protocol::wire::coded::ModelName;
 use wadi_protocol::wire::downlink::{KnownRuns, Notice, Page, PageRow, Renewal, RowState};
 use wadi_protocol::wire::message::{
-    Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Returned, Up, UpBody,
+    Attached, Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Returned, Up,
+    UpBody,
 };
 
 pub const HANDHELD: DeviceId = DeviceId(0x0123_4567_89ab_cdef);
@@ -287,11 +288,14 @@ pub fn ups() -> Vec<(&'static str, Up)> {
         ahead: 12,
         codec: 2,
         model: ModelName([1, 2, 3, 4]),
+        delegated: false,
     };
     let returned = Returned { fork: 4000, runs: vec![HUB], seqs: vec![(7, 4100), (2, 0)] };
+    let delegated = Prepare { bytes: 3, parts: 1, delegated: true, ..prepare.clone() };
     let returning = Prepare { returned: Some(returned), ..prepare.clone() };
     vec![
         ("up_prepare", up(UpBody::Prepare(prepare))),
+        ("up_prepare_delegated", up(UpBody::Prepare(delegated))),
         ("up_prepare_returning", up(UpBody::Prepare(returning))),
         ("up_part", up(UpBody::Part(Part { index: 1, bytes: vec![0, 255] }))),
         ("up_fetch", up(UpBody::Fetch { missing: vec![(1, 3), (7, 7)] })),
@@ -317,7 +321,10 @@ pub fn downs() -> Vec<(&'static str, Down)> {
         chain: hash("chain"),
         paged: true,
         more: false,
+        page: None,
     };
+    let page = Some(Attached { hash: hash("page"), bytes: vec![6, 7, 8] });
+    let paged = Committed { page, ..committed.clone() };
     let reason = String::from("why");
     vec![
         ("down_staged", down(DownBody::Staged { missing: vec![(0, 2)] })),
@@ -332,6 +339,7 @@ pub fn downs() -> Vec<(&'static str, Down)> {
         ("down_prepared", down(DownBody::Prepared(prepared))),
         ("down_part", down(DownBody::Part(Part { index: 2, bytes: vec![9] }))),
         ("down_committed", down(DownBody::Committed(committed))),
+        ("down_committed_paged", down(DownBody::Committed(paged))),
         ("down_aborted", down(DownBody::Aborted { floor: 301 })),
         ("down_refused_unknown_gateway", refused(Refused::UnknownGateway)),
         ("down_refused_below_floor", refused(Refused::BelowFloor { floor: 301 })),

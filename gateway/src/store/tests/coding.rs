@@ -81,6 +81,7 @@ impl Hub {
             chain: self.village.chain,
             paged: true,
             more: false,
+            page: None,
         };
         assert!(self.village.hear(DownBody::Committed(committed)).idle);
     }

@@ -1,4 +1,5 @@
 //! Situations of the store, each on a real file.
+mod alone;
 mod capture;
 mod clock;
 mod coding;
@@ -312,13 +313,14 @@ impl Village {
             chain: self.chain,
             paged: true,
             more: false,
+            page: None,
         };
         (batch, committed)
     }
 
     pub fn begin(&mut self) -> Vec<Up> {
         let now_s = self.now_s;
-        let answer = self.store().round(RoundInput::Begin, now_s).unwrap();
+        let answer = self.store().round(RoundInput::Begin { delegate: false }, now_s).unwrap();
         answer.messages.iter().map(|m| message::decode(m).unwrap()).collect()
     }
 

@@ -9,9 +9,7 @@ use crate::id::RunId;
 use crate::limits::{DOWNLINK_BYTES_MAX, PART_BYTES_MAX};
 use crate::round::{PartSet, Step};
 use crate::wire::coded::ModelName;
-use crate::wire::message::{
-    Committed, Down, DownBody, Part, Prepared, Refused, chain, without_page,
-};
+use crate::wire::message::{Committed, Down, DownBody, Part, Prepared, Refused, chain};
 
 impl GatewayRound {
     pub(super) fn hear(mut self, down: &Down) -> GatewayStep {
@@ -101,11 +99,13 @@ impl GatewayRound {
     }
 
     fn hear_part(mut self, part: &Part) -> GatewayStep {
-        let Phase::Fetching { page, have, .. } = &mut self.phase else {
+        let Phase::Fetching { changeset, page, have } = &mut self.phase else {
             return Step::ignore(self, "no page is fetched");
         };
         if part.index >= page.parts || part.bytes.len() != part_len(page, part.index) {
-            return Step::ignore(self, "not a part of the page");
+            // Of another one, that the hub may have put together since.
+            let changeset = changeset.clone();
+            return self.ask_again(changeset);
         }
         if !have.add(part.index) {
             return Step::ignore(self, "the part is already here");
@@ -113,8 +113,7 @@ impl GatewayRound {
         Step::to(self).write(Write::StagePart(part.clone()))
     }
 
-    /// Only now is the hub the one that this gateway goes on with: before, a restored one
-    /// may have spoken to a copy of this box, and the cursors are those of the lost one.
+    /// The hub has decided. It may answer a Prepare so, or a Commit, or in the place of Aborted.
     fn hear_committed(mut self, hub: RunId, committed: &Committed) -> GatewayStep {
         let changeset = self.changeset().expect("a round is open").clone();
         let counted: u64 = committed.outcomes.iter().map(|(count, _)| u64::from(*count)).sum();
@@ -129,17 +128,19 @@ impl GatewayRound {
             // Another box did with just the same content, most often with none: out of it.
             (true, false, _) => return self.give_up(changeset),
         }
+        if let Some(page) = &committed.page {
+            if page.bytes.is_empty() || page.bytes.len() > PART_BYTES_MAX {
+                return Step::ignore(self, "a page of impossible size");
+            }
+            // It is the page of this round, whatever was staged before.
+            self.phase = Phase::Answered { changeset, hub, committed: committed.clone() };
+            return Step::to(self);
+        }
         let to = match self.phase {
             Phase::Committing { to, .. } if committed.paged => Some(to),
             _ => None,
         };
-        self.hub = hub;
-        self.cursors = to.unwrap_or(self.cursors);
-        // The hub said what it had to say to whoever had the page: it must hear that we had not.
-        self.chain = if to.is_some() { committed.chain } else { without_page(committed.chain) };
-        self.round = self.round.saturating_add(1);
-        self.phase = Phase::Idle;
-        Step::to(self).write(Write::Finish { committed: committed.clone(), paged: to.is_some() })
+        self.finish(hub, committed.clone(), to)
     }
 
     fn hear_aborted(mut self, floor: u64) -> GatewayStep {
