@@ -113,7 +113,7 @@ impl World {
                 gateway::Write::Restart { .. } => unreachable!("this hub is never restored"),
                 gateway::Write::Recode { .. } => unreachable!("this hub reads everything"),
                 gateway::Write::Finish { committed, paged } => {
-                    site.history.push(committed.content);
+                    site.history.push(site.state.changeset().expect("it was open").content);
                     self.alone += u64::from(*paged && committed.page.is_some());
                     site.parts.clear();
                     let had = step.next.chain == committed.chain;

@@ -49,7 +49,7 @@ proptest! {
         prop_assert_eq!(message::decode::<Up>(&message::encode(&up)), Ok(up));
         let content = Hash(hash);
         let page = Some(Attached { hash: content, bytes });
-        let body = Committed { content, outcomes, chain: content, paged: true, more: false, page };
+        let body = Committed { outcomes, chain: content, paged: true, more: false, page };
         let down = Down { hub, known: run, round, body: DownBody::Committed(body) };
         prop_assert_eq!(message::decode::<Down>(&message::encode(&down)), Ok(down));
     }

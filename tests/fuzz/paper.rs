@@ -142,7 +142,6 @@ impl Paper {
         }
         let after = chain(head.parent, head.content, &outcomes);
         DownBody::Committed(Committed {
-            content: head.content,
             outcomes,
             chain: if script.one_in(32) { Hash::default() } else { after },
             paged: !script.one_in(8),

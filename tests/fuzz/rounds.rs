@@ -133,7 +133,6 @@ fn likely(script: &mut Script<'_>, gateway: &GatewayRound, down: &mut Down) {
         let outcomes = vec![(count, Outcome::Applied { seq: script.number() })];
         let content: Hash = sample::hash("content");
         *committed = Committed {
-            content,
             chain: chain(gateway.chain, content, &outcomes),
             outcomes,
             ..committed.clone()

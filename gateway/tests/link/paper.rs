@@ -141,9 +141,8 @@ impl Village {
         self.handle.round(say(DownBody::Prepared(prepared))).await;
         let outcomes = vec![(count as u32, Outcome::Applied { seq: first })];
         self.chain = chain(self.chain, head.content, &outcomes);
-        let (content, chain) = (head.content, self.chain);
-        let committed =
-            Committed { content, outcomes, chain, paged: true, more: false, page: None };
+        let chain = self.chain;
+        let committed = Committed { outcomes, chain, paged: true, more: false, page: None };
         let answer = self.handle.round(say(DownBody::Committed(committed))).await;
         assert!(answer.idle, "{answer:?}");
     }

@@ -213,11 +213,9 @@ pub struct Prepared {
 /// What a committed round did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Committed {
-    /// The changeset.
-    pub content: Hash,
     /// What became of its changes, in their order: stretches of (how many, outcome).
     pub outcomes: Vec<(u32, Outcome)>,
-    /// The chain hash after this round, see [`chain`].
+    /// The chain hash after this round, see [`chain`]: it tells which changeset is meant.
     pub chain: Hash,
     /// Whether the page of this round may be applied: false when it was never asked for.
     pub paged: bool,
@@ -239,8 +237,7 @@ pub struct Attached {
 impl Committed {
     /// Whether a head is that of the round that was committed, asked about again.
     pub fn answers(&self, head: &Prepare) -> bool {
-        head.content == self.content
-            && self.chain == chain(head.parent, self.content, &self.outcomes)
+        self.chain == chain(head.parent, head.content, &self.outcomes)
     }
 }
 

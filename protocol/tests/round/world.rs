@@ -135,7 +135,8 @@ impl World {
                 gateway::Write::Restart { .. } => unreachable!("this hub is never restored"),
                 gateway::Write::Recode { .. } => unreachable!("this hub reads everything"),
                 gateway::Write::Finish { committed, paged } => {
-                    self.finished.push((committed.content, *paged));
+                    let open = self.gateway.changeset().expect("it was open");
+                    self.finished.push((open.content, *paged));
                     self.alone += usize::from(committed.page.is_some());
                     self.page_parts.clear();
                 }

@@ -316,7 +316,6 @@ pub fn downs() -> Vec<(&'static str, Down)> {
         first: vec![4, 5],
     };
     let committed = Committed {
-        content: hash("content"),
         outcomes: outcomes(),
         chain: hash("chain"),
         paged: true,

@@ -39,7 +39,6 @@ fn answer(head: &Prepare, changes: u32, page: &Page, bytes: Vec<u8>) -> Committe
     let outcomes = if changes > 0 { applied(changes, 5) } else { Vec::new() };
     let hash = message::page_hash(head.stand(), &downlink::encode(page));
     Committed {
-        content: head.content,
         chain: chain(head.parent, head.content, &outcomes),
         outcomes,
         paged: true,

@@ -75,14 +75,8 @@ impl Hub {
     fn commit(&mut self, head: &Prepare) {
         let outcomes = applied(1, self.seq);
         self.village.chain = chain(self.village.chain, head.content, &outcomes);
-        let committed = Committed {
-            content: head.content,
-            outcomes,
-            chain: self.village.chain,
-            paged: true,
-            more: false,
-            page: None,
-        };
+        let committed =
+            Committed { outcomes, chain: self.village.chain, paged: true, more: false, page: None };
         assert!(self.village.hear(DownBody::Committed(committed)).idle);
     }
 

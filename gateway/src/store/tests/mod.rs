@@ -307,14 +307,8 @@ impl Village {
         let said: Vec<Up> = last.messages.iter().map(|m| message::decode(m).unwrap()).collect();
         assert!(matches!(said.as_slice(), [Up { body: UpBody::Commit, .. }]), "{said:?}");
         self.chain = chain(self.chain, head.content, &outcomes);
-        let committed = Committed {
-            content: head.content,
-            outcomes,
-            chain: self.chain,
-            paged: true,
-            more: false,
-            page: None,
-        };
+        let committed =
+            Committed { outcomes, chain: self.chain, paged: true, more: false, page: None };
         (batch, committed)
     }
 

@@ -69,7 +69,7 @@ fn finish_with(village: &mut Village, page: &Page, outcomes: Vec<(u32, Outcome)>
     let parent = village.store().ground.round.chain;
     let chain = chain(parent, content, &outcomes);
     village.chain = chain;
-    let committed = Committed { content, outcomes, chain, paged: true, more: false, page: None };
+    let committed = Committed { outcomes, chain, paged: true, more: false, page: None };
     assert!(village.hear(DownBody::Committed(committed)).idle);
 }
 
@@ -211,14 +211,7 @@ fn a_parked_change_that_is_released_lets_held_ones_go_again() {
     let bytes = downlink::encode(&Page { notices: vec![notice], ..page(8, vec![]) });
     village.hear(prepared(stand, open.content, &bytes));
     let chain = chain(head.chain, open.content, &[]);
-    let committed = Committed {
-        content: open.content,
-        outcomes: vec![],
-        chain,
-        paged: true,
-        more: true,
-        page: None,
-    };
+    let committed = Committed { outcomes: vec![], chain, paged: true, more: true, page: None };
     let answer = village.hear(DownBody::Committed(committed));
     assert!(answer.more && answer.pending);
     assert_eq!(batch::decode(&changeset(&village.begin()).1).unwrap().changes[0].dot.seq, 2);

@@ -116,17 +116,16 @@ impl GatewayRound {
     /// The hub has decided. It may answer a Prepare so, or a Commit, or in the place of Aborted.
     fn hear_committed(mut self, hub: RunId, committed: &Committed) -> GatewayStep {
         let changeset = self.changeset().expect("a round is open").clone();
-        let counted: u64 = committed.outcomes.iter().map(|(count, _)| u64::from(*count)).sum();
-        let ours =
-            committed.content == changeset.content && counted == u64::from(changeset.changes);
         let follows = committed.chain == chain(self.chain, changeset.content, &committed.outcomes);
-        match (ours, follows, &self.phase) {
-            (true, true, _) => {}
+        match (follows, &self.phase) {
+            (true, _) => {}
             // Another box has used this number: ours is never to be under it.
-            (_, _, Phase::Aborting { .. }) => return self.hear_aborted(0),
-            (false, _, _) => return Step::ignore(self, "committed another changeset"),
-            // Another box did with just the same content, most often with none: out of it.
-            (true, false, _) => return self.give_up(changeset),
+            (false, Phase::Aborting { .. }) => return self.hear_aborted(0),
+            (false, _) => return self.give_up(changeset),
+        }
+        let counted: u64 = committed.outcomes.iter().map(|(count, _)| u64::from(*count)).sum();
+        if counted != u64::from(changeset.changes) {
+            return Step::ignore(self, "outcomes of more or fewer changes");
         }
         if let Some(page) = &committed.page {
             if page.bytes.is_empty() || page.bytes.len() > PART_BYTES_MAX {

@@ -62,11 +62,10 @@ impl HubRound {
         let staged = self.staged.take().expect("what is decided was staged");
         assert!(staged.page.is_some(), "what is decided was prepared");
         assert_eq!(staged.head.parent, self.chain, "the chain has one successor");
-        let content = staged.head.content;
-        self.chain = chain(self.chain, content, &outcomes);
+        self.chain = chain(self.chain, staged.head.content, &outcomes);
         self.floor = staged.round.saturating_add(1);
         let chain = self.chain;
-        let committed = Committed { content, outcomes, chain, paged: true, more, page: None };
+        let committed = Committed { outcomes, chain, paged: true, more, page: None };
         self.last = Some((staged.round, committed));
         let write = if self.attached.is_some() { Write::DropParts } else { Write::DropStaged };
         Step::to(self).write(write).say(Say::Committed)
