@@ -175,14 +175,10 @@ impl Engine {
         let bit = coder.bit(p as u32, given);
         let miss = (if bit { 65536 } else { 0 }) - p;
         for (set, rate) in sets.into_iter().zip(RATES) {
-            // Of 16 bits, as the inputs are: that is multiplied fast on every machine.
             let step = i32::from(((miss >> 4) * rate) as i16);
             for part in &parts {
                 let weights = &mut self.weights[set..][part.clone()];
-                for (weight, input) in weights.iter_mut().zip(&inputs[part.clone()]) {
-                    let learnt = *weight + ((input * step + 0x2000) >> 14);
-                    *weight = learnt.clamp(-WEIGHT_MAX, WEIGHT_MAX);
-                }
+                teach(weights, &inputs[part.clone()], step);
             }
         }
         for slot in &slots[..ask.contexts.len()] {
@@ -257,8 +253,20 @@ fn believe(trust: &mut u16, right: bool) {
     *trust = ((p as u16) << 4) | (seen + 1).min(15) as u16;
 }
 
-/// The sum of weighted inputs, of weights cut to 16 bits.
+/// Weights learn from a step of 16 bits, as the inputs are: that is multiplied fast on every
+/// machine. Nothing here comes near 32 bits ([`WEIGHT_MAX`]): it is not checked, so that several
+/// are done at once.
+fn teach(weights: &mut [i32], inputs: &[i32], step: i32) {
+    for (weight, input) in weights.iter_mut().zip(inputs) {
+        let moved = i32::from(*input as i16).wrapping_mul(step).wrapping_add(0x2000) >> 14;
+        *weight = weight.wrapping_add(moved).clamp(-WEIGHT_MAX, WEIGHT_MAX);
+    }
+}
+
+/// The sum of weighted inputs, of weights cut to 16 bits; unchecked as in [`teach`].
 fn dot(weights: &[i32], inputs: &[i32]) -> i32 {
-    let cut = |weight: i32| i32::from(((weight + (1 << 7)) >> 8) as i16);
-    weights.iter().zip(inputs).map(|(weight, input)| cut(*weight) * i32::from(*input as i16)).sum()
+    let cut = |weight: i32| i32::from((weight.wrapping_add(1 << 7) >> 8) as i16);
+    weights.iter().zip(inputs).fold(0, |sum: i32, (weight, input)| {
+        sum.wrapping_add(cut(*weight).wrapping_mul(i32::from(*input as i16)))
+    })
 }
