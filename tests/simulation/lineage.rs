@@ -114,7 +114,8 @@ impl World {
         self.model.eras.lost.extend(lost);
         self.tally.note("hub lost");
         self.tell(|| format!("the hub is lost, and put back as it was at {head}"));
-        Ok(())
+        // What waited at the lost one is there no more.
+        self.look_at_hub()
     }
 
     /// Somebody copies a gateway's card.

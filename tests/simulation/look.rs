@@ -298,8 +298,8 @@ impl World {
         if let Some(dot) = self.model.parked_for_nothing() {
             return Err(format!("hub: {dot} waits, and all that it needs is there"));
         }
-        if self.dice.below(LEDGER_LOOKS) == 0
-            && let Some(store) = &self.hub.store
+        if let Some(store) = &self.hub.store
+            && self.dice.below(LEDGER_LOOKS) == 0
         {
             let ledger = store.ledger().map_err(|error| format!("hub: ledger: {error}"))?;
             if !ledger.wrong.is_empty() {

@@ -12,9 +12,13 @@ use wadi_protocol::wire::downlink::{PageRow, RowState};
 
 use super::error::Problem;
 use super::image::{Key, encode_image};
+use super::log::{self, Entry};
 use super::overlay::{Meta, State, base_image};
 use super::work::{Work, table_of};
-use super::{log, restored, seen};
+use super::{restored, seen};
+
+/// What a page says of a row, and how far base had its lane until then.
+pub(super) type Told<'a> = (&'a PageRow, u64);
 
 /// Bring a row's base forward: to what the page says of it, or, where the page
 /// does not name it, to the cursor. Showing it comes after, when all are there.
@@ -22,7 +26,7 @@ pub(super) fn advance(
     work: &mut Work<'_>,
     schema: &Schema,
     key: Key,
-    told: Option<&PageRow>,
+    told: Option<Told<'_>>,
 ) -> Result<(), Problem> {
     let table = table_of(schema, key.0)?;
     let mut meta = Meta::load(&work.tx, key)?;
@@ -33,8 +37,8 @@ pub(super) fn advance(
         (None, Some(_)) => return Ok(()),
     }
     let mut base = base_image(work, table, key, &meta)?;
-    if let Some(told) = told {
-        meta.version = meta.version.max(told.version);
+    if let Some((told, stood)) = told {
+        meta.version = version(&meta, told, stood);
         meta.state = match told.state {
             RowState::Live => State::Live,
             RowState::Dead => State::Dead,
@@ -43,13 +47,14 @@ pub(super) fn advance(
     }
     // Of a row that left the scope too: whatever the hub had to tell of what it decided
     // below the cursor came with it.
-    let bound = meta.version.max(seen::cursor(&work.ground, schema, key.0));
-    let mut passed = log::overlay(work, key)?;
-    passed.retain(|entry| entry.seq != 0 && entry.seq <= bound);
-    passed.sort_by_key(|entry| entry.seq);
+    let told_at = told.map_or(meta.version, |(told, _)| told.version);
+    let bound = told_at.max(seen::cursor(&work.ground, schema, key.0));
+    let left = meta.state == State::Left;
+    let passed = passed(work, key, bound, left)?;
     for entry in &passed {
         // What another gateway brought comes with the page, as state.
         if entry.brought
+            && !left
             && let Ok(change) = interpret(schema, &entry.change)
         {
             fold(table, &mut base, &change);
@@ -57,7 +62,7 @@ pub(super) fn advance(
         log::set_laid(work, entry.id, log::DONE, None, None)?;
     }
     match told {
-        Some(told) => take(&mut base, &mut meta, told),
+        Some((told, _)) => take(&mut base, &mut meta, told),
         None => {
             meta.state = match &base {
                 Some(base) if base.live => State::Live,
@@ -69,6 +74,30 @@ pub(super) fn advance(
     // Kept in full until the row is shown anew: the typed table holds the old picture.
     meta.base = base.as_ref().map(encode_image);
     meta.save(&work.tx, key)
+}
+
+/// Own changes that are decided and that base has come by, in the hub's order. A row that left
+/// is shown as it was, with all of them over it, until the last one is decided.
+fn passed(work: &Work<'_>, key: Key, bound: u64, left: bool) -> Result<Vec<Entry>, Problem> {
+    let all = log::overlay(work, key)?;
+    let is_passed = |entry: &Entry| entry.seq != 0 && entry.seq <= bound;
+    if left && !all.iter().all(is_passed) {
+        return Ok(Vec::new());
+    }
+    let mut passed: Vec<Entry> = all.into_iter().filter(is_passed).collect();
+    passed.sort_by_key(|entry| entry.seq);
+    Ok(passed)
+}
+
+/// The version of the image in base, now that the hub has told of the row. Of one that left
+/// the scope nothing more is told: its image stays what it was.
+fn version(before: &Meta, told: &PageRow, stood: u64) -> u64 {
+    match (told.state, before.state) {
+        (RowState::Live | RowState::Dead, _) => before.version.max(told.version),
+        (RowState::Left, State::Live | State::Dead) => before.version.max(stood),
+        (RowState::Left, State::Left) => before.version,
+        (RowState::Left, State::None) => 0,
+    }
 }
 
 /// What the page says of a row.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 use wadi_protocol::id::Hash;
 use wadi_protocol::limits::DRIFT_SECONDS_MAX;
-use wadi_protocol::round::gateway::{Check, WholePage};
+use wadi_protocol::round::gateway::{Check, GatewayRound, WholePage};
 use wadi_protocol::schema::{LANES, Schema, compat};
 use wadi_protocol::wire::coded::{CODEC_NEWEST, ModelName, Named, Writing, writing};
 use wadi_protocol::wire::coded_page::{coded_rows, read_page};
@@ -138,12 +138,14 @@ pub(super) fn staged(db: &Connection) -> Result<Vec<u8>, Problem> {
 }
 
 /// The round is committed: outcomes and, if it is to be applied, the page. The
-/// machine's new state (its cursors above all) is in `work.ground` already.
+/// machine's new state (its cursors above all) is in `work.ground` already; `before` is the
+/// one that it had.
 pub(super) fn finish(
     work: &mut Work<'_>,
     changes: &[i64],
     committed: &Committed,
     paged: bool,
+    before: &GatewayRound,
 ) -> Result<(), Problem> {
     let page = if paged {
         let bytes = match &committed.page {
@@ -182,7 +184,7 @@ pub(super) fn finish(
     outcome::of_known(work, &page.known, &mut dirty)?;
     promote::want(work, &page.wanted, &mut dirty)?;
     if paged {
-        rows(work, &page, &mut dirty)?;
+        rows(work, &page, before, &mut dirty)?;
         if !committed.more {
             restored::sweep(work, &mut dirty)?;
         }
@@ -193,13 +195,20 @@ pub(super) fn finish(
 }
 
 /// Base moves on: the rows of the page, then those that only own changes touched.
-fn rows(work: &mut Work<'_>, page: &Page, dirty: &mut BTreeSet<Key>) -> Result<(), Problem> {
+fn rows(
+    work: &mut Work<'_>,
+    page: &Page,
+    before: &GatewayRound,
+    dirty: &mut BTreeSet<Key>,
+) -> Result<(), Problem> {
     let Some(schema) = work.schema() else {
         return Ok(());
     };
     let told: Vec<Key> = page.rows.iter().map(|row| (row.table, row.row)).collect();
     for (row, key) in page.rows.iter().zip(&told) {
-        base::advance(work, &schema, *key, Some(row))?;
+        let lane = schema.table(key.0).map(|table| table.lane as usize);
+        let stood = lane.map_or(0, |lane| before.cursors[lane]);
+        base::advance(work, &schema, *key, Some((row, stood)))?;
         dirty.insert(*key);
     }
     let passed = work.all(

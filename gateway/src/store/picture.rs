@@ -211,6 +211,9 @@ impl Graph {
                 .extend(references(table, image).into_iter().map(|(f, target, _)| (f, target)));
         }
         meta.base = keep_base(laid, &meta, fields.as_ref());
+        if meta.state == State::Left && meta.base.is_none() {
+            meta.version = 0;
+        }
         meta.sight = laid.sight.clone();
         if meta.shown == Shown::Absent {
             meta.sight.review.clear();

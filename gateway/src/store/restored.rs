@@ -117,7 +117,8 @@ fn make_stale(work: &mut Work<'_>, before: &GatewayRound) -> Result<(), Problem>
     work.run("UPDATE wadi_row SET stale = -1 WHERE stale", ())?;
     for table in work.schema().iter().flat_map(|schema| &schema.tables) {
         let cursor = before.cursors[table.lane as usize] as i64;
-        let sql = "UPDATE wadi_row SET stale = 1 + max(version, ?)
+        // 3 = it left: nothing was told of it since.
+        let sql = "UPDATE wadi_row SET stale = 1 + iif(state = 3, version, max(version, ?))
                    WHERE tbl = ? AND stale = 0";
         work.run(sql, (cursor, table.number))?;
     }

@@ -196,7 +196,7 @@ fn store(work: &mut Work<'_>, step: &GatewayStep) -> Result<(), Problem> {
                     work.one("SELECT changes FROM wadi_round", (), |row| row.get(0))?;
                 let changes: Vec<i64> =
                     decode("the round's changes", &changes.unwrap_or_default())?;
-                page::finish(work, &changes, committed, *paged)?;
+                page::finish(work, &changes, committed, *paged, &before)?;
                 recode::learn(work)?;
                 work.run(
                     "UPDATE wadi_store SET rounds = rounds + 1, last_round_s = ?",

@@ -14,11 +14,13 @@ use super::overlay::{Meta, State};
 
 /// The version of a row's image in base: the row's own, or the cursor of its
 /// lane, which says that nothing happened to it since. A row that was never
-/// here claims nothing, nor does one that left the scope: its values left too.
+/// here claims nothing; of one that left the scope nothing more is told, and when
+/// its values are gone too, its version is none.
 pub(crate) fn version(ground: &Ground, schema: &Schema, key: Key, meta: &Meta) -> RowVersion {
     let (hub, seq) = match (meta.state, meta.stale) {
-        (State::None | State::Left, _) => (RunId::NONE, 0),
+        (State::None, _) => (RunId::NONE, 0),
         (_, Some(seq)) => (ground.lost_hub, seq),
+        (State::Left, None) => (ground.round.hub, meta.version),
         (State::Live | State::Dead, None) => {
             (ground.round.hub, meta.version.max(cursor(ground, schema, key.0)))
         }

@@ -41,6 +41,36 @@ fn whoever_is_shown_a_row_that_left_claims_nothing_of_its_image() {
 }
 
 #[test]
+fn a_row_that_left_stays_as_it_was_until_an_edit_of_it_is_decided() {
+    let mut village = Village::new();
+    let mut there = told(P, 10, RowState::Live, vec![(1, text("old"))]);
+    there.whole = true;
+    village.round(&page(10, vec![there]), vec![]);
+    village.round(&page(11, vec![]), vec![]);
+    village.take(vec![place(1, Op::Update, vec![set(1, text("new"))])]);
+    let leaves = page(20, vec![told(P, 20, RowState::Left, vec![])]);
+    let (_, committed) = village.prepare(&leaves, vec![(1, Outcome::Applied { seq: 14 })]);
+    let other = change(OTHER_PHONE, 1, Op::Update, P, vec![set(6, Value::Bool(true))]);
+    let dots = [place(1, Op::Update, vec![]).dot, other.dot];
+    village.take(vec![other]);
+    village.hear(DownBody::Committed(committed));
+    assert_eq!(village.shown(P), Some(vec![(1, text("new")), (6, Value::Bool(true))]));
+    // What its image says, and what lies over it: no word of what came between 11 and 20.
+    let told_of = |village: &mut Village| {
+        let feed = village.store().feed(DeviceId(77), Default::default()).unwrap();
+        feed.rows.iter().find(|row| row.row == P.1 && row.live).unwrap().seen.clone()
+    };
+    let seen = told_of(&mut village);
+    assert_eq!((seen.version.seq, seen.above.len()), (11, 2), "{seen:?}");
+    assert!(dots.iter().all(|dot| seen.above.contains(dot)), "{seen:?}");
+    village.round(&page(20, vec![]), vec![(1, Outcome::Applied { seq: 21 })]);
+    village.round(&page(30, vec![]), vec![]);
+    assert_eq!(village.shown(P), None, "the cursor has passed what the hub decided");
+    village.take(vec![change(OTHER_PHONE, 2, Op::Insert, P, vec![set(2, Value::Int(3))])]);
+    assert_eq!(told_of(&mut village).version.seq, 0, "its image is gone");
+}
+
+#[test]
 fn a_row_deleted_at_the_hub_and_here_is_kept_by_one_that_refers_to_it() {
     let mut village = Village::new();
     let visit = (VISIT, row(1));
