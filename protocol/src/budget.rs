@@ -28,11 +28,22 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
     memory_bytes_max: usize,
 ) -> Result<T, Fault> {
+    match take(bytes, memory_bytes_max)? {
+        (value, []) => Ok(value),
+        _ => Err(Fault::Malformed),
+    }
+}
+
+/// Decode what `bytes` begin with, and give the rest of them.
+pub(crate) fn take<'de, T: Deserialize<'de>>(
+    bytes: &'de [u8],
+    memory_bytes_max: usize,
+) -> Result<(T, &'de [u8]), Fault> {
     let purse = Purse(Cell::new(Some(memory_bytes_max)));
     let mut from = postcard::Deserializer::from_bytes(bytes);
     let decoded = T::deserialize(Charged { inner: &mut from, purse: &purse });
     match (decoded, from.finalize()) {
-        (Ok(value), Ok([])) => Ok(value),
+        (Ok(value), Ok(rest)) => Ok((value, rest)),
         _ if purse.0.get().is_none() => Err(Fault::Memory),
         _ => Err(Fault::Malformed),
     }

@@ -107,7 +107,7 @@ fn message_bytes() {
         assert_eq!(message::decode(&bytes), Ok(down));
         (name, bytes)
     });
-    check("message.hex", &ups.chain(downs).collect());
+    check("message.hex", &ups.chain(downs).chain(sample::briefs()).collect());
 }
 
 #[test]

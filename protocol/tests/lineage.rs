@@ -203,7 +203,8 @@ impl World {
                 assert!(body.is_empty() || !self.committed.contains(&content), "twice");
                 self.committed.push(content);
                 let changes = (body.len() / 50) as u32;
-                let step = hub.decided(vec![(changes, Outcome::Applied { seq: 1 })], false);
+                let step =
+                    hub.decided(RunId(1), vec![(changes, Outcome::Applied { seq: 1 })], false);
                 self.histories.insert(without_page(step.next.chain), history.clone());
                 self.histories.insert(step.next.chain, history);
                 (step, None)

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use wadi_gateway::store::{Opening, RoundInput, Store};
 use wadi_harness::records;
-use wadi_hub::store::Store as Hub;
+use wadi_hub::store::{Said, Store as Hub, write_down};
 use wadi_protocol::id::GatewayId;
-use wadi_protocol::wire::message::{self, Up};
+use wadi_protocol::wire::brief;
+use wadi_protocol::wire::message;
 
 use crate::samples::{self, NOW_S};
 
@@ -39,12 +40,24 @@ pub fn sync(store: &mut Store, hub: &mut Hub, gateway: GatewayId) -> Result<()> 
         while !answer.messages.is_empty() {
             let mut downs = Vec::new();
             for bytes in &answer.messages {
-                let up: Up = message::decode(bytes)?;
-                downs.extend(hub.hear(gateway, &up, NOW_S)?);
+                let (up, in_brief) = match hub.read_up(gateway, bytes)?? {
+                    Said::Whole(up) => (up, false),
+                    Said::Brief(up) => (up, true),
+                    Said::Unclear(down) => {
+                        downs.push(message::encode(&down));
+                        continue;
+                    }
+                };
+                let answers = hub.hear(gateway, &up, NOW_S)?;
+                downs.extend(answers.iter().map(|down| write_down(down, in_brief)));
             }
             answer.messages.clear();
-            for down in downs {
-                let next = store.round(RoundInput::Heard(down), NOW_S)?;
+            for bytes in downs {
+                let input = match brief::is_brief(&bytes) {
+                    true => RoundInput::Brief(bytes),
+                    false => RoundInput::Heard(message::decode(&bytes)?),
+                };
+                let next = store.round(input, NOW_S)?;
                 ensure!(next.refused.is_none(), "refused: {:?}", next.refused);
                 more |= next.more;
                 answer.messages.extend(next.messages);

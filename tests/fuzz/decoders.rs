@@ -5,6 +5,7 @@ use wadi_protocol::link::envelope;
 use wadi_protocol::link::frame::{self, Accumulator, BODY_BYTES_MAX};
 use wadi_protocol::link::message::{self as link, Answer, Ask};
 use wadi_protocol::wire::batch::{self, Batch};
+use wadi_protocol::wire::brief::{self, BRIEF_VERSION};
 use wadi_protocol::wire::downlink;
 use wadi_protocol::wire::message::{self, Down, Up};
 
@@ -21,7 +22,8 @@ pub static LINK: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 pub static MESSAGES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let ups = sample::ups().into_iter().map(|(_, up)| message::encode(&up));
     let downs = sample::downs().into_iter().map(|(_, down)| message::encode(&down));
-    ups.chain(downs).collect()
+    let briefs = sample::briefs().into_iter().map(|(_, bytes)| bytes);
+    ups.chain(downs).chain(briefs).collect()
 });
 
 /// A day, and each of its changes alone.
@@ -100,6 +102,14 @@ fn messages_of_rounds_decode_to_what_they_encode() {
         }
         if let Ok(down) = message::decode::<Down>(&bytes) {
             assert_eq!(message::decode::<Down>(&message::encode(&down)), Ok(down));
+        }
+        let brief = [&[BRIEF_VERSION], &bytes[bytes.len().min(1)..]].concat();
+        memory::messages(&brief);
+        if let Ok(up) = brief::read_up(&brief) {
+            assert!(up.changeset.len() < brief.len());
+        }
+        if let Ok(down) = brief::read_down(&brief) {
+            assert!(down.page.len() < brief.len());
         }
     });
 }

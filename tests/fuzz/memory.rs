@@ -11,6 +11,7 @@ use wadi_protocol::link::message::{self as link, Answer, Ask};
 use wadi_protocol::schema::Schema;
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::adaptive::{self, Model};
+use wadi_protocol::wire::brief;
 use wadi_protocol::wire::downlink::{self, Page, PageRow, RowState};
 use wadi_protocol::wire::message::{self, Down, Up};
 use wadi_protocol::wire::{batch, batch::Batch};
@@ -38,6 +39,8 @@ pub fn messages(bytes: &[u8]) {
     let work = || {
         drop(message::decode::<Up>(bytes));
         drop(message::decode::<Down>(bytes));
+        drop(brief::read_up(bytes));
+        drop(brief::read_down(bytes));
     };
     assert_within("message", work, MESSAGE_MEMORY_BYTES_MAX, bytes.len());
 }

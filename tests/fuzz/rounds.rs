@@ -1,6 +1,6 @@
 //! Both ends of the round, told anything in any order.
 use serde::de::DeserializeOwned;
-use wadi_protocol::id::Hash;
+use wadi_protocol::id::{Hash, RunId};
 use wadi_protocol::round::gateway::{Changeset, Check, GatewayRound, Input};
 use wadi_protocol::round::hub::{HubRound, Judged, Todo, Unread, page_head};
 use wadi_protocol::wire::message::{
@@ -55,7 +55,9 @@ fn the_hubs_end_takes_any_message() {
                         let judged = Judged { page: told, plain_bytes: page.len(), changes: 1 };
                         hub.judged(Ok(judged))
                     }
-                    Todo::Commit => (hub.decided(vec![(1, Outcome::Parked)], false), None),
+                    Todo::Commit => {
+                        (hub.decided(RunId(1), vec![(1, Outcome::Parked)], false), None)
+                    }
                     Todo::Rewrite => {
                         let stand = hub.attached.as_ref().expect("what is written anew").stand;
                         page = &SMALL[..700];

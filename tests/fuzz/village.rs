@@ -19,7 +19,8 @@ use wadi_protocol::id::{DeviceId, Dot, GatewayId, RunId};
 use wadi_protocol::link::message::{Fate, FeedCursor};
 use wadi_protocol::schema::Schema;
 use wadi_protocol::wire::batch::{self, Batch};
-use wadi_protocol::wire::message::{self, Up};
+use wadi_protocol::wire::brief;
+use wadi_protocol::wire::message::{self, Down, DownBody, Up};
 
 use crate::hostile::Cast;
 use crate::model::NOW_S;
@@ -221,7 +222,13 @@ impl Play {
                 } else {
                     down
                 };
-                self.input(RoundInput::Heard(down));
+                match brief::down(&down).filter(|_| script.one_in(2)) {
+                    Some(bytes) if script.one_in(4) => {
+                        self.input(RoundInput::Brief(script.altered(bytes)));
+                    }
+                    Some(bytes) => self.input(RoundInput::Brief(bytes)),
+                    None => self.input(RoundInput::Heard(down)),
+                }
             }
         }
     }
@@ -233,6 +240,13 @@ impl Play {
         let answer = answer.expect("asked");
         let answer = answer.unwrap_or_else(|error| panic!("{error}, after {said:?}"));
         for bytes in answer.messages {
+            if let Ok(brief) = brief::read_up(&bytes) {
+                // No hub of paper knows what is left out.
+                let (hub, round) = (RunId::NONE, brief.round);
+                let down = Down { hub, known: hub, round, body: DownBody::Unclear };
+                self.input(RoundInput::Heard(down));
+                continue;
+            }
             let up: Up = message::decode(&bytes).expect("our own messages are sound");
             self.paper.hear(&up);
         }

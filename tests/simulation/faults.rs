@@ -72,7 +72,7 @@ impl Faults {
 }
 
 /// What a long run must have seen.
-pub const ALL: [&str; 55] = [
+pub const ALL: [&str; 58] = [
     "Abort",
     "Commit",
     "Fetch",
@@ -82,6 +82,7 @@ pub const ALL: [&str; 55] = [
     "SQL REPLACE of a row",
     "SQL written",
     "answer about a round that is over",
+    "answer in brief",
     "box rejoined",
     "broker wiped",
     "card kept",
@@ -116,6 +117,8 @@ pub const ALL: [&str; 55] = [
     "power cut before a write",
     "prepare",
     "process killed",
+    "question in brief",
+    "question in brief unclear",
     "record assigned to a site",
     "record entered",
     "reference ahead of its row",

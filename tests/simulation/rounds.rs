@@ -1,6 +1,8 @@
 //! Rounds between a village and the hub, message by message.
 use wadi_gateway::store::RoundInput;
-use wadi_protocol::wire::message::{self, Down, DownBody, Up, UpBody};
+use wadi_hub::store::{Said, write_down};
+use wadi_protocol::wire::brief;
+use wadi_protocol::wire::message::{self, Down, DownBody, UpBody};
 
 use crate::world::{Outcome, Packet, World, survived};
 
@@ -49,7 +51,23 @@ impl World {
         let now_s = self.hub.machine.skew.now_s(self.now_s);
         let number = self.villages[at].number;
         let Some(store) = self.hub.store.as_mut() else { return Ok(()) };
-        let up: Up = message::decode(&packet.bytes).map_err(|error| error.to_string())?;
+        let said = survived(&self.hub.machine, "read", store.read_up(number, &packet.bytes))?;
+        let (up, in_brief) = match said.transpose().map_err(|error| error.to_string())? {
+            None => {
+                self.hub.stop();
+                return Ok(());
+            }
+            Some(Said::Whole(up)) => (up, false),
+            Some(Said::Brief(up)) => {
+                self.tally.note("question in brief");
+                (up, true)
+            }
+            Some(Said::Unclear(down)) => {
+                self.tally.note("question in brief unclear");
+                self.send(at, false, message::encode(&down));
+                return Ok(());
+            }
+        };
         let name = up_name(&up.body);
         let outcome = store.hear(number, &up, now_s);
         let Some(answers) = survived(&self.hub.machine, "hear", outcome)? else {
@@ -66,7 +84,7 @@ impl World {
         }
         self.tell(|| format!("hub hears {name} of {number}, round {}", up.round));
         for answer in answers {
-            self.send(at, false, message::encode(&answer));
+            self.send(at, false, write_down(&answer, in_brief));
         }
         self.look_at_hub()
     }
@@ -78,8 +96,14 @@ impl World {
             if village.number != self.villages[to].number || village.store.is_none() {
                 continue;
             }
-            let down: Down = message::decode(bytes).map_err(|error| error.to_string())?;
             let name = village.machine.name.clone();
+            if brief::is_brief(bytes) {
+                self.tell(|| format!("{name} hears an answer in brief"));
+                self.tally.note("answer in brief");
+                self.round_input(at, RoundInput::Brief(bytes.to_vec()))?;
+                continue;
+            }
+            let down: Down = message::decode(bytes).map_err(|error| error.to_string())?;
             self.tell(|| format!("{name} hears {}", short(&down.body)));
             if let DownBody::Refused(refused) = &down.body {
                 self.tally.note(refused_name(refused));

@@ -8,6 +8,7 @@
 mod assemble;
 pub mod backup;
 mod base;
+mod brief;
 mod capture;
 pub mod compact;
 pub mod copy;
@@ -140,6 +141,8 @@ pub(crate) struct Ground {
     pub round: GatewayRound,
     /// Models in memory.
     pub models: Held,
+    /// The hub knows where this box stands: a round may begin in brief.
+    pub brief: bool,
     /// A page against the model that was taught nothing could not be read: plain ones, then.
     pub plain_pages: bool,
     /// Changes in custody pending or held.

@@ -280,6 +280,7 @@ fn load(tx: &Transaction<'_>) -> Result<Ground, Problem> {
             lost_hub: RunId::NONE,
             round,
             models: Held::of(models::HELD_MAX),
+            brief: false,
             plain_pages: false,
             waiting,
             appended: 0,

@@ -72,6 +72,11 @@ fn check(work: &mut Work<'_>, hash: Hash, bytes: &[u8]) -> Result<Check, Problem
     })
 }
 
+/// A page as it is encoded plainly; none if it cannot be read.
+pub(super) fn plain(work: &mut Work<'_>, bytes: &[u8]) -> Result<Option<Vec<u8>>, Problem> {
+    Ok(read(work, bytes)?.ok().map(|(page, _)| downlink::encode(&page)))
+}
+
 fn usable(ground: &Ground, page: &Page) -> Result<(), String> {
     let held = ground.schema.as_deref();
     let schema = match (&page.schema, held) {

@@ -12,10 +12,11 @@ use wadi_protocol::wire::coded::{CODEC_PLAIN, Written};
 use wadi_protocol::wire::message::{self, Down, Refused, UpBody};
 
 use super::assemble::assemble;
+use super::brief::Read;
 use super::error::{Problem, StoreError};
 use super::models::{self, Direction};
 use super::work::{Work, decode, encode};
-use super::{Store, page, recode, restored, telling};
+use super::{Store, brief, page, recode, restored, telling};
 
 /// What happens to the round. `Begin` while one is open asks nothing and says nothing.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub enum RoundInput {
     },
     /// A message from the hub.
     Heard(Down),
+    /// A message from the hub in brief, see [`wadi_protocol::wire::brief`].
+    Brief(Vec<u8>),
     /// A deadline passed, or the link came back.
     Retry,
 }
@@ -63,9 +66,20 @@ impl Store {
             (Phase::Committing { .. }, RoundInput::Heard(_)) => self.read(|db, _| staged(db))?,
             _ => 0,
         };
+        let mut in_brief = false;
         let steps = match input {
             RoundInput::Begin { .. } if !held.is_idle() => Vec::new(),
-            RoundInput::Begin { delegate } => self.write(now_s, |work| begin(work, delegate))?,
+            RoundInput::Begin { delegate } => {
+                in_brief = self.ground.brief;
+                self.write(now_s, |work| begin(work, delegate))?
+            }
+            RoundInput::Brief(bytes) => {
+                match self.write(now_s, |work| brief::read(work, &bytes))? {
+                    Read::Whole(down) => self.take(held.step(Input::Heard(&down)), now_s)?,
+                    Read::Unclear => self.take(held.step(Input::Retry), now_s)?,
+                    Read::Ignored(why) => vec![Step::ignore(held, why)],
+                }
+            }
             RoundInput::Retry => self.take(held.step(Input::Retry), now_s)?,
             RoundInput::Heard(down) => self.take(held.step(Input::Heard(&down)), now_s)?,
         };
@@ -74,7 +88,7 @@ impl Store {
             telling::tell(&before, step, staged);
             before = step.next.clone();
         }
-        Ok(RoundAnswer { round, stage, ..self.answer(steps)? })
+        Ok(RoundAnswer { round, stage, ..self.answer(steps, in_brief)? })
     }
 
     /// Make a step durable, if there is anything of it that is not.
@@ -99,7 +113,7 @@ impl Store {
         })
     }
 
-    fn answer(&self, steps: Vec<GatewayStep>) -> Result<RoundAnswer, StoreError> {
+    fn answer(&self, steps: Vec<GatewayStep>, in_brief: bool) -> Result<RoundAnswer, StoreError> {
         let (body, pending, told, model) = self.read(|db, ground| {
             let model = models::newest(db, Direction::Down)?;
             Ok((body(db)?, is_pending(db)?, last_told(db, ground.round.hub)?, model))
@@ -132,7 +146,8 @@ impl Store {
                         head.codec = CODEC_PLAIN;
                     }
                 }
-                answer.messages.push(message::encode(&up));
+                let brief = if in_brief { brief::write(&up) } else { None };
+                answer.messages.push(brief.unwrap_or_else(|| message::encode(&up)));
             }
         }
         Ok(answer)
@@ -197,6 +212,7 @@ fn store(work: &mut Work<'_>, step: &GatewayStep) -> Result<(), Problem> {
                 let changes: Vec<i64> =
                     decode("the round's changes", &changes.unwrap_or_default())?;
                 page::finish(work, &changes, committed, *paged, &before)?;
+                work.ground.brief = *paged;
                 recode::learn(work)?;
                 work.run(
                     "UPDATE wadi_store SET rounds = rounds + 1, last_round_s = ?",
@@ -204,7 +220,10 @@ fn store(work: &mut Work<'_>, step: &GatewayStep) -> Result<(), Problem> {
                 )?;
                 drop_round(work)?;
             }
-            Write::Drop => drop_round(work)?,
+            Write::Drop => {
+                work.ground.brief = false;
+                drop_round(work)?;
+            }
             // The caller does, and tells the machine.
             Write::Recode { .. } => {}
             Write::Restart { line } => restored::restart(work, &before, line)?,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
+use wadi_protocol::wire::brief;
 use wadi_protocol::wire::message::{self, Down, DownBody, Refused};
 
 use super::Worker;
@@ -116,6 +117,9 @@ impl Worker {
             }
             return Ok(None);
         };
+        if brief::is_brief(bytes) {
+            return self.answered(OwnedInput::Brief(bytes.to_vec()), waits).await;
+        }
         let down: Down = match message::decode(bytes) {
             Ok(down) => down,
             Err(error) => {
@@ -132,7 +136,16 @@ impl Worker {
             waits.news_came();
             return Ok(None);
         }
-        let answer = self.handle.round(OwnedInput::Heard(down)).await;
+        self.answered(OwnedInput::Heard(down), waits).await
+    }
+
+    /// What the round makes of a message.
+    async fn answered(
+        &self,
+        input: OwnedInput,
+        waits: &mut Waits,
+    ) -> Result<Option<RoundAnswer>, LinkError> {
+        let answer = self.handle.round(input).await;
         if let Some(why) = answer.ignored {
             debug!(phase = answer.stage, round = answer.round, "ignored: {why}");
             return Ok(None);

@@ -22,7 +22,7 @@ use crate::door::{Door, Entry};
 use crate::identity::Identity;
 use crate::live::Counts;
 use crate::store::enrolment::Due;
-use crate::store::{Store, StoreError};
+use crate::store::{Said, Store, StoreError, write_down};
 
 /// How often the store looks for what other processes (the command line) wrote.
 const LOOK: Duration = Duration::from_millis(500);
@@ -146,8 +146,14 @@ impl Work<'_> {
                     return Ok(());
                 }
             };
-        let up: Up = match message::decode(bytes) {
-            Ok(up) => up,
+        let (up, in_brief) = match self.store.read_up(gateway, bytes)? {
+            Ok(Said::Whole(up)) => (up, false),
+            Ok(Said::Brief(up)) => (up, true),
+            Ok(Said::Unclear(down)) => {
+                debug!(phase = "prepare", round = down.round, "unclear: asked for the whole");
+                self.send((gateway, key.seal(gateway, Way::Down, message::encode(&down))));
+                return Ok(());
+            }
             Err(error) => {
                 self.desk.counts.unreadable.add(1);
                 if let Some(unlogged) = self.bridles.unreadable.may_log() {
@@ -160,10 +166,16 @@ impl Work<'_> {
             self.refuse(gateway, &up, &key, refused);
             return Ok(());
         }
-        self.answer(gateway, &up, &key)
+        self.answer(gateway, &up, in_brief, &key)
     }
 
-    fn answer(&mut self, gateway: GatewayId, up: &Up, key: &TagKey) -> Result<(), StoreError> {
+    fn answer(
+        &mut self,
+        gateway: GatewayId,
+        up: &Up,
+        in_brief: bool,
+        key: &TagKey,
+    ) -> Result<(), StoreError> {
         let head = self.store.head()?;
         debug!(phase = stage(&up.body), round = up.round, "heard");
         let answers = self.store.hear(gateway, up, now_s())?;
@@ -172,7 +184,7 @@ impl Work<'_> {
             if let DownBody::Refused(refused) = &answer.body {
                 self.note_refused(up, refused);
             }
-            let sealed = key.seal(gateway, Way::Down, message::encode(answer));
+            let sealed = key.seal(gateway, Way::Down, write_down(answer, in_brief));
             self.send((gateway, sealed));
         }
         if self.store.head()? != head {

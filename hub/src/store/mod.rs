@@ -8,6 +8,7 @@
 mod admit;
 mod apply;
 pub mod backup;
+mod brief;
 mod catalog;
 mod changes;
 mod clash;
@@ -64,6 +65,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use wadi_protocol::id::RunId;
 use wadi_protocol::wire::coded::Held;
 
+pub use self::brief::{Said, write_down};
 pub use self::catalog::Catalog;
 pub use self::draw::Draw;
 pub use self::sql::RowKey;

@@ -42,7 +42,7 @@ impl Store {
             };
             let less = !continues || machine.knows_less(up);
             if let Some(refused) = turned_away(tx, catalog, gateway.0, up, (less, now_s))? {
-                let scene = Scene::new(tx, catalog, gateway, now_s, &mut models);
+                let scene = Scene::new(tx, catalog, (gateway, up.run), now_s, &mut models);
                 let body = DownBody::Refused(refused);
                 let answers = vec![Down { hub, known: up.hub, round: up.round, body }];
                 scene.note_refusal(&answers)?;
@@ -51,7 +51,7 @@ impl Store {
             if machine.is_other_line(up) {
                 machine = line::met(tx, gateway.0, machine, up, now_s)?;
             }
-            let mut scene = Scene::new(tx, catalog, gateway, now_s, &mut models);
+            let mut scene = Scene::new(tx, catalog, (gateway, up.run), now_s, &mut models);
             let (mut step, mut todo) = machine.hear(up);
             scene.write(&step.writes)?;
             while let Some(next) = todo {
@@ -104,6 +104,8 @@ struct Scene<'a> {
     db: &'a Connection,
     catalog: &'a Catalog,
     gateway: u32,
+    /// The gateway's.
+    run: RunId,
     now_s: u64,
     models: &'a mut Held,
     /// For the log, once the transaction is durable.
@@ -116,11 +118,11 @@ impl<'a> Scene<'a> {
     fn new(
         db: &'a Connection,
         catalog: &'a Catalog,
-        gateway: GatewayId,
+        (gateway, run): (GatewayId, RunId),
         now_s: u64,
         models: &'a mut Held,
     ) -> Scene<'a> {
-        Scene { db, catalog, gateway: gateway.0, now_s, models, told: Vec::new() }
+        Scene { db, catalog, gateway: gateway.0, run, now_s, models, told: Vec::new() }
     }
 
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
@@ -173,7 +175,7 @@ impl<'a> Scene<'a> {
             return Ok(state.judged(judged));
         }
         let (outcomes, more) = self.commit(round, &head)?;
-        Ok((state.decided(outcomes, more), None))
+        Ok((state.decided(self.run, outcomes, more), None))
     }
 
     /// Write the page that is kept of a committed round anew, for who cannot read it as it was.

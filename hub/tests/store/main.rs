@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 mod alone;
 mod backups;
+mod brief;
 mod clashes;
 mod coding;
 mod commits;

@@ -29,6 +29,8 @@ pub struct HubRound {
     pub chain: Hash,
     /// The round committed last, and what was answered.
     pub last: Option<(u64, Committed)>,
+    /// The gateway's run that asked for that.
+    pub run: RunId,
     /// The page that went along with that answer; none once the gateway went on.
     pub attached: Option<AttachedPage>,
     /// The round that is staged.
@@ -129,7 +131,14 @@ type HubStep = Step<HubRound, Write, Say>;
 impl HubRound {
     /// Before the first round.
     pub fn new() -> HubRound {
-        HubRound { floor: 1, chain: Hash::default(), last: None, attached: None, staged: None }
+        HubRound {
+            floor: 1,
+            chain: Hash::default(),
+            last: None,
+            run: RunId::NONE,
+            attached: None,
+            staged: None,
+        }
     }
 
     /// Whether a message begins a round on another line than the one that this hub goes

@@ -47,7 +47,8 @@ impl<S, W, M> Step<S, W, M> {
         Step { next, writes: Vec::new(), ignored: None, after_commit: Vec::new() }
     }
 
-    fn ignore(next: S, why: &'static str) -> Step<S, W, M> {
+    /// Nothing happens, and this is why.
+    pub fn ignore(next: S, why: &'static str) -> Step<S, W, M> {
         Step { ignored: Some(why), ..Step::to(next) }
     }
 

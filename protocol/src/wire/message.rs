@@ -3,7 +3,7 @@
 //! ```text
 //! message  = version (1 byte) | postcard(Up or Down)
 //! ```
-//! On its way it carries a tag, see [`crate::tag`].
+//! Some can be said in brief, see [`super::brief`]. On its way it carries a tag, see [`crate::tag`].
 //! A message may be lost, doubled, reordered or a year late; every one names
 //! the round it is about and the lineage its sender believes in.
 use alloc::string::String;
@@ -193,6 +193,9 @@ pub enum DownBody {
         /// The hub's sequence.
         head: u64,
     },
+    /// A brief Prepare (see [`crate::wire::brief`]) does not mean here what it means there:
+    /// it is to be said whole.
+    Unclear,
 }
 
 /// The head of a downlink page.

@@ -233,7 +233,7 @@ fn the_answer_fits_one_message() {
         if alone {
             let outcomes =
                 (0..count as u64).map(|at| (1, Outcome::Known { seq: SEQUENCE_MAX - at }));
-            let step = step.next.decided(outcomes.collect(), true);
+            let step = step.next.decided(RunId(1), outcomes.collect(), true);
             let says = step.next.clone();
             let said = says.message(&step.committed()[0], &up, HUB, &bytes);
             let bytes = message::encode(&said).len();

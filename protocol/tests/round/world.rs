@@ -230,7 +230,7 @@ impl World {
                 assert_eq!(head.content, content(&body), "parts came together wrongly");
                 self.committed.push(content(&body));
                 let changes = (body.len() / 50) as u32;
-                (hub.decided(vec![(changes, Outcome::Applied { seq: 1 })], false), None)
+                (hub.decided(RunId(1), vec![(changes, Outcome::Applied { seq: 1 })], false), None)
             }
             Todo::Rewrite => {
                 let kept = hub.attached.as_ref().unwrap();

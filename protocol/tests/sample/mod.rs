@@ -10,6 +10,7 @@ use wadi_protocol::schema::{
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::Batch;
+use wadi_protocol::wire::brief;
 use wadi_protocol::wire::coded::ModelName;
 use wadi_protocol::wire::downlink::{KnownRuns, Notice, Page, PageRow, Renewal, RowState};
 use wadi_protocol::wire::message::{
@@ -301,6 +302,16 @@ pub fn ups() -> Vec<(&'static str, Up)> {
         ("up_fetch", up(UpBody::Fetch { missing: vec![(1, 3), (7, 7)] })),
         ("up_commit", up(UpBody::Commit)),
         ("up_abort", up(UpBody::Abort)),
+    ]
+}
+
+/// The messages that can be said in brief.
+pub fn briefs() -> Vec<(&'static str, Vec<u8>)> {
+    let up = ups().into_iter().find_map(|(_, up)| brief::up(&up));
+    let down = downs().into_iter().find_map(|(_, down)| brief::down(&down));
+    vec![
+        ("brief_prepare", up.expect("one is brief")),
+        ("brief_committed", down.expect("one is brief")),
     ]
 }
 

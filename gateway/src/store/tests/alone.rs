@@ -21,6 +21,8 @@ fn telling(to: u64) -> Page {
 /// Open a round that the hub may decide; its only message.
 fn begin(village: &mut Village) -> Prepare {
     let now_s = village.now_s;
+    // What is said in brief is the same, see the tests of that.
+    village.store().ground.brief = false;
     let answer = village.store().round(RoundInput::Begin { delegate: true }, now_s).unwrap();
     assert_eq!(answer.messages.len(), 1);
     asked(&answer)

@@ -1,5 +1,6 @@
 //! Situations of the store, each on a real file.
 mod alone;
+mod brief;
 mod capture;
 mod clock;
 mod coding;

@@ -16,7 +16,9 @@ impl GatewayRound {
         if matches!(down.body, DownBody::News { .. }) {
             return Step::ignore(self, "news is a hint for the worker");
         }
-        if down.known != self.hub && down.hub != self.hub {
+        // A hub that has started anew cannot tell from a brief message which one is meant.
+        let unclear = down.body == DownBody::Unclear;
+        if down.known != self.hub && down.hub != self.hub && !unclear {
             return Step::ignore(self, "not from the hub that this gateway knows");
         }
         if matches!(down.body, DownBody::Refused(Refused::Restored { .. }))
@@ -28,7 +30,7 @@ impl GatewayRound {
             return Step::ignore(self, "about another round");
         }
         // Why a round had to be aborted stays known, or it would begin again at once.
-        if !matches!(down.body, DownBody::Refused(_) | DownBody::Aborted { .. }) {
+        if !unclear && !matches!(down.body, DownBody::Refused(_) | DownBody::Aborted { .. }) {
             self.refused = None;
         }
         match &down.body {
@@ -39,7 +41,16 @@ impl GatewayRound {
             DownBody::Committed(committed) => self.hear_committed(down.hub, committed),
             DownBody::Aborted { floor } => self.hear_aborted(*floor),
             DownBody::Refused(refused) => self.hear_refused(refused),
+            DownBody::Unclear => self.hear_unclear(),
             DownBody::News { .. } => unreachable!("handled above"),
+        }
+    }
+
+    /// What was said in brief is said whole.
+    fn hear_unclear(self) -> GatewayStep {
+        match self.phase {
+            Phase::Preparing { .. } => Step::to(self).say(Say::Prepare { first: true }),
+            _ => Step::ignore(self, "nothing was said in brief"),
         }
     }
 

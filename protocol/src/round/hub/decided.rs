@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use super::{AttachedPage, HubRound, HubStep, Judged, Say, Staged, Todo, Unread, Write, refuse};
+use crate::id::RunId;
 use crate::limits::{DELEGATED_CHANGES_MAX, PART_BYTES_MAX};
 use crate::round::Step;
 use crate::round::gateway::PageHead;
@@ -57,8 +58,10 @@ impl HubRound {
         }
     }
 
-    /// The result of [`Todo::Commit`]: what became of the changes, in their order.
-    pub fn decided(mut self, outcomes: Vec<(u32, Outcome)>, more: bool) -> HubStep {
+    /// The result of [`Todo::Commit`]: what became of the changes, in their order. `run`: the
+    /// gateway's, that asked for it.
+    pub fn decided(mut self, run: RunId, outcomes: Vec<(u32, Outcome)>, more: bool) -> HubStep {
+        self.run = run;
         let staged = self.staged.take().expect("what is decided was staged");
         assert!(staged.page.is_some(), "what is decided was prepared");
         assert_eq!(staged.head.parent, self.chain, "the chain has one successor");
