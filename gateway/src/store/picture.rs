@@ -84,8 +84,10 @@ impl Graph {
             None => self.enter(work, schema, key, queue)?,
         };
         let node = &mut self.nodes[at];
-        let hides =
-            node.laid.deleted || matches!(node.laid.meta.shown, Shown::Hidden | Shown::Kept);
+        let Meta { shown, state, .. } = node.laid.meta;
+        // Of one that was gone, too: references to it are shown as null.
+        let gone = shown == Shown::Absent && matches!(state, State::Dead | State::Left);
+        let hides = node.laid.deleted || gone || matches!(shown, Shown::Hidden | Shown::Kept);
         if (expand || hides) && !node.expanded {
             node.expanded = true;
             for (child, on_delete) in referrers(&work.tx, schema, key)? {

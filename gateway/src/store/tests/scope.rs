@@ -88,6 +88,21 @@ fn a_row_deleted_at_the_hub_and_here_is_kept_by_one_that_refers_to_it() {
 }
 
 #[test]
+fn a_reference_to_a_dead_row_is_shown_again_when_an_edit_brings_that_back() {
+    let mut village = Village::new();
+    let mut there = told(P, 10, RowState::Live, vec![(1, text("old"))]);
+    there.whole = true;
+    village.round(&page(10, vec![there]), vec![]);
+    village.round(&page(11, vec![told(P, 11, RowState::Dead, vec![])]), vec![]);
+    let log = (LOG, row(1));
+    village.take(vec![change(PHONE, 1, Op::Insert, log, vec![set(2, Value::Row(P.1))])]);
+    assert_eq!((village.shown(P), village.shown(log)), (None, Some(vec![])));
+    village.take(vec![change(OTHER_PHONE, 1, Op::Update, P, vec![set(1, text("again"))])]);
+    assert!(village.shown(P).is_some(), "until the hub has decided");
+    assert_eq!(village.shown(log), Some(vec![(2, Value::Row(P.1))]));
+}
+
+#[test]
 fn nobody_refers_to_what_goes_with_a_parent_that_it_just_got() {
     let mut village = Village::bare();
     let mut schema = schema();
