@@ -160,8 +160,15 @@ pub(super) fn returned(
 }
 
 /// What a stale row is now is known: its old base goes, and what of it is returned lies
-/// over the new one, until it is folded into that as any other change.
+/// over the new one, until it is folded into that as any other change. What the two hubs have
+/// in common is in what the new one says, be it that it says nothing.
 pub(super) fn renew(work: &Work<'_>, key: Key, stale: &Meta) -> Result<Meta, Problem> {
+    work.run(
+        "UPDATE wadi_change SET laid = 0
+         WHERE tbl = ? AND row = ? AND laid = 1 AND alias IS NULL
+             AND hub_seq <= (SELECT max(fork) FROM wadi_lost)",
+        (key.0, key.1.0),
+    )?;
     work.run(
         "UPDATE wadi_change SET laid = 1
          WHERE tbl = ? AND row = ? AND alias IS NOT NULL AND laid = 0 AND custody <> 4",

@@ -166,6 +166,23 @@ fn only_the_hub_that_was_asked_can_say_that_it_was_restored() {
 /// The simulator found it: what was made and committed after the loss was folded into
 /// the lost hub's image, and went with that.
 #[test]
+fn what_the_restored_hub_has_and_does_not_tell_is_not_here() {
+    let mut village = Village::new();
+    // It is of another site: the cursor had not passed it yet, so it lay over the row.
+    village.take(vec![insert(1, "elsewhere")]);
+    village.round(&page(0, vec![]), applied(1, 1));
+    village.hub = LOST_RUN;
+    village.round(&page(0, vec![]), vec![]);
+    village.take(vec![insert(2, "late")]);
+    village.begin();
+    restored(&mut village);
+    assert_eq!(names(&village), "elsewhere1 late1", "people see what they saw");
+    village.chain = Hash::default();
+    village.round(&page(1, vec![]), applied(1, 2));
+    assert_eq!(names(&village), "late1");
+}
+
+#[test]
 fn what_is_made_after_the_loss_is_not_folded_into_what_goes() {
     let mut village = village();
     restored(&mut village);
