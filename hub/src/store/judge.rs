@@ -10,7 +10,7 @@ use wadi_protocol::change::Change;
 use wadi_protocol::id::{DeviceId, RunId};
 use wadi_protocol::limits::{CHANGE_BYTES_MAX, CHANGESET_CHANGES_MAX, REASON_BYTES_MAX};
 use wadi_protocol::schema::judge;
-use wadi_protocol::wire::batch::{self, Batch, content_hash};
+use wadi_protocol::wire::batch::{self, Batch, BatchError, content_hash};
 use wadi_protocol::wire::message::{Prepare, Refused};
 
 use super::Catalog;
@@ -19,11 +19,11 @@ use super::sql::packed_len;
 
 /// Decode a changeset that is written plainly, or not at all, as that of a head.
 pub(super) fn decode(head: &Prepare, bytes: &[u8]) -> Result<Batch, Refused> {
-    if bytes.is_empty() {
-        return Ok(Batch::default());
-    }
-    let batch =
-        batch::decode(bytes).map_err(|error| Refused::Undecodable { reason: error.to_string() })?;
+    let unread = |error: BatchError| Refused::Undecodable { reason: error.to_string() };
+    let batch = match bytes {
+        [] => Batch::default(),
+        bytes => batch::decode(bytes).map_err(unread)?,
+    };
     match content_hash(&batch) == head.content {
         true => Ok(batch),
         false => Err(undecodable("its hash is not the one announced")),

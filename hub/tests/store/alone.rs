@@ -80,6 +80,22 @@ fn a_small_round_takes_two_messages() {
 }
 
 #[test]
+fn nothing_under_the_name_of_something_is_refused() {
+    let (mut world, _) = begun();
+    for delegated in [true, false] {
+        let mut up = prepare(&world);
+        let UpBody::Prepare(head) = &mut up.body else { panic!("{up:?}") };
+        (head.bytes, head.parts, head.delegated) = (0, 0, delegated);
+        head.first.clear();
+        let answers = say(&mut world, &up);
+        let [Down { body: DownBody::Refused(refused), .. }] = &answers[..] else {
+            panic!("expected a refusal, got {answers:?}");
+        };
+        assert!(refused.to_string().contains("not the one announced"), "{refused}");
+    }
+}
+
+#[test]
 fn a_lost_answer_is_told_again_to_the_byte() {
     let (mut world, mut anna) = begun();
     let up = prepare(&world);
