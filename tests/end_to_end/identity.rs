@@ -36,7 +36,7 @@ fn gateway(folder: &Path, number: u32, enrolment: &Path, port: u16) -> Gateway {
     gateway
 }
 
-fn edit(file: &Path, before: &str, after: &str) {
+pub fn edit(file: &Path, before: &str, after: &str) {
     let text = std::fs::read_to_string(file).unwrap();
     assert!(text.contains(before), "{before} is not in {text}");
     std::fs::write(file, text.replacen(before, after, 1)).unwrap();
@@ -52,7 +52,7 @@ fn durable(hub: &Hub) -> u64 {
     hub.operator.json(&["status"]).unwrap()["durable"].as_u64().unwrap()
 }
 
-fn until_durable(hub: &Hub, wanted: u64) {
+pub fn until_durable(hub: &Hub, wanted: u64) {
     until(&format!("{wanted} durable changes"), PATIENCE, || {
         let found = durable(hub);
         Ok(Look::when(found >= wanted, || format!("{found}")))
@@ -199,7 +199,7 @@ fn a_certificate_is_renewed_over_the_sync() {
 }
 
 /// A mosquitto as `broker-config` lays it out.
-fn mosquitto(hub: &Hub, folder: &Path, port: u16) -> Process {
+pub fn mosquitto(hub: &Hub, folder: &Path, port: u16) -> Process {
     let out = folder.join("broker");
     let words = ["broker-config", "mosquitto", "--out", out.to_str().unwrap(), "--port"];
     let port_word = port.to_string();

@@ -25,16 +25,16 @@ const NEVER_MS: u64 = 3_600_000;
 const LINK_ATTEMPTS_MAX: u64 = 5;
 
 /// A gateway in a village.
-struct Site<'a> {
+pub struct Site<'a> {
     village: &'a Village,
-    config: PathBuf,
-    database: PathBuf,
+    pub config: PathBuf,
+    pub database: PathBuf,
     log: PathBuf,
     process: Option<Process>,
 }
 
 impl Site<'_> {
-    fn lay_out<'a>(
+    pub fn lay_out<'a>(
         village: &'a Village,
         (folder, enrolment): (&Path, &Path),
         port: u16,
@@ -60,12 +60,12 @@ impl Site<'_> {
         self.village.wrap(&command)
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let process = Process::start("wadi-gateway", &mut self.command("run"), &self.log).unwrap();
         self.process = Some(process);
     }
 
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         let status = self.process.take().unwrap().stop().unwrap();
         assert!(status.success(), "{status}\n{}", self.said());
     }
@@ -93,7 +93,7 @@ impl Site<'_> {
 
     /// Wait until the gateway has heard of everything that it is committed: the hub may have
     /// been told of a round over a connection that is no more.
-    fn until_heard(&self) {
+    pub fn until_heard(&self) {
         until("the gateway to hear that all is committed", PATIENCE, || {
             let database = rusqlite::Connection::open(&self.database)?;
             database.busy_timeout(Duration::from_secs(10))?;

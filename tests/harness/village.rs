@@ -14,6 +14,8 @@ use crate::process::run;
 
 /// A command of iproute2 must be done after this.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Before each packet on a link of this kind.
+const ETHERNET_HEADER_BYTES: u64 = 14;
 /// Where the system looks for the resolver's settings of a namespace.
 const SETTINGS: &str = "/etc/netns";
 
@@ -79,6 +81,18 @@ impl Village {
     /// The carrier comes or goes; the address stays.
     pub fn carrier(&self, there: bool) -> Result<()> {
         ip(&["link", "set", &self.outer, if there { "up" } else { "down" }])
+    }
+
+    /// What went over the link so far, both ways: bytes of IP packets, and packets. The
+    /// kernel counts the header of each Ethernet frame too.
+    pub fn traffic(&self) -> Result<(u64, u64)> {
+        let folder = PathBuf::from("/sys/class/net").join(&self.outer).join("statistics");
+        let count = |name: &str| -> Result<u64> {
+            Ok(std::fs::read_to_string(folder.join(name))?.trim().parse()?)
+        };
+        let packets = count("rx_packets")? + count("tx_packets")?;
+        let bytes = count("rx_bytes")? + count("tx_bytes")?;
+        Ok((bytes - packets * ETHERNET_HEADER_BYTES, packets))
     }
 
     /// A command of iproute2 in the village.
