@@ -6,7 +6,6 @@ use wadi_gateway::store::{Opening, RoundInput, Store};
 use wadi_harness::records;
 use wadi_hub::store::{Said, Store as Hub, write_down};
 use wadi_protocol::id::GatewayId;
-use wadi_protocol::wire::brief;
 use wadi_protocol::wire::message;
 
 use crate::samples::{self, NOW_S};
@@ -53,11 +52,7 @@ pub fn sync(store: &mut Store, hub: &mut Hub, gateway: GatewayId) -> Result<()> 
             }
             answer.messages.clear();
             for bytes in downs {
-                let input = match brief::is_brief(&bytes) {
-                    true => RoundInput::Brief(bytes),
-                    false => RoundInput::Heard(message::decode(&bytes)?),
-                };
-                let next = store.round(input, NOW_S)?;
+                let next = store.round(RoundInput::read(&bytes)?, NOW_S)?;
                 ensure!(next.refused.is_none(), "refused: {:?}", next.refused);
                 more |= next.more;
                 answer.messages.extend(next.messages);

@@ -1,7 +1,6 @@
 //! Rounds between a village and the hub, message by message.
 use wadi_gateway::store::RoundInput;
 use wadi_hub::store::{Said, write_down};
-use wadi_protocol::wire::brief;
 use wadi_protocol::wire::message::{self, Down, DownBody, UpBody};
 
 use crate::world::{Outcome, Packet, World, survived};
@@ -97,19 +96,18 @@ impl World {
                 continue;
             }
             let name = village.machine.name.clone();
-            if brief::is_brief(bytes) {
+            let input = RoundInput::read(bytes).map_err(|error| error.to_string())?;
+            if let RoundInput::Heard(down) = &input {
+                self.tell(|| format!("{name} hears {}", short(&down.body)));
+                if let DownBody::Refused(refused) = &down.body {
+                    self.tally.note(refused_name(refused));
+                    self.villages[at].refused = true;
+                }
+            } else {
                 self.tell(|| format!("{name} hears an answer in brief"));
                 self.tally.note("answer in brief");
-                self.round_input(at, RoundInput::Brief(bytes.to_vec()))?;
-                continue;
             }
-            let down: Down = message::decode(bytes).map_err(|error| error.to_string())?;
-            self.tell(|| format!("{name} hears {}", short(&down.body)));
-            if let DownBody::Refused(refused) = &down.body {
-                self.tally.note(refused_name(refused));
-                self.villages[at].refused = true;
-            }
-            self.round_input(at, RoundInput::Heard(down))?;
+            self.round_input(at, input)?;
         }
         Ok(())
     }

@@ -143,6 +143,8 @@ pub(crate) struct Ground {
     pub models: Held,
     /// The hub knows where this box stands: a round may begin in brief.
     pub brief: bool,
+    /// The page that came with the hub's answer, while it is looked at.
+    pub opened: Option<Arc<page::Opened>>,
     /// A page against the model that was taught nothing could not be read: plain ones, then.
     pub plain_pages: bool,
     /// Changes in custody pending or held.

@@ -281,6 +281,7 @@ fn load(tx: &Transaction<'_>) -> Result<Ground, Problem> {
             round,
             models: Held::of(models::HELD_MAX),
             brief: false,
+            opened: None,
             plain_pages: false,
             waiting,
             appended: 0,

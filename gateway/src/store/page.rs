@@ -1,10 +1,11 @@
 //! A downlink page: checked whole while it is staged, or as it comes with the hub's answer;
 //! applied when the round is committed, in one transaction.
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use wadi_protocol::id::Hash;
-use wadi_protocol::limits::DRIFT_SECONDS_MAX;
+use wadi_protocol::limits::{DRIFT_SECONDS_MAX, PART_BYTES_MAX};
 use wadi_protocol::round::gateway::{Check, GatewayRound, WholePage};
 use wadi_protocol::schema::{LANES, Schema, compat};
 use wadi_protocol::wire::coded::{CODEC_NEWEST, ModelName, Named, Writing, writing};
@@ -36,12 +37,13 @@ pub(super) fn check_whole(work: &mut Work<'_>) -> Result<Option<Check>, Problem>
 fn check(work: &mut Work<'_>, hash: Hash, bytes: &[u8]) -> Result<Check, Problem> {
     let read = read(work, bytes)?;
     let plain = match &read {
-        Ok((page, _)) => downlink::encode(page),
+        Ok(opened) => downlink::encode(&opened.page),
         Err(_) => bytes.to_vec(),
     };
     let ours = page_hash(work.ground.round.stand(), &plain) == hash;
     let against = writing(bytes).model();
     if !ours || (read.is_err() && against.is_some()) {
+        work.ground.opened = None;
         if against == Some(models::newest(&work.tx, Direction::Down)?) {
             // Maybe the two ends do not agree about this model: it is not tried again.
             models::forget(work, Direction::Down)?;
@@ -56,9 +58,9 @@ fn check(work: &mut Work<'_>, hash: Hash, bytes: &[u8]) -> Result<Check, Problem
         return Ok(Check::Corrupt);
     }
     let verdict = match read {
-        Ok((page, after)) => {
-            after.into_iter().for_each(|after| work.ground.models.keep(after));
-            usable(&work.ground, &page).map(|()| page.to)
+        Ok(opened) => {
+            opened.after.iter().for_each(|after| work.ground.models.keep(after.clone()));
+            usable(&work.ground, &opened.page).map(|()| opened.page.to)
         }
         Err(error) => Err(error.to_string()),
     };
@@ -74,7 +76,7 @@ fn check(work: &mut Work<'_>, hash: Hash, bytes: &[u8]) -> Result<Check, Problem
 
 /// A page as it is encoded plainly; none if it cannot be read.
 pub(super) fn plain(work: &mut Work<'_>, bytes: &[u8]) -> Result<Option<Vec<u8>>, Problem> {
-    Ok(read(work, bytes)?.ok().map(|(page, _)| downlink::encode(&page)))
+    Ok(read(work, bytes)?.ok().map(|opened| downlink::encode(&opened.page)))
 }
 
 fn usable(ground: &Ground, page: &Page) -> Result<(), String> {
@@ -122,16 +124,29 @@ fn usable(ground: &Ground, page: &Page) -> Result<(), String> {
     }
 }
 
-/// A page as it came, and the model behind it.
-fn read(
-    work: &mut Work<'_>,
-    bytes: &[u8],
-) -> Result<Result<(Page, Option<Named>), PageError>, Problem> {
+/// A page as it came, decoded, and the model behind it. One that travels with an answer
+/// is kept until that is done with, for all who look at it.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    bytes: Vec<u8>,
+    page: Page,
+    after: Option<Named>,
+}
+
+fn read(work: &mut Work<'_>, bytes: &[u8]) -> Result<Result<Arc<Opened>, PageError>, Problem> {
+    if let Some(opened) = work.ground.opened.as_ref().filter(|opened| opened.bytes == bytes) {
+        return Ok(Ok(opened.clone()));
+    }
     let model = match writing(bytes).model() {
         Some(name) => models::find(work, Direction::Down, name)?,
         None => None,
     };
-    Ok(read_page(bytes, model.as_ref()))
+    let read = read_page(bytes, model.as_ref());
+    let opened = read.map(|(page, after)| Arc::new(Opened { bytes: bytes.to_vec(), page, after }));
+    if bytes.len() <= PART_BYTES_MAX {
+        work.ground.opened = opened.as_ref().ok().cloned();
+    }
+    Ok(opened)
 }
 
 /// The bytes that are staged.
@@ -152,21 +167,15 @@ pub(super) fn finish(
     paged: bool,
     before: &GatewayRound,
 ) -> Result<(), Problem> {
+    let (opened, unpaged);
     let page = if paged {
-        let bytes = match &committed.page {
-            Some(page) => page.bytes.clone(),
-            None => staged(&work.tx)?,
-        };
-        let (page, _) = read(work, &bytes)?
-            .map_err(|error| Problem::Damaged(format!("the page of the round: {error}")))?;
-        if let Writing::Against(name, framed) = writing(&bytes) {
-            models::learn(work, Direction::Down, name, coded_rows(framed).unwrap_or_default())?;
-        }
-        work.run("UPDATE wadi_store SET codec = ?", (page.codec.min(CODEC_NEWEST),))?;
-        page
+        opened = of_round(work, committed)?;
+        work.ground.opened = None;
+        &opened.page
     } else {
         // Nothing moves but custody.
-        Page { to: work.ground.round.cursors, ..Page::default() }
+        unpaged = Page { to: work.ground.round.cursors, ..Page::default() };
+        &unpaged
     };
     if let Some(Renewal { enrolment, until_s, der }) = &page.certificate {
         work.run(
@@ -189,7 +198,7 @@ pub(super) fn finish(
     outcome::of_known(work, &page.known, &mut dirty)?;
     promote::want(work, &page.wanted, &mut dirty)?;
     if paged {
-        rows(work, &page, before, &mut dirty)?;
+        rows(work, page, before, &mut dirty)?;
         if !committed.more {
             restored::sweep(work, &mut dirty)?;
         }
@@ -197,6 +206,21 @@ pub(super) fn finish(
         compact::hear(work, page.backup)?;
     }
     picture::show(work, &Vec::from_iter(dirty), false)
+}
+
+/// The page of a round that is committed, which the models learn.
+fn of_round(work: &mut Work<'_>, committed: &Committed) -> Result<Arc<Opened>, Problem> {
+    let bytes = match &committed.page {
+        Some(page) => page.bytes.clone(),
+        None => staged(&work.tx)?,
+    };
+    let opened = read(work, &bytes)?
+        .map_err(|error| Problem::Damaged(format!("the page of the round: {error}")))?;
+    if let Writing::Against(name, framed) = writing(&bytes) {
+        models::learn(work, Direction::Down, name, coded_rows(framed).unwrap_or_default())?;
+    }
+    work.run("UPDATE wadi_store SET codec = ?", (opened.page.codec.min(CODEC_NEWEST),))?;
+    Ok(opened)
 }
 
 /// Base moves on: the rows of the page, then those that only own changes touched.

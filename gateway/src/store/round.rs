@@ -8,8 +8,9 @@ use wadi_protocol::id::RunId;
 use wadi_protocol::round::Step;
 use wadi_protocol::round::gateway::{Changeset, GatewayRound, Input, Phase, Say, Write};
 use wadi_protocol::wire::batch::content_hash;
+use wadi_protocol::wire::brief::is_brief;
 use wadi_protocol::wire::coded::{CODEC_PLAIN, Written};
-use wadi_protocol::wire::message::{self, Down, Refused, UpBody};
+use wadi_protocol::wire::message::{self, Down, MessageError, Refused, UpBody};
 
 use super::assemble::assemble;
 use super::brief::Read;
@@ -32,6 +33,19 @@ pub enum RoundInput {
     Brief(Vec<u8>),
     /// A deadline passed, or the link came back.
     Retry,
+}
+
+impl RoundInput {
+    /// A message from the hub as it came, whole or in brief.
+    ///
+    /// # Errors
+    /// A whole one that does not decode; a brief one is only understood where it is heard.
+    pub fn read(bytes: &[u8]) -> Result<RoundInput, MessageError> {
+        match is_brief(bytes) {
+            true => Ok(RoundInput::Brief(bytes.to_vec())),
+            false => message::decode(bytes).map(RoundInput::Heard),
+        }
+    }
 }
 
 /// What an input led to. The messages may leave.

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
-use wadi_protocol::wire::brief;
-use wadi_protocol::wire::message::{self, Down, DownBody, Refused};
+use wadi_protocol::wire::message::{DownBody, Refused};
 
 use super::Worker;
 use super::waits::Waits;
@@ -117,11 +116,8 @@ impl Worker {
             }
             return Ok(None);
         };
-        if brief::is_brief(bytes) {
-            return self.answered(OwnedInput::Brief(bytes.to_vec()), waits).await;
-        }
-        let down: Down = match message::decode(bytes) {
-            Ok(down) => down,
+        let input = match OwnedInput::read(bytes) {
+            Ok(input) => input,
             Err(error) => {
                 self.desk.board.unreadable();
                 if let Some(unlogged) = self.bridle.may_log() {
@@ -131,12 +127,14 @@ impl Worker {
                 return Ok(None);
             }
         };
-        if let DownBody::News { head } = down.body {
+        if let OwnedInput::Heard(down) = &input
+            && let DownBody::News { head } = down.body
+        {
             debug!(phase = "news", head, "the hub has news");
             waits.news_came();
             return Ok(None);
         }
-        self.answered(OwnedInput::Heard(down), waits).await
+        self.answered(input, waits).await
     }
 
     /// What the round makes of a message.

@@ -1,12 +1,13 @@
 //! Messages as they come: whole ones, and those of which the rest is known here.
 use rusqlite::params;
-use wadi_protocol::id::{GatewayId, Hash};
+use wadi_protocol::id::GatewayId;
 use wadi_protocol::round::hub::HubRound;
-use wadi_protocol::wire::batch::{Batch, content_hash};
+use wadi_protocol::wire::batch::content_hash;
 use wadi_protocol::wire::brief::{self, Known};
-use wadi_protocol::wire::coded::{CODEC_NEWEST, Held, ModelName, read_batch, writing};
+use wadi_protocol::wire::coded::{CODEC_NEWEST, ModelName};
 use wadi_protocol::wire::message::{self, Down, DownBody, MessageError, Up};
 
+use super::coding::Link;
 use super::models::{self, Way};
 use super::sql::number_at;
 use super::{Store, StoreError, round};
@@ -36,10 +37,12 @@ impl Store {
             Ok(brief) => brief,
             Err(error) => return Ok(Err(error)),
         };
-        let mut models = std::mem::replace(&mut self.models, Held::of(0));
-        let known = self.known(gateway, &mut models, brief.changeset);
-        self.models = models;
-        let up = known?.and_then(|(known, content)| brief.whole(&known, content));
+        let link = Link { db: &self.db, gateway: gateway.0 };
+        let read = link.decode(&mut self.models, brief.changeset)?;
+        let up = match (read, self.known(gateway)?) {
+            (Ok((batch, _)), Some(known)) => brief.whole(&known, content_hash(&batch)),
+            _ => None,
+        };
         Ok(Ok(match up {
             Some(up) => Said::Brief(up),
             None => {
@@ -49,15 +52,9 @@ impl Store {
         }))
     }
 
-    /// What is believed of a gateway, and the content of its changeset; none if it cannot be read.
-    fn known(
-        &self,
-        gateway: GatewayId,
-        models: &mut Held,
-        changeset: &[u8],
-    ) -> Result<Option<(Known, Hash)>, StoreError> {
+    /// What is believed of a gateway.
+    fn known(&self, gateway: GatewayId) -> Result<Option<Known>, StoreError> {
         let Some(machine) = round::machine(&self.db, gateway)? else { return Ok(None) };
-        let Some(content) = self.content(gateway, models, changeset)? else { return Ok(None) };
         let HubRound { run, chain: parent, .. } = machine;
         let model = models::names(&self.db, Way::down(gateway.0), 1)?.pop();
         let mut query = self.db.prepare_cached(
@@ -74,23 +71,7 @@ impl Store {
                 model: model.unwrap_or_else(ModelName::empty),
             })
         })?;
-        Ok(Some((known, content)))
-    }
-
-    fn content(
-        &self,
-        gateway: GatewayId,
-        held: &mut Held,
-        changeset: &[u8],
-    ) -> Result<Option<Hash>, StoreError> {
-        if changeset.is_empty() {
-            return Ok(Some(content_hash(&Batch::default())));
-        }
-        let model = match writing(changeset).model() {
-            Some(name) => models::find(held, &self.db, Way::up(gateway.0), name)?,
-            None => None,
-        };
-        Ok(read_batch(changeset, model.as_ref()).ok().map(|(batch, _)| content_hash(&batch)))
+        Ok(Some(known))
     }
 }
 

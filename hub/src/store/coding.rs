@@ -2,7 +2,7 @@
 //! have one, see [`super::models`].
 use rusqlite::Connection;
 use wadi_protocol::round::hub::Unread;
-use wadi_protocol::wire::batch::{Batch, content_hash};
+use wadi_protocol::wire::batch::{Batch, BatchError, content_hash};
 use wadi_protocol::wire::coded::{
     CODEC_PLAIN, Held, MODELS_TOLD_MAX, ModelName, Named, Writing, read_batch, writing,
 };
@@ -27,28 +27,38 @@ impl Link<'_> {
         head: &Prepare,
         bytes: &[u8],
     ) -> Result<Result<Batch, Unread>, StoreError> {
-        let of = match writing(bytes) {
-            Writing::Plain => return Ok(judge::decode(head, bytes).map_err(Unread::Refused)),
-            Writing::Against(name, _) => Some(name),
-            Writing::Unknown(_) => None,
-        };
-        let way = Way::up(self.gateway);
-        let model = match of {
-            Some(name) => models::find(held, self.db, way, name)?,
-            None => None,
-        };
-        match read_batch(bytes, model.as_ref()) {
+        if writing(bytes) == Writing::Plain {
+            return Ok(judge::decode(head, bytes).map_err(Unread::Refused));
+        }
+        match self.decode(held, bytes)? {
             Ok((batch, after)) if content_hash(&batch) == head.content => {
                 after.into_iter().for_each(|after| held.keep(after));
                 Ok(Ok(batch))
             }
             // Of another model, or the two ends do not agree about one of this name.
             _ => {
-                let holds = models::names(self.db, way, MODELS_TOLD_MAX)?;
+                let of = writing(bytes).model();
+                let holds = models::names(self.db, Way::up(self.gateway), MODELS_TOLD_MAX)?;
                 let holds = holds.into_iter().filter(|name| Some(*name) != of).collect();
                 Ok(Err(Unread::OtherModel { of, holds }))
             }
         }
+    }
+
+    /// A changeset as it came, and the model behind it. Nothing is an empty one.
+    pub(super) fn decode(
+        &self,
+        held: &mut Held,
+        bytes: &[u8],
+    ) -> Result<Result<(Batch, Option<Named>), BatchError>, StoreError> {
+        if bytes.is_empty() {
+            return Ok(Ok((Batch::default(), None)));
+        }
+        let model = match writing(bytes).model() {
+            Some(name) => models::find(held, self.db, Way::up(self.gateway), name)?,
+            None => None,
+        };
+        Ok(read_batch(bytes, model.as_ref()))
     }
 
     /// A page as the gateway can read it. One that has a model which is not here begins

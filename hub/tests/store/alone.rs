@@ -5,7 +5,7 @@ use wadi_protocol::limits::PART_BYTES_MAX;
 use wadi_protocol::wire::coded::{CODEC_NEWEST, CODEC_PLAIN, ModelName, Writing, writing};
 use wadi_protocol::wire::message::{Committed, Down, DownBody, Outcome, Prepare, Up, UpBody};
 
-use crate::model::{Device, NOW_S, Site};
+use crate::model::{Device, NOW_S};
 use crate::world::{HOUSE, World, row, text};
 
 /// A world whose second site delegates, with something to send and something to fetch.
@@ -23,17 +23,9 @@ fn say(world: &mut World, up: &Up) -> Vec<Down> {
     world.hub.hear(world.sites[1].number, up, NOW_S).unwrap()
 }
 
-/// The second site's Prepare, with everything in it.
-fn prepare(world: &World) -> Up {
-    let site = &world.sites[1];
-    let ups = site.prepare(&site.batch());
-    assert_eq!(ups.len(), 1);
-    ups[0].clone()
-}
-
-/// The same, asked again: the head alone, and maybe otherwise.
+/// The second site's Prepare, asked again: the head alone, and maybe otherwise.
 fn again(world: &World, other: impl Fn(&mut Prepare)) -> Up {
-    let mut up = prepare(world);
+    let mut up = world.sites[1].prepare_whole();
     let UpBody::Prepare(head) = &mut up.body else { panic!("{up:?}") };
     head.first.clear();
     other(head);
@@ -56,24 +48,16 @@ fn count(world: &World, sql: &str) -> i64 {
     db.query_row(sql, (), |row| row.get(0)).unwrap()
 }
 
-/// The second site takes an answer.
-fn take(world: &mut World, answers: &[Down]) {
-    let site: &mut Site = &mut world.sites[1];
-    let batch = site.batch();
-    let (page, committed) = site.decided(answers).expect("decided");
-    site.finish(&batch, &page, &committed);
-}
-
 #[test]
 fn a_small_round_takes_two_messages() {
     let (mut world, _) = begun();
-    let up = prepare(&world);
+    let up = world.sites[1].prepare_whole();
     let answers = say(&mut world, &up);
     assert_eq!(committed(&answers).outcomes.len(), 1);
     assert!(matches!(committed(&answers).outcomes[0], (1, Outcome::Applied { .. })));
     assert_eq!(count(&world, "SELECT count(*) FROM wadi_stage"), 0);
     assert_eq!(count(&world, "SELECT count(*) FROM wadi_prepared WHERE gateway = 2"), 1);
-    take(&mut world, &answers);
+    world.sites[1].take(&answers);
     assert!(world.sites[1].rows.contains_key(&(HOUSE, row(1))), "and it brought something");
     world.settle();
     world.check();
@@ -83,7 +67,7 @@ fn a_small_round_takes_two_messages() {
 fn nothing_under_the_name_of_something_is_refused() {
     let (mut world, _) = begun();
     for delegated in [true, false] {
-        let mut up = prepare(&world);
+        let mut up = world.sites[1].prepare_whole();
         let UpBody::Prepare(head) = &mut up.body else { panic!("{up:?}") };
         (head.bytes, head.parts, head.delegated) = (0, 0, delegated);
         head.first.clear();
@@ -98,7 +82,7 @@ fn nothing_under_the_name_of_something_is_refused() {
 #[test]
 fn a_lost_answer_is_told_again_to_the_byte() {
     let (mut world, mut anna) = begun();
-    let up = prepare(&world);
+    let up = world.sites[1].prepare_whole();
     let answers = say(&mut world, &up);
     let rounds = "SELECT rounds FROM wadi_gateway WHERE number = 2";
     let before = count(&world, rounds);
@@ -110,15 +94,15 @@ fn a_lost_answer_is_told_again_to_the_byte() {
     }
     assert_eq!(count(&world, rounds), before, "committed once");
     let old = world.sites[1].up(UpBody::Abort);
-    take(&mut world, &answers);
+    world.sites[1].take(&answers);
     // The gateway goes on: what it has need not be told again.
     world.enter(1, &mut anna, Op::Update, (HOUSE, row(2)), &[(1, text("more"))], 200);
-    let up = prepare(&world);
+    let up = world.sites[1].prepare_whole();
     let next = say(&mut world, &up);
     assert_eq!(committed(&say(&mut world, &up)), committed(&next));
     let refused = say(&mut world, &old);
     assert!(matches!(refused[0].body, DownBody::Aborted { .. }), "{refused:?}");
-    take(&mut world, &next);
+    world.sites[1].take(&next);
     world.settle();
     world.check();
 }
@@ -126,7 +110,7 @@ fn a_lost_answer_is_told_again_to_the_byte() {
 #[test]
 fn a_page_is_written_anew_though_its_round_is_committed() {
     let (mut world, mut anna) = begun();
-    let up = prepare(&world);
+    let up = world.sites[1].prepare_whole();
     let answers = say(&mut world, &up);
     let models = world.sites[1].models.clone().unwrap();
     assert_eq!(writing(page_of(&answers)).model(), Some(models.down.name));
@@ -143,16 +127,16 @@ fn a_page_is_written_anew_though_its_round_is_committed() {
     let up = again(&world, |_| ());
     let first = say(&mut world, &up);
     assert_eq!(committed(&first), committed(&answers));
-    take(&mut world, &first);
+    world.sites[1].take(&first);
     for at in 0..3 {
         world.enter(1, &mut anna, Op::Update, (HOUSE, row(2)), &[(1, text("on"))], 200 + at);
-        let up = prepare(&world);
+        let up = world.sites[1].prepare_whole();
         let UpBody::Prepare(head) = &up.body else { panic!() };
         assert_eq!((head.codec, head.model), (CODEC_NEWEST, down(&world)));
         let answers = say(&mut world, &up);
         let against = writing(page_of(&answers)).model();
         assert!(against.is_none_or(|name| name == down(&world)));
-        take(&mut world, &answers);
+        world.sites[1].take(&answers);
     }
     world.settle();
     world.check();
@@ -171,7 +155,7 @@ fn what_does_not_fit_one_message_is_prepared_first() {
         world.enter(0, &mut cleo, Op::Insert, (HOUSE, row(100 + at)), &[(1, long(at))], 100);
     }
     world.sites[0].settle(&mut world.hub);
-    let up = prepare(&world);
+    let up = world.sites[1].prepare_whole();
     let answers = say(&mut world, &up);
     assert!(matches!(&answers[0].body, DownBody::Prepared(_)), "{:?}", answers[0]);
     // Asked again it is as it was.
@@ -187,7 +171,7 @@ fn what_does_not_fit_one_message_is_prepared_first() {
 #[test]
 fn who_stands_elsewhere_gets_no_page_and_catches_up() {
     let (mut world, _) = begun();
-    let up = prepare(&world);
+    let up = world.sites[1].prepare_whole();
     let answers = say(&mut world, &up);
     let up = again(&world, |head| head.cursors = [0, 1]);
     let otherwise = say(&mut world, &up);

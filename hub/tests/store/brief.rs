@@ -3,7 +3,7 @@ use wadi_hub::store::{Said, write_down};
 use wadi_protocol::change::Op;
 use wadi_protocol::wire::brief;
 use wadi_protocol::wire::coded::{CODEC_NEWEST, ModelName};
-use wadi_protocol::wire::message::{self, Down, DownBody, MessageError, Up, UpBody};
+use wadi_protocol::wire::message::{self, DownBody, MessageError, Up, UpBody};
 
 use crate::model::{Device, NOW_S};
 use crate::world::{HOUSE, World, row, text};
@@ -15,15 +15,14 @@ fn begun() -> (World, Device) {
     world.enter(1, &mut anna, Op::Insert, (HOUSE, row(2)), &[(1, text("ours"))], 100);
     let up = prepare(&world);
     let answers = world.hub.hear(world.sites[1].number, &up, NOW_S).unwrap();
-    take(&mut world, &answers);
+    world.sites[1].take(&answers);
     world.enter(1, &mut anna, Op::Update, (HOUSE, row(2)), &[(1, text("anew"))], 200);
     (world, anna)
 }
 
 /// The second site's Prepare, as a gateway that writes in the newest way says it.
 fn prepare(world: &World) -> Up {
-    let site = &world.sites[1];
-    let mut up = site.prepare(&site.batch()).remove(0);
+    let mut up = world.sites[1].prepare_whole();
     let UpBody::Prepare(head) = &mut up.body else { panic!("{up:?}") };
     (head.codec, head.model) = (CODEC_NEWEST, newest(world));
     up
@@ -33,12 +32,6 @@ fn newest(world: &World) -> ModelName {
     let db = rusqlite::Connection::open(world.folder.path().join("hub.db")).unwrap();
     let sql = "SELECT name FROM wadi_model WHERE gateway = 2 AND direction = 1 ORDER BY n DESC";
     db.query_row(sql, (), |row| row.get(0)).map_or(ModelName::empty(), ModelName)
-}
-
-fn take(world: &mut World, answers: &[Down]) {
-    let batch = world.sites[1].batch();
-    let (page, committed) = world.sites[1].decided(answers).expect("decided");
-    world.sites[1].finish(&batch, &page, &committed);
 }
 
 fn read(world: &mut World, bytes: &[u8]) -> Said {
@@ -58,7 +51,7 @@ fn a_question_in_brief_is_answered_in_brief() {
     assert!(brief.len() + 40 < whole.len(), "{} and {} bytes", brief.len(), whole.len());
     // Said twice: the round is over, and that is another place than it was said at.
     assert!(matches!(read(&mut world, &said), Said::Unclear(_)));
-    take(&mut world, &answers);
+    world.sites[1].take(&answers);
     world.settle();
     world.check();
 }

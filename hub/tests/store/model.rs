@@ -169,6 +169,13 @@ impl Site {
         Up { run: self.run, hub: self.hub, round: self.round, body }
     }
 
+    /// All that is pending, in one message.
+    pub fn prepare_whole(&self) -> Up {
+        let ups = self.prepare(&self.batch());
+        let [up] = <[_; 1]>::try_from(ups).expect("it fits one message");
+        up
+    }
+
     pub fn prepare(&self, batch: &Batch) -> Vec<Up> {
         let bytes = if batch.changes.is_empty() { Vec::new() } else { batch::encode(batch) };
         let head = Prepare {
@@ -218,6 +225,13 @@ impl Site {
         self.hub = *hub;
         let page = committed.page.as_ref().expect("who asks first has its page");
         Some((self.read(&page.bytes, page.hash), committed.clone()))
+    }
+
+    /// Take what the hub answers when it has decided at once about all that is pending.
+    pub fn take(&mut self, answers: &[Down]) {
+        let batch = self.batch();
+        let (page, committed) = self.decided(answers).expect("decided");
+        self.finish(&batch, &page, &committed);
     }
 
     /// Rounds until there is nothing to send or fetch.

@@ -26,7 +26,7 @@ fn decided() -> World {
     (1..50)
         .map(|seed| {
             let mut world = begun(seed);
-            let up: Up = message::decode(&world.up.remove(0)).unwrap();
+            let up: Up = message::decode(&world.channel.up.remove(0)).unwrap();
             world.hub_step(&up);
             world
         })
@@ -35,7 +35,7 @@ fn decided() -> World {
 }
 
 fn asked(world: &World) -> Prepare {
-    match message::decode::<Up>(world.up.last().unwrap()).unwrap().body {
+    match message::decode::<Up>(world.channel.up.last().unwrap()).unwrap().body {
         UpBody::Prepare(head) => head,
         other => panic!("{other:?}"),
     }
@@ -57,9 +57,9 @@ fn hear(world: &mut World, committed: Committed) {
 #[test]
 fn a_small_round_takes_two_messages() {
     let mut world = decided();
-    assert_eq!((world.up.len(), world.down.len()), (0, 1));
-    world.gateway_step(Input::Heard(&message::decode(&world.down[0]).unwrap()));
-    assert!(world.gateway.is_idle() && world.up.is_empty());
+    assert_eq!((world.channel.up.len(), world.channel.down.len()), (0, 1));
+    world.gateway_step(Input::Heard(&message::decode(&world.channel.down[0]).unwrap()));
+    assert!(world.gateway.is_idle() && world.channel.up.is_empty());
     assert_eq!((world.finished.len(), world.finished[0].1), (1, true));
     assert_eq!(world.gateway.cursors, [1, 0], "they moved");
     assert_eq!(world.gateway.chain, world.hub.chain);
@@ -72,16 +72,19 @@ fn what_does_not_fit_takes_four() {
     let mut world = World::new(1);
     (world.calm, world.delegates) = (true, true);
     world.begin_with(PART_BYTES_MAX + 1);
-    let first: Up = message::decode(&world.up[0]).unwrap();
+    let first: Up = message::decode(&world.channel.up[0]).unwrap();
     assert!(matches!(&first.body, UpBody::Prepare(head) if !head.delegated));
     // Of a large page the hub tells first, and decides when it is asked to.
     let mut large = (1..50).map(begun).find_map(|mut world| {
-        let up: Up = message::decode(&world.up.remove(0)).unwrap();
+        let up: Up = message::decode(&world.channel.up.remove(0)).unwrap();
         world.hub_step(&up);
         (world.plain.len() > PART_BYTES_MAX).then_some(world)
     });
     let world = large.as_mut().unwrap();
-    assert!(matches!(message::decode::<Down>(&world.down[0]).unwrap().body, DownBody::Prepared(_)));
+    assert!(matches!(
+        message::decode::<Down>(&world.channel.down[0]).unwrap().body,
+        DownBody::Prepared(_)
+    ));
     assert!(world.committed.is_empty());
     while !world.gateway.is_idle() {
         world.deliver();
@@ -92,14 +95,14 @@ fn what_does_not_fit_takes_four() {
 #[test]
 fn a_lost_answer_is_told_again_until_the_gateway_goes_on() {
     let mut world = decided();
-    let first = world.down.clone();
+    let first = world.channel.down.clone();
     let page = world.page.clone();
     for _ in 0..3 {
         world.cut();
         assert!(asked(&world).delegated, "it asks as it began");
-        let up: Up = message::decode(&world.up.remove(0)).unwrap();
+        let up: Up = message::decode(&world.channel.up.remove(0)).unwrap();
         world.hub_step(&up);
-        assert_eq!(world.down, first, "to the byte");
+        assert_eq!(world.channel.down, first, "to the byte");
     }
     // Commit and Abort are answered in the same way.
     for body in [UpBody::Commit, UpBody::Abort] {
@@ -108,7 +111,7 @@ fn a_lost_answer_is_told_again_until_the_gateway_goes_on() {
     }
     world.gateway_step(Input::Heard(&message::decode(&first[0]).unwrap()));
     world.begin_with(0);
-    let up: Up = message::decode(world.up.last().unwrap()).unwrap();
+    let up: Up = message::decode(world.channel.up.last().unwrap()).unwrap();
     world.hub_step(&up);
     assert_eq!(world.committed.len() + usize::from(world.hub.staged.is_some()), 2);
     // Of the round before only the outcomes are told from now on.
@@ -131,11 +134,11 @@ fn asked_to_abort_the_hub_says_that_it_has_committed() {
     let body = DownBody::Refused(Refused::Undecodable { reason: "for a test".into() });
     world.gateway_step(Input::Heard(&Down { hub: HUB, known: RunId::NONE, round: 1, body }));
     assert!(matches!(world.gateway.phase, Phase::Aborting { .. }), "it only asks");
-    let abort: Up = message::decode(world.up.last().unwrap()).unwrap();
+    let abort: Up = message::decode(world.channel.up.last().unwrap()).unwrap();
     assert_eq!(abort.body, UpBody::Abort);
-    world.down.clear();
+    world.channel.down.clear();
     world.hub_step(&abort);
-    world.gateway_step(Input::Heard(&message::decode(&world.down[0]).unwrap()));
+    world.gateway_step(Input::Heard(&message::decode(&world.channel.down[0]).unwrap()));
     assert_eq!((world.finished.len(), world.alone), (1, 1), "with its page");
     assert_eq!(world.gateway.chain, world.hub.chain);
 }
@@ -144,7 +147,7 @@ fn asked_to_abort_the_hub_says_that_it_has_committed() {
 fn a_page_that_cannot_be_read_is_written_otherwise_though_its_round_is_committed() {
     let mut world = decided();
     let state = world.gateway.clone();
-    let down: Down = message::decode(&world.down[0]).unwrap();
+    let down: Down = message::decode(&world.channel.down[0]).unwrap();
     let step = state.step(Input::Heard(&down));
     assert!(step.next.is_answered() && step.writes.is_empty());
     let Some(WholePage::Attached(page)) = step.next.whole_page() else { panic!() };
@@ -155,7 +158,7 @@ fn a_page_that_cannot_be_read_is_written_otherwise_though_its_round_is_committed
     world.gateway = step.next;
     world.codec = CODEC_PLAIN;
     world.cut();
-    let up: Up = message::decode(&world.up.remove(0)).unwrap();
+    let up: Up = message::decode(&world.channel.up.remove(0)).unwrap();
     world.hub_step(&up);
     let committed = answered(&world);
     let plain = committed.page.clone().unwrap();
@@ -176,7 +179,7 @@ fn a_page_for_another_box_is_not_applied() {
     // The hub gives none to who stands elsewhere, and does not write it anew for that one.
     let mut up: Up = {
         world.cut();
-        message::decode(&world.up.remove(0)).unwrap()
+        message::decode(&world.channel.up.remove(0)).unwrap()
     };
     let UpBody::Prepare(head) = &mut up.body else { panic!() };
     (head.cursors, head.codec) = ([9, 9], CODEC_PLAIN);
@@ -218,7 +221,7 @@ fn the_answer_fits_one_message() {
         world.hub = HubRound::new();
         let mut up: Up = {
             world.cut();
-            message::decode(&world.up.remove(0)).unwrap()
+            message::decode(&world.channel.up.remove(0)).unwrap()
         };
         let UpBody::Prepare(head) = &mut up.body else { panic!() };
         head.first.clone_from(&world.body);

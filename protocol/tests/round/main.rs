@@ -1,6 +1,8 @@
 //! Both ends of the round against each other over a channel that loses, doubles,
 //! reorders and delays, with crashes between commit and send, from one seed.
 mod alone;
+mod channel;
+mod lineage;
 mod world;
 
 use wadi_protocol::id::{Hash, RunId};
@@ -68,7 +70,7 @@ fn no_late_message_revives_a_round() {
     let mut world = World::new(1);
     world.calm = true;
     world.begin();
-    let late = world.up.clone();
+    let late = world.channel.up.clone();
     while !world.gateway.is_idle() {
         world.deliver();
     }
@@ -85,7 +87,7 @@ fn an_aborted_round_stays_aborted() {
     let mut world = World::new(3);
     world.calm = true;
     world.begin();
-    let prepare = world.up.clone();
+    let prepare = world.channel.up.clone();
     world.hub_step(&Up { run: RUN, hub: RunId::NONE, round: 1, body: UpBody::Abort });
     for bytes in prepare {
         world.hub_step(&message::decode(&bytes).unwrap());
@@ -136,7 +138,7 @@ fn a_restored_gateway_is_recognised_by_its_parent() {
     world.finish_round();
     world.gateway = GatewayRound { round: 2, ..before };
     world.begin();
-    let up: Up = message::decode(&world.up.remove(0)).unwrap();
+    let up: Up = message::decode(&world.channel.up.remove(0)).unwrap();
     world.hub_step(&up);
     assert_eq!(world.last_answer(), DownBody::Refused(Refused::OtherParent));
 }

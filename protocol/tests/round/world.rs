@@ -9,16 +9,7 @@ use wadi_protocol::wire::message::{
     self, Down, DownBody, Outcome, Stand, Up, UpBody, page_hash, parts_of,
 };
 
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
+use crate::channel::{Arrival, Channel, Dice};
 
 /// The durable state of both ends, and the messages between them.
 pub struct World {
@@ -34,8 +25,7 @@ pub struct World {
     pub page: Vec<u8>,
     pub plain: Vec<u8>,
     pub committed: Vec<Hash>,
-    pub up: Vec<Vec<u8>>,
-    pub down: Vec<Vec<u8>>,
+    pub channel: Channel,
     pub calm: bool,
     /// Whether the gateway delegates what it may, and half of all is small enough.
     pub delegates: bool,
@@ -75,7 +65,7 @@ fn stage(parts: &mut Vec<Option<Vec<u8>>>, part: &message::Part) {
 impl World {
     pub fn new(seed: u64) -> World {
         World {
-            dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            dice: Dice::seeded(seed),
             gateway: GatewayRound::new(),
             body: Vec::new(),
             page_parts: Vec::new(),
@@ -85,8 +75,7 @@ impl World {
             page: Vec::new(),
             plain: Vec::new(),
             committed: Vec::new(),
-            up: Vec::new(),
-            down: Vec::new(),
+            channel: Channel::default(),
             calm: false,
             delegates: false,
             codec: CODEC_NEWEST,
@@ -150,7 +139,7 @@ impl World {
                 if let UpBody::Prepare(head) = &mut up.body {
                     head.codec = self.codec;
                 }
-                self.up.push(message::encode(&up));
+                self.channel.up.push(message::encode(&up));
             }
         }
         if self.gateway.whole_page().is_some() {
@@ -195,7 +184,7 @@ impl World {
         if !self.crashes() {
             for say in says {
                 let down = self.hub.message(&say, up, HUB, &self.page);
-                self.down.push(message::encode(&down));
+                self.channel.down.push(message::encode(&down));
             }
         }
     }
@@ -250,30 +239,18 @@ impl World {
     }
 
     pub fn deliver(&mut self) {
-        let up = self.dice.roll(2) == 0;
-        let queue = if up { &mut self.up } else { &mut self.down };
-        if queue.is_empty() {
-            return;
-        }
-        let at = if self.calm { 0 } else { self.dice.0 as usize % queue.len() };
-        let bytes = queue.remove(at);
-        match if self.calm { 5 } else { self.dice.roll(6) } {
-            0 => return,
-            1 if up => self.up.push(bytes.clone()),
-            1 => self.down.push(bytes.clone()),
-            _ => {}
-        }
-        if up {
-            self.hub_step(&message::decode::<Up>(&bytes).unwrap());
-        } else {
-            self.gateway_step(Input::Heard(&message::decode::<Down>(&bytes).unwrap()));
+        match self.channel.take(&mut self.dice, self.calm) {
+            None => {}
+            Some(Arrival::ToHub(bytes)) => self.hub_step(&message::decode(&bytes).unwrap()),
+            Some(Arrival::ToGateway(bytes)) => {
+                self.gateway_step(Input::Heard(&message::decode(&bytes).unwrap()));
+            }
         }
     }
 
     /// The link is cut: what was on its way is lost, and the gateway asks again.
     pub fn cut(&mut self) {
-        self.up.clear();
-        self.down.clear();
+        self.channel.clear();
         self.gateway_step(Input::Retry);
     }
 
@@ -284,7 +261,7 @@ impl World {
         };
         let mut parts = 0;
         let open = self.hub.staged.as_ref().map(|staged| staged.round);
-        for bytes in &self.up {
+        for bytes in &self.channel.up {
             let up: Up = message::decode(bytes).unwrap();
             let index = match up.body {
                 UpBody::Part(part) => part.index,
@@ -295,7 +272,7 @@ impl World {
             let staged = open == Some(up.round) && there(&self.staged, index);
             assert!(!staged, "part {index} of the changeset is staged");
         }
-        for bytes in &self.down {
+        for bytes in &self.channel.down {
             let index = match message::decode::<Down>(bytes).unwrap().body {
                 DownBody::Part(part) => part.index,
                 DownBody::Prepared(head) if !head.first.is_empty() => 0,
@@ -315,6 +292,6 @@ impl World {
     }
 
     pub fn last_answer(&self) -> DownBody {
-        message::decode::<Down>(self.down.last().unwrap()).unwrap().body
+        message::decode::<Down>(self.channel.down.last().unwrap()).unwrap().body
     }
 }

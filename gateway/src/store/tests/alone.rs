@@ -3,13 +3,9 @@
 use wadi_protocol::limits::PART_BYTES_MAX;
 use wadi_protocol::wire::coded::{CODEC_NEWEST, CODEC_PLAIN, ModelName, Named, read_batch};
 use wadi_protocol::wire::coded_page::write_page;
-use wadi_protocol::wire::message::{Attached, Prepare, Refused, without_page};
+use wadi_protocol::wire::message::without_page;
 
 use super::*;
-
-fn insert(seq: u64) -> Change {
-    change(PHONE, seq, Op::Insert, (PLACE, row(seq)), vec![set(1, text("ours"))])
-}
 
 /// A page that tells of a row.
 fn telling(to: u64) -> Page {
@@ -36,23 +32,6 @@ fn asked(answer: &RoundAnswer) -> Prepare {
     }
 }
 
-/// What the hub says to a head with so many changes, and this page as it travels.
-fn answer(head: &Prepare, changes: u32, page: &Page, bytes: Vec<u8>) -> Committed {
-    let outcomes = if changes > 0 { applied(changes, 5) } else { Vec::new() };
-    let hash = message::page_hash(head.stand(), &downlink::encode(page));
-    Committed {
-        chain: chain(head.parent, head.content, &outcomes),
-        outcomes,
-        paged: true,
-        more: false,
-        page: Some(Attached { hash, bytes }),
-    }
-}
-
-fn plainly(head: &Prepare, changes: u32, page: &Page) -> Committed {
-    answer(head, changes, page, downlink::encode(page))
-}
-
 /// The round is over; nothing more is said.
 fn hear(village: &mut Village, committed: &Committed) {
     let answer = village.hear(DownBody::Committed(committed.clone()));
@@ -62,7 +41,7 @@ fn hear(village: &mut Village, committed: &Committed) {
 #[test]
 fn a_small_round_takes_two_messages() {
     let mut village = Village::new();
-    village.take(vec![insert(1)]);
+    village.take(vec![ours(1)]);
     let head = begin(&mut village);
     assert!(head.delegated && !head.first.is_empty());
     let committed = plainly(&head, 1, &telling(4));
@@ -83,11 +62,11 @@ fn a_small_round_takes_two_messages() {
 #[test]
 fn a_power_cut_before_the_answer_asks_the_same_again() {
     let mut village = Village::new();
-    village.take(vec![insert(1)]);
+    village.take(vec![ours(1)]);
     let head = begin(&mut village);
     for _ in 0..2 {
         village.crash();
-        village.take(vec![insert(2)]);
+        village.take(vec![ours(2)]);
         let again = village.store().round(RoundInput::Retry, NOW_S).unwrap();
         let again = asked(&again);
         assert_eq!(again, Prepare { first: Vec::new(), ..head.clone() });
@@ -104,7 +83,7 @@ fn a_power_cut_before_the_answer_asks_the_same_again() {
 #[test]
 fn a_hub_that_says_prepared_gets_its_commit() {
     let mut village = Village::new();
-    village.take(vec![insert(1)]);
+    village.take(vec![ours(1)]);
     let head = begin(&mut village);
     let page = telling(4);
     let said = village.hear(prepared(head.stand(), head.content, &downlink::encode(&page)));
@@ -132,7 +111,7 @@ fn a_changeset_of_several_parts_is_not_delegated() {
 #[test]
 fn asked_to_abort_the_hub_may_say_that_it_has_committed() {
     let mut village = Village::new();
-    village.take(vec![insert(1)]);
+    village.take(vec![ours(1)]);
     let head = begin(&mut village);
     let refused = Refused::Undecodable { reason: "for a test".into() };
     let answer = village.hear(DownBody::Refused(refused));
@@ -148,7 +127,7 @@ fn asked_to_abort_the_hub_may_say_that_it_has_committed() {
 fn a_page_that_is_not_for_this_box_or_cannot_be_used_is_left_out() {
     for foreign in [true, false] {
         let mut village = Village::new();
-        village.take(vec![insert(1)]);
+        village.take(vec![ours(1)]);
         let head = begin(&mut village);
         let mut page = telling(4);
         if !foreign {
@@ -179,7 +158,7 @@ fn a_page_that_cannot_be_read_is_asked_for_otherwise() {
     let page = telling(1);
     let (mut up, mut down) = (Named::empty(), Named::empty());
     for seq in 1..=3 {
-        village.take(vec![insert(seq)]);
+        village.take(vec![ours(seq)]);
         let head = begin(&mut village);
         assert_eq!(head.model, down.name);
         if seq > 1 {
@@ -190,7 +169,7 @@ fn a_page_that_cannot_be_read_is_asked_for_otherwise() {
         hear(&mut village, &answer(&head, 1, &page, written.bytes));
         down = written.after.unwrap();
     }
-    village.take(vec![insert(4)]);
+    village.take(vec![ours(4)]);
     let head = begin(&mut village);
     assert!(read_batch(&head.first, Some(&up)).is_ok(), "both ends have learnt the same");
     let page = telling(7);

@@ -1,13 +1,8 @@
 //! Rounds in brief: said so when the hub must know the rest, and whole when it does not.
 use wadi_protocol::wire::brief::{self, Known};
 use wadi_protocol::wire::coded::{CODEC_NEWEST, ModelName};
-use wadi_protocol::wire::message::{Attached, Prepare, page_hash};
 
 use super::*;
-
-fn insert(seq: u64) -> Change {
-    change(PHONE, seq, Op::Insert, (PLACE, row(seq)), vec![set(1, text("ours"))])
-}
 
 fn telling(to: u64) -> Page {
     Page { codec: CODEC_NEWEST, ..page(to, vec![]) }
@@ -38,25 +33,13 @@ fn known(village: &mut Village) -> Known {
     Known { run, hub, parent: round.chain, cursors: round.cursors, schema, codec, model }
 }
 
-fn answer(head: &Prepare, page: &Page) -> Committed {
-    let outcomes = if head.parts > 0 { applied(1, 5) } else { Vec::new() };
-    let bytes = downlink::encode(page);
-    Committed {
-        chain: chain(head.parent, head.content, &outcomes),
-        outcomes,
-        paged: true,
-        more: false,
-        page: Some(Attached { hash: page_hash(head.stand(), &bytes), bytes }),
-    }
-}
-
 /// A village that had a round; the second one, whole and as it was said.
 fn second() -> (Village, Prepare, Vec<u8>) {
     let mut village = Village::new();
     let first = begin(&mut village);
     assert!(!brief::is_brief(&first), "the hub knows nothing of a box that just started");
-    village.hear(DownBody::Committed(answer(&whole(&first), &telling(4))));
-    village.take(vec![insert(1)]);
+    village.hear(DownBody::Committed(plainly(&whole(&first), 0, &telling(4))));
+    village.take(vec![ours(1)]);
     let said = begin(&mut village);
     let content = village.store().ground.round.changeset().unwrap().content;
     let up = brief::read_up(&said).unwrap().whole(&known(&mut village), content);
@@ -79,7 +62,7 @@ fn hear(village: &mut Village, bytes: Vec<u8>) -> RoundAnswer {
 fn a_round_behind_another_is_two_brief_messages() {
     let (mut village, head, said) = second();
     assert!(said.len() < head.first.len() + 10, "{} bytes", said.len());
-    let committed = answer(&head, &telling(6));
+    let committed = plainly(&head, 1, &telling(6));
     let bytes = briefly(&mut village, committed.clone());
     // A late one says nothing any more, and nothing is asked for that.
     for again in [false, true] {
@@ -100,10 +83,10 @@ fn what_is_unclear_to_either_is_said_whole() {
     assert_eq!(whole(&answered.messages[0]), head, "with the changeset");
     // The hub answers somebody who stands elsewhere.
     let elsewhere = Prepare { cursors: [9, 9], ..head.clone() };
-    let bytes = briefly(&mut village, answer(&elsewhere, &telling(6)));
+    let bytes = briefly(&mut village, plainly(&elsewhere, 1, &telling(6)));
     let asked = hear(&mut village, bytes);
     assert_eq!(whole(&asked.messages[0]), Prepare { first: Vec::new(), ..head.clone() });
-    village.hear(DownBody::Committed(answer(&head, &telling(6))));
+    village.hear(DownBody::Committed(plainly(&head, 1, &telling(6))));
     assert_eq!(village.store().ground.round.cursors, [0, 6]);
     assert!(village.hear(DownBody::Unclear).ignored.is_some(), "nothing is asked any more");
 }
@@ -115,7 +98,7 @@ fn who_started_anew_asks_whole_and_still_understands() {
     let now_s = village.now_s;
     let again = village.store().round(RoundInput::Retry, now_s).unwrap();
     assert!(!brief::is_brief(&again.messages[0]));
-    let bytes = briefly(&mut village, answer(&head, &telling(6)));
+    let bytes = briefly(&mut village, plainly(&head, 1, &telling(6)));
     assert!(hear(&mut village, bytes).idle);
     assert_eq!(village.store().ground.round.cursors, [0, 6]);
     village.crash();
@@ -125,7 +108,7 @@ fn who_started_anew_asks_whole_and_still_understands() {
 #[test]
 fn damaged_brief_messages_lead_to_nothing() {
     let (mut village, head, _) = second();
-    let bytes = briefly(&mut village, answer(&head, &telling(6)));
+    let bytes = briefly(&mut village, plainly(&head, 1, &telling(6)));
     for at in 1..bytes.len() {
         let mut spoilt = bytes.clone();
         spoilt[at] ^= 1;

@@ -37,8 +37,8 @@ use wadi_protocol::value::Value;
 use wadi_protocol::wire::batch::{self, Batch};
 use wadi_protocol::wire::downlink::{self, Page, PageRow, RowState};
 use wadi_protocol::wire::message::{
-    self, Committed, Down, DownBody, Outcome, Part, Prepared, Refused, Stand, Up, UpBody, chain,
-    part, parts_of,
+    self, Attached, Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Stand,
+    Up, UpBody, chain, part, parts_of,
 };
 
 use super::*;
@@ -374,6 +374,30 @@ pub fn told(
         review: vec![],
         followed: vec![],
     }
+}
+
+/// An insert of a place by the phone, under its sequence.
+pub fn ours(seq: u64) -> Change {
+    change(PHONE, seq, Op::Insert, (PLACE, row(seq)), vec![set(1, text("ours"))])
+}
+
+/// What the hub says to a head with so many changes that it decides about at once, and this
+/// page as it travels.
+pub fn answer(head: &Prepare, changes: u32, page: &Page, bytes: Vec<u8>) -> Committed {
+    let outcomes = if changes > 0 { applied(changes, 5) } else { Vec::new() };
+    let hash = message::page_hash(head.stand(), &downlink::encode(page));
+    Committed {
+        chain: chain(head.parent, head.content, &outcomes),
+        outcomes,
+        paged: true,
+        more: false,
+        page: Some(Attached { hash, bytes }),
+    }
+}
+
+/// The same, with the page written plainly.
+pub fn plainly(head: &Prepare, changes: u32, page: &Page) -> Committed {
+    answer(head, changes, page, downlink::encode(page))
 }
 
 pub fn applied(count: u32, seq: u64) -> Vec<(u32, Outcome)> {

@@ -5,12 +5,18 @@ use wadi_protocol::wire::downlink::KnownRuns;
 
 const P: (u16, RowId) = (PLACE, RowId([7; 16]));
 
-/// A village whose base had the place P, live at version 10, until it left the scope at 12.
-fn without_place() -> Village {
+/// A village whose base has the place P, live at version 10.
+fn with_place() -> Village {
     let mut village = Village::new();
     let mut place = told(P, 10, RowState::Live, vec![(1, text("old"))]);
     place.whole = true;
     village.round(&page(10, vec![place]), vec![]);
+    village
+}
+
+/// The same, until it left the scope at 12.
+fn without_place() -> Village {
+    let mut village = with_place();
     village.round(&page(12, vec![told(P, 12, RowState::Left, vec![])]), vec![]);
     assert_eq!(village.shown(P), None);
     village
@@ -42,10 +48,7 @@ fn whoever_is_shown_a_row_that_left_claims_nothing_of_its_image() {
 
 #[test]
 fn a_row_that_left_stays_as_it_was_until_an_edit_of_it_is_decided() {
-    let mut village = Village::new();
-    let mut there = told(P, 10, RowState::Live, vec![(1, text("old"))]);
-    there.whole = true;
-    village.round(&page(10, vec![there]), vec![]);
+    let mut village = with_place();
     village.round(&page(11, vec![]), vec![]);
     village.take(vec![place(1, Op::Update, vec![set(1, text("new"))])]);
     let leaves = page(20, vec![told(P, 20, RowState::Left, vec![])]);
@@ -72,11 +75,8 @@ fn a_row_that_left_stays_as_it_was_until_an_edit_of_it_is_decided() {
 
 #[test]
 fn a_row_deleted_at_the_hub_and_here_is_kept_by_one_that_refers_to_it() {
-    let mut village = Village::new();
+    let mut village = with_place();
     let visit = (VISIT, row(1));
-    let mut there = told(P, 10, RowState::Live, vec![(1, text("old"))]);
-    there.whole = true;
-    village.round(&page(10, vec![there]), vec![]);
     let refers = vec![set(1, Value::Row(P.1))];
     village.take(vec![change(PHONE, 1, Op::Insert, visit, refers)]);
     let parked = vec![(1, Outcome::Parked)];
@@ -89,10 +89,7 @@ fn a_row_deleted_at_the_hub_and_here_is_kept_by_one_that_refers_to_it() {
 
 #[test]
 fn a_reference_to_a_dead_row_is_shown_again_when_an_edit_brings_that_back() {
-    let mut village = Village::new();
-    let mut there = told(P, 10, RowState::Live, vec![(1, text("old"))]);
-    there.whole = true;
-    village.round(&page(10, vec![there]), vec![]);
+    let mut village = with_place();
     village.round(&page(11, vec![told(P, 11, RowState::Dead, vec![])]), vec![]);
     let log = (LOG, row(1));
     village.take(vec![change(PHONE, 1, Op::Insert, log, vec![set(2, Value::Row(P.1))])]);
@@ -125,10 +122,7 @@ fn nobody_refers_to_what_goes_with_a_parent_that_it_just_got() {
 
 #[test]
 fn an_edit_before_the_own_delete_does_not_bring_the_row_back() {
-    let mut village = Village::new();
-    let mut there = told(P, 10, RowState::Live, vec![(1, text("old"))]);
-    there.whole = true;
-    village.round(&page(10, vec![there]), vec![]);
+    let mut village = with_place();
     let edit = place(1, Op::Update, vec![set(1, text("edited"))]);
     village.take(vec![edit, place(2, Op::Delete, vec![])]);
     assert_eq!(village.shown(P), None);

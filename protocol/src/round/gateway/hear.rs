@@ -13,12 +13,15 @@ use crate::wire::message::{Committed, Down, DownBody, Part, Prepared, Refused, c
 
 impl GatewayRound {
     pub(super) fn hear(mut self, down: &Down) -> GatewayStep {
-        if matches!(down.body, DownBody::News { .. }) {
-            return Step::ignore(self, "news is a hint for the worker");
+        match down.body {
+            DownBody::News { .. } => {
+                return Step::ignore(self, "news is a hint for the worker");
+            }
+            // A hub that has started anew cannot tell from a brief message which one is meant.
+            DownBody::Unclear if down.round == self.round => return self.hear_unclear(),
+            _ => {}
         }
-        // A hub that has started anew cannot tell from a brief message which one is meant.
-        let unclear = down.body == DownBody::Unclear;
-        if down.known != self.hub && down.hub != self.hub && !unclear {
+        if down.known != self.hub && down.hub != self.hub {
             return Step::ignore(self, "not from the hub that this gateway knows");
         }
         if matches!(down.body, DownBody::Refused(Refused::Restored { .. }))
@@ -30,7 +33,7 @@ impl GatewayRound {
             return Step::ignore(self, "about another round");
         }
         // Why a round had to be aborted stays known, or it would begin again at once.
-        if !unclear && !matches!(down.body, DownBody::Refused(_) | DownBody::Aborted { .. }) {
+        if !matches!(down.body, DownBody::Refused(_) | DownBody::Aborted { .. }) {
             self.refused = None;
         }
         match &down.body {
@@ -41,8 +44,7 @@ impl GatewayRound {
             DownBody::Committed(committed) => self.hear_committed(down.hub, committed),
             DownBody::Aborted { floor } => self.hear_aborted(*floor),
             DownBody::Refused(refused) => self.hear_refused(refused),
-            DownBody::Unclear => self.hear_unclear(),
-            DownBody::News { .. } => unreachable!("handled above"),
+            DownBody::News { .. } | DownBody::Unclear => unreachable!("handled above"),
         }
     }
 

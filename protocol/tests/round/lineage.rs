@@ -9,18 +9,8 @@ use wadi_protocol::round::gateway::{self, Changeset, Check, GatewayRound, Input,
 use wadi_protocol::round::hub::{self, HubRound, Judged, Todo, Unread, page_head};
 use wadi_protocol::wire::message::{self, Down, Outcome, Refused, Up, page_hash, without_page};
 
-const HUB: RunId = RunId(8);
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
+use crate::channel::{Arrival, Channel, Dice};
+use crate::world::HUB;
 
 /// A box: what it stores, and what it has heard to be committed.
 #[derive(Clone)]
@@ -40,8 +30,7 @@ struct World {
     /// What was committed up to a chain hash.
     histories: BTreeMap<Hash, Vec<Hash>>,
     committed: Vec<Hash>,
-    up: Vec<Vec<u8>>,
-    down: Vec<Vec<u8>>,
+    channel: Channel,
     begun: u64,
     /// Rounds whose page came with the answer.
     alone: u64,
@@ -62,15 +51,14 @@ fn new_box() -> Site {
 impl World {
     fn new(seed: u64) -> World {
         World {
-            dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            dice: Dice::seeded(seed),
             boxes: vec![new_box()],
             hub: HubRound::new(),
             staged: BTreeMap::new(),
             page: Vec::new(),
             histories: BTreeMap::from([(Hash::default(), Vec::new())]),
             committed: Vec::new(),
-            up: Vec::new(),
-            down: Vec::new(),
+            channel: Channel::default(),
             begun: 0,
             alone: 0,
             other: None,
@@ -127,7 +115,7 @@ impl World {
         let says = step.committed();
         if !self.crashes() {
             let said = says.iter().map(|say| message::encode(&state.message(say, run, &body)));
-            self.up.extend(said);
+            self.channel.up.extend(said);
         }
         let site = &self.boxes[at];
         if let Some(page) = site.state.whole_page() {
@@ -160,7 +148,9 @@ impl World {
         let says = step.committed();
         if !self.crashes() {
             for say in says {
-                self.down.push(message::encode(&self.hub.message(&say, up, HUB, &self.page)));
+                self.channel
+                    .down
+                    .push(message::encode(&self.hub.message(&say, up, HUB, &self.page)));
             }
         }
     }
@@ -226,26 +216,15 @@ impl World {
     }
 
     fn deliver(&mut self) {
-        let up = self.dice.roll(2) == 0;
-        let queue = if up { &mut self.up } else { &mut self.down };
-        if queue.is_empty() {
-            return;
-        }
-        let at = if self.calm { 0 } else { self.dice.0 as usize % queue.len() };
-        let bytes = queue.remove(at);
-        match if self.calm { 5 } else { self.dice.roll(6) } {
-            0 => return,
-            1 if up => self.up.push(bytes.clone()),
-            1 => self.down.push(bytes.clone()),
-            _ => {}
-        }
-        if up {
-            self.hub_hears(&message::decode::<Up>(&bytes).unwrap());
-        } else {
-            let down = message::decode::<Down>(&bytes).unwrap();
-            for at in 0..self.boxes.len() {
-                if self.calm || self.dice.roll(4) > 0 {
-                    self.step(at, Input::Heard(&down));
+        match self.channel.take(&mut self.dice, self.calm) {
+            None => {}
+            Some(Arrival::ToHub(bytes)) => self.hub_hears(&message::decode(&bytes).unwrap()),
+            Some(Arrival::ToGateway(bytes)) => {
+                let down = message::decode::<Down>(&bytes).unwrap();
+                for at in 0..self.boxes.len() {
+                    if self.calm || self.dice.roll(4) > 0 {
+                        self.step(at, Input::Heard(&down));
+                    }
                 }
             }
         }
@@ -257,7 +236,7 @@ impl World {
             self.begin(0);
         }
         while !self.boxes[0].state.is_idle() {
-            if self.up.is_empty() && self.down.is_empty() {
+            if self.channel.up.is_empty() && self.channel.down.is_empty() {
                 self.step(0, Input::Retry);
             }
             self.deliver();
@@ -269,7 +248,7 @@ impl World {
         self.calm = true;
         self.boxes.swap(0, at);
         self.boxes.truncate(1);
-        (self.up, self.down) = (Vec::new(), Vec::new());
+        self.channel.clear();
         let before = self.boxes[0].history.len();
         for _ in 0..200 {
             if self.boxes[0].state.is_idle() {
@@ -337,7 +316,7 @@ fn a_copy_from_amid_a_round_gives_it_up_and_is_refused() {
         (0..seed % 12).for_each(|_| world.deliver());
         let copy = world.boxes[0].clone();
         (0..3).for_each(|_| world.finish_round());
-        (world.up, world.down) = (Vec::new(), Vec::new());
+        world.channel.clear();
         world.boxes = vec![copy];
         for _ in 0..8 {
             match world.boxes[0].state.is_idle() {
