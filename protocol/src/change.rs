@@ -63,6 +63,9 @@ pub enum Delta {
         /// Entries removed: exactly the additions of them that had been seen.
         remove: Vec<String>,
     },
+    /// It took a value that a later change of its own writer has replaced, and which did
+    /// not travel: its table keeps the latest only. Touches the field, and says nothing.
+    Passed,
 }
 
 /// What the writer had been shown of the row.

@@ -8,7 +8,7 @@ use wadi_protocol::schema::compat::{check, check_file};
 use wadi_protocol::schema::file::SchemaFile;
 use wadi_protocol::schema::interpret::interpret;
 use wadi_protocol::schema::judge::judge;
-use wadi_protocol::schema::{Kind, Merge, OnDelete, Schema};
+use wadi_protocol::schema::{History, Kind, Merge, Mode, OnDelete, Schema};
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 
@@ -392,6 +392,27 @@ fn what_an_update_is_judged_for() {
     ] {
         let found = judge(&schema, &change(Op::Update, &[(field, delta.clone())]));
         assert_eq!(found.err().unwrap_or_default(), reason, "{field} {delta:?}");
+    }
+}
+
+/// Only a table that keeps the latest may lack a value, of a field where no step matters.
+#[test]
+fn what_may_be_left_out() {
+    let mut schema = clinic();
+    let reason = "a value was left out, and its table wants every step";
+    let left_out = |schema: &Schema, field: &str| {
+        judge(schema, &change(Op::Update, &[(field, Delta::Passed)])).err().unwrap_or_default()
+    };
+    for (field, refused) in [("weight", false), ("day", false), ("doses", true), ("notes", true)] {
+        let found = left_out(&schema, field);
+        assert_eq!(found.ends_with(reason), refused, "{field}: {found}");
+    }
+    let insert = change(Op::Insert, &[("day", Delta::Passed), ("village", Delta::Passed)]);
+    assert_eq!(judge(&schema, &insert), Ok(()), "what is required was there");
+    for (history, mode) in [(History::Full, Mode::Field), (History::Latest, Mode::Record)] {
+        let visit = schema.tables.iter_mut().find(|table| table.name == "visit").unwrap();
+        (visit.history, visit.mode) = (history, mode);
+        assert_eq!(left_out(&schema, "weight"), format!("visit.weight: {reason}"));
     }
 }
 

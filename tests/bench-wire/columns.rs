@@ -81,7 +81,7 @@ fn fields(out: &mut Column, ids: &Ids, changes: &[&Change]) {
                 Delta::Edit { add, remove } => {
                     add.iter().chain(remove).for_each(|text| out.text(text));
                 }
-                Delta::Set(Value::Null | Value::Row(_)) => {}
+                Delta::Set(Value::Null | Value::Row(_)) | Delta::Passed => {}
             }
         }
         let rows = values.iter().flatten().filter_map(|delta| match delta {

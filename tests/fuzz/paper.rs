@@ -244,6 +244,7 @@ fn page_row(script: &mut Script<'_>, cast: &Cast) -> PageRow {
                 Delta::Add(number) => Value::Int(number),
                 Delta::Append(text) => Value::List(vec![text]),
                 Delta::Edit { add, .. } => Value::List(add),
+                Delta::Passed => Value::Null,
             };
             fields.push((field.number, value));
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
-use wadi_protocol::change::{Change, Op};
+use wadi_protocol::change::{Change, Delta, Op};
 use wadi_protocol::id::{Dot, RowId};
 
 use crate::model::Key;
@@ -32,12 +32,7 @@ struct Rivals {
 impl World {
     /// A change that nobody on the ground made.
     pub fn learn_settle(&mut self, dot: Dot, key: Key) -> Outcome<()> {
-        let eye = self.hub.machine.eye().expect("it was looked at");
-        let sql = "SELECT body FROM wadi_change WHERE device = ? AND run = ? AND seq = ?";
-        let bits = [dot.device.0 as i64, dot.run.0 as i64, dot.seq as i64];
-        let body: Vec<u8> =
-            eye.query_row(sql, bits, |row| row.get(0)).map_err(|error| error.to_string())?;
-        let change: Change = postcard::from_bytes(&body).map_err(|error| error.to_string())?;
+        let change = at_hub(self.hub.machine.eye().expect("it was looked at"), dot)?;
         if change.op != Op::Settle {
             return Err(format!("hub: {dot} was made by nobody"));
         }
@@ -57,6 +52,13 @@ impl World {
         self.model.check_verdicts(new, aside)?;
         let model = &self.model;
         let mut seen = Vec::new();
+        let told = |dot: &&Dot| model.told.get(dot).is_some_and(|told| told.key.0 == "visit");
+        for dot in new.iter().filter(told) {
+            let change = at_hub(eye, *dot)?;
+            if change.fields.iter().any(|(_, delta)| *delta == Delta::Passed) {
+                seen.push("rule: a value is left out");
+            }
+        }
         if !waiting.is_subset(&model.parked) {
             seen.push("rule: parked");
         }
@@ -231,4 +233,13 @@ fn reasons(db: &Connection, sql: &str) -> rusqlite::Result<BTreeMap<Dot, String>
     let mut query = db.prepare(sql)?;
     let rows = query.query_map((), |row| Ok((screen::dot(row)?, row.get::<_, String>(3)?)))?;
     rows.collect()
+}
+
+/// A change as the hub has it.
+fn at_hub(eye: &Connection, dot: Dot) -> Outcome<Change> {
+    let sql = "SELECT body FROM wadi_change WHERE device = ? AND run = ? AND seq = ?";
+    let bits = [dot.device.0 as i64, dot.run.0 as i64, dot.seq as i64];
+    let body: Vec<u8> =
+        eye.query_row(sql, bits, |row| row.get(0)).map_err(|error| error.to_string())?;
+    postcard::from_bytes(&body).map_err(|error| error.to_string())
 }

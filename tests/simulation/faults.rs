@@ -155,11 +155,12 @@ pub const OPERATORS: [&str; 17] = [
 ];
 
 /// The branches of the rules that must have been taken there.
-pub const RULES: [&str; 28] = [
+pub const RULES: [&str; 29] = [
     "rule: a delete that was shown is revived",
     "rule: a delete waits for a person",
     "rule: a reference is emptied",
     "rule: a row is made anew",
+    "rule: a value is left out",
     "rule: a value is superseded",
     "rule: a whole record wins",
     "rule: an edit joins a case",

@@ -79,7 +79,15 @@ impl Model {
     /// A mark for a field of a row, of so many bytes at least.
     pub fn mark(&mut self, key: Key, field: &'static str, bytes: usize) -> String {
         self.next += 1;
-        let mark = format!("{:~<bytes$}", format!("m{}", self.next));
+        let mut mark = format!("m{}", self.next);
+        // Letters that no encoding makes small.
+        let mut state = self.next.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        while mark.len() < bytes {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            mark.push(char::from(b'a' + (state % 26) as u8));
+        }
         self.marks.insert(mark.clone(), (key, field, None));
         mark
     }

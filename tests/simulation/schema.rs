@@ -3,6 +3,8 @@
 /// As it is first published.
 pub const FIRST: &str = r#"
 name = "simulation"
+[tables.house]
+history = "latest"
 [tables.house.fields]
 name = { type = "text" }
 note = { type = "text", merge = "review" }
@@ -14,6 +16,8 @@ delete = "update-wins"
 [tables.person.fields]
 house = { type = "reference", table = "house", on_delete = "cascade" }
 name = { type = "text" }
+[tables.visit]
+history = "latest"
 [tables.visit.fields]
 person = { type = "reference", table = "person", on_delete = "restrict" }
 text = { type = "text" }
@@ -40,6 +44,8 @@ site = "home"
 name = { type = "text" }
 house = { type = "reference", table = "house", on_delete = "cascade" }
 home = { type = "text" }
+[tables.sample]
+history = "latest"
 [tables.sample.fields]
 name = { type = "text" }
 kind = { type = "enum", values = ["soil", "seed", "fly"] }

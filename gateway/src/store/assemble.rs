@@ -12,6 +12,7 @@ use wadi_protocol::wire::batch::Batch;
 use wadi_protocol::wire::coded::{CODEC_PLAIN, Named, Written, write_batch};
 
 use super::error::Problem;
+use super::latest;
 use super::models::{self, Direction};
 use super::open::run_info;
 use super::promote::promoted;
@@ -27,14 +28,16 @@ pub(super) fn assemble(work: &mut Work<'_>) -> Result<(Vec<i64>, Batch, Written)
     let before = model(work)?;
     let at_most = if before.is_some() { CODED_CHANGES_TARGET } else { CHANGESET_CHANGES_MAX };
     let Gathered { groups, changes, .. } = gather(work, at_most)?;
-    let mut batch = Batch { changes, ..Batch::default() };
+    // What a restored hub knows of our schema is not known here, see [`latest`].
+    let schema = if work.ground.lost_hub == RunId::NONE { work.schema() } else { None };
+    let mut batch = Batch::default();
     let mut take = groups.len();
     loop {
         let ids: Vec<i64> = groups[..take].concat();
         if ids.is_empty() {
             return Ok((ids, Batch::default(), Written { bytes: Vec::new(), after: None }));
         }
-        batch.changes.truncate(ids.len());
+        batch.changes = latest::net(schema.as_deref(), &changes[..ids.len()]);
         batch.runs = runs_of(work, &batch)?;
         let written = write_batch(before.as_ref(), &batch);
         let len = written.bytes.len();

@@ -21,6 +21,7 @@ mod horizon;
 mod image;
 mod install;
 mod intake;
+mod latest;
 pub mod ledger;
 mod line;
 mod literal;

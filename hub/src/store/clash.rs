@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use wadi_protocol::change::Change;
+use wadi_protocol::change::{Change, Delta};
 use wadi_protocol::id::{DeviceId, Dot, Hash, RunId};
 use wadi_protocol::limits::SEQUENCE_MAX;
 use wadi_protocol::wire::batch::Batch;
@@ -211,7 +211,19 @@ fn holder<T>(
 
 /// Whether two changes are one: all but the stamp of containment is.
 fn is_same(a: &Change, b: &Change) -> bool {
-    as_made(a) == as_made(b)
+    let passed = |change: &Change| change.fields.iter().any(|(_, delta)| *delta == Delta::Passed);
+    if !passed(a) && !passed(b) {
+        return as_made(a) == as_made(b);
+    }
+    // One brought it with a value that the other left out.
+    let whole = a.fields.len() == b.fields.len();
+    let (mut a, mut b) = (as_made(a), as_made(b));
+    for ((_, a), (_, b)) in a.fields.iter_mut().zip(&mut b.fields) {
+        if matches!((&*a, &*b), (Delta::Passed, Delta::Set(_)) | (Delta::Set(_), Delta::Passed)) {
+            (*a, *b) = (Delta::Passed, Delta::Passed);
+        }
+    }
+    whole && a == b
 }
 
 fn as_made(change: &Change) -> Change {

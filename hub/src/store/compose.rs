@@ -204,6 +204,6 @@ pub(super) fn replace(delta: &mut Delta, from: &str, to: &str) -> usize {
         }
         Delta::Set(Value::List(list)) => in_list(list),
         Delta::Edit { add, .. } => in_list(add),
-        Delta::Set(_) | Delta::Add(_) | Delta::Append(_) => 0,
+        Delta::Set(_) | Delta::Add(_) | Delta::Append(_) | Delta::Passed => 0,
     }
 }

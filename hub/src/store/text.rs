@@ -26,6 +26,7 @@ pub fn delta(field: Option<&Field>, delta: &Delta) -> String {
             let remove = remove.iter().map(|entry| format!("-{entry:?}"));
             add.chain(remove).collect::<Vec<_>>().join(" ")
         }
+        Delta::Passed => "(replaced before it was sent)".into(),
     }
 }
 
@@ -102,6 +103,7 @@ pub fn delta_json(delta: Option<&Delta>) -> Json {
         Some(Delta::Add(number)) => json!({ "add": number }),
         Some(Delta::Append(entry)) => json!({ "append": entry }),
         Some(Delta::Edit { add, remove }) => json!({ "add": add, "remove": remove }),
+        Some(Delta::Passed) => json!("passed"),
     }
 }
 

@@ -11,6 +11,7 @@ mod copied;
 mod deletes;
 mod greedy;
 mod hostile;
+mod latest;
 mod lineage;
 mod model;
 mod models;

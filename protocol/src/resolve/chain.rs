@@ -14,7 +14,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Existence, Placed, Resolution, Resolved, lay};
-use crate::change::{Change, FieldRef, Op};
+use crate::change::{Change, Delta, FieldRef, Op};
 use crate::id::Dot;
 use crate::schema::{Merge, Mode, Table};
 use crate::value::Value;
@@ -48,6 +48,9 @@ pub fn grow(table: &Table, fields: &mut BTreeMap<u16, Value>, change: &Change) {
     for (field, delta) in &change.fields {
         let FieldRef::Number(number) = field else { continue };
         let Some(field) = table.field(*number) else { continue };
+        if *delta == Delta::Passed {
+            continue;
+        }
         match lay(field, &Value::Null, delta) {
             Value::Null => fields.remove(number),
             value => fields.insert(*number, value),
@@ -77,6 +80,7 @@ pub(super) fn resolve(table: &Table, changes: &[Placed<'_>]) -> Option<Resolved>
         return None;
     }
     let mut givers = vec![insert; table.fields.len()];
+    let mut passed = vec![false; table.fields.len()];
     for &at in &chain {
         for (field, _) in &changes[at].change.fields {
             let FieldRef::Number(number) = field else { continue };
@@ -85,10 +89,16 @@ pub(super) fn resolve(table: &Table, changes: &[Placed<'_>]) -> Option<Resolved>
             if gathers(table.fields[place].merge) {
                 return None;
             }
-            if changes[at].change.delta(*number).is_some() {
-                givers[place] = at;
+            match changes[at].change.delta(*number) {
+                // Nobody gives the field a value, if nothing replaces what is left out.
+                Some(Delta::Passed) if at == insert => passed[place] = true,
+                Some(Delta::Passed) | None => {}
+                Some(_) => (givers[place], passed[place]) = (at, false),
             }
         }
+    }
+    if passed.contains(&true) {
+        return None;
     }
     let fields = table.fields.iter().zip(givers).map(|(field, giver)| {
         let single = !gathers(field.merge);

@@ -76,8 +76,8 @@ fn contested(asks: &[usize], existence: &Standing, standings: &[&Standing]) -> V
             }
             let (after, before) = (graph.after(&own), graph.before(&own));
             let all = u64::MAX >> (64 - block.len());
-            let values = (0..own.len()).filter(|&node| standing.value[node]);
-            *contested |= values
+            let edits = (0..own.len()).filter(|&node| standing.edit[node]);
+            *contested |= edits
                 .fold(0, |missed, node| missed | all & !(after[node] | before[node] | own[node]));
         }
     }

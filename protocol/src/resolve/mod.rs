@@ -146,7 +146,8 @@ fn resolve_any(
 fn by_field(table: &Table, base: Option<&Image>, history: &History<'_>) -> Resolved {
     let change = |place: usize| history.change(place);
     let standing = |members: Vec<usize>, number: u16| {
-        Standing::new(history, members, |place| gives(change(place), number))
+        let gives = |place| gives(change(place), number);
+        Standing::new(history, members, gives, |place| passes(change(place), number))
     };
     // Inserts and deletes touch every field: most fields have no other changes,
     // and share what stands between those.
@@ -161,14 +162,16 @@ fn by_field(table: &Table, base: Option<&Image>, history: &History<'_>) -> Resol
             }
         }
     }
-    let whole = |place: usize| matches!(change(place).op, Op::Insert | Op::Delete);
+    let whole = |place: usize, number: u16| {
+        matches!(change(place).op, Op::Insert | Op::Delete) && !passes(change(place), number)
+    };
     let every = all().filter(|&place| touches_every(change(place)));
     let every: Vec<usize> = every.collect();
     let shared = standing(every.clone(), u16::MAX);
     let own: BTreeMap<u16, Standing> = touching
         .into_iter()
         .filter(|(number, _)| *number == 0 || table.field(*number).is_some())
-        .filter(|(_, places)| places.iter().any(|&place| !whole(place)))
+        .filter(|(number, places)| places.iter().any(|&place| !whole(place, *number)))
         .map(|(number, mut places)| {
             places.extend(&every);
             places.sort_unstable();
@@ -193,11 +196,12 @@ fn by_field(table: &Table, base: Option<&Image>, history: &History<'_>) -> Resol
 
 fn by_record(table: &Table, base: Option<&Image>, history: &History<'_>) -> Resolved {
     let all = || (0..history.changes.len()).collect();
-    let row = Standing::new(history, all(), |place| {
-        let change = history.change(place);
-        table.fields.iter().any(|field| gives(change, field.number))
-    });
-    let existence = Standing::new(history, all(), |place| gives(history.change(place), 0));
+    let change = |place: usize| history.change(place);
+    let numbers = || table.fields.iter().map(|field| field.number);
+    let gives_any = |place| numbers().any(|number| gives(change(place), number));
+    let passes_any = |place| numbers().any(|number| passes(change(place), number));
+    let row = Standing::new(history, all(), gives_any, passes_any);
+    let existence = Standing::new(history, all(), |place| gives(change(place), 0), |_| false);
     let of_base = |number: u16| base_value(base, history, &row, number);
     let fields = record::resolve(table, of_base, &row, history);
     let existence = existence::resolve(table.delete, base, history, &existence, &[&row]);
@@ -208,10 +212,16 @@ fn by_record(table: &Table, base: Option<&Image>, history: &History<'_>) -> Reso
 fn gives(change: &Change, field: u16) -> bool {
     match change.op {
         _ if field == 0 => affirms(change),
+        _ if passes(change, field) => false,
         Op::Insert => true,
         Op::Update | Op::Settle => change.delta(field).is_some(),
         Op::Delete | Op::Undone => false,
     }
+}
+
+/// Whether the change gave the field a value that did not travel.
+fn passes(change: &Change, field: u16) -> bool {
+    change.delta(field) == Some(&Delta::Passed)
 }
 
 /// The value in the base image, unless the row has begun anew above it.
@@ -252,6 +262,7 @@ pub fn lay(field: &Field, before: &Value, delta: &Delta) -> Value {
             list.extend_from_slice(add);
             sorted(list)
         }
+        Delta::Passed => before.clone(),
     }
 }
 

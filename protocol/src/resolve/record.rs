@@ -64,7 +64,7 @@ fn givers(
         let place = standing.place(node);
         let change = history.change(place);
         open.retain(|&field| {
-            let gives = change.op == Op::Insert || change.delta(field).is_some();
+            let gives = super::gives(change, field);
             if gives {
                 givers.insert(field, place);
             }

@@ -16,6 +16,8 @@ pub(super) struct Standing {
     pub graph: Graph,
     /// Whether it gives the field a value (an insert without one gives null).
     pub value: Vec<bool>,
+    /// Whether it gave the field a value where it was made: here it may have been left out.
+    pub edit: Vec<bool>,
     /// Whether it ends the row.
     pub delete: Vec<bool>,
     /// Whether it precedes a delete that an insert follows.
@@ -30,12 +32,15 @@ const VALUE: u64 = 1;
 const INSERT: u64 = 2;
 
 impl Standing {
-    /// Of the changes at these places, ascending; `value` tells who gives a value.
+    /// Of the changes at these places, ascending; `value` tells who gives a value, `passed`
+    /// whose was left out.
     pub fn new(
         history: &History<'_>,
         members: Vec<usize>,
         value: impl Fn(usize) -> bool,
+        passed: impl Fn(usize) -> bool,
     ) -> Standing {
+        let edit = members.iter().map(|&place| value(place) || passed(place)).collect();
         let value: Vec<bool> = members.iter().map(|&place| value(place)).collect();
         let change = |place: &usize| history.change(*place);
         let delete: Vec<bool> = members.iter().map(|place| deletes(change(place))).collect();
@@ -54,7 +59,7 @@ impl Standing {
             true => graph.after(&undone).iter().map(|&mark| mark != 0).collect(),
             false => vec![false; value.len()],
         };
-        Standing { graph, value, delete, ended, reborn, followed }
+        Standing { graph, value, edit, delete, ended, reborn, followed }
     }
 
     /// The place of a node.

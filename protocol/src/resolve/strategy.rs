@@ -166,7 +166,7 @@ fn append(field: &Field, base: &Value, standing: &Standing, history: &History<'_
             Some(Delta::Append(entry)) => list.push(entry.clone()),
             Some(Delta::Set(value)) => list.extend_from_slice(entries(value)),
             Some(Delta::Edit { add, .. }) => list.extend_from_slice(add),
-            Some(Delta::Add(_)) | None => {}
+            Some(Delta::Add(_) | Delta::Passed) | None => {}
         }
         if list.len() > before || settles[node] == 1 {
             shown.push(node);
@@ -247,7 +247,7 @@ impl<'a> SetEdit<'a> {
                 Some(SetEdit { add: core::slice::from_ref(entry), remove: Some(&[]) })
             }
             Delta::Set(value) => Some(SetEdit { add: entries(value), remove: None }),
-            Delta::Add(_) => None,
+            Delta::Add(_) | Delta::Passed => None,
         }
     }
 

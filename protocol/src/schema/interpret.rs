@@ -92,7 +92,7 @@ fn type_delta(op: Op, field: &Field, delta: &Delta) -> Result<Option<Delta>, Str
             let (add, remove) = (sorted(add), sorted(remove));
             return Ok(Some(Delta::Edit { add, remove }));
         }
-        Delta::Add(_) | Delta::Append(_) => return Ok(Some(delta.clone())),
+        Delta::Add(_) | Delta::Append(_) | Delta::Passed => return Ok(Some(delta.clone())),
     };
     let insert = op == Op::Insert;
     Ok(Some(match (field.merge, value) {

@@ -93,6 +93,7 @@ fn bytes(what: &impl Serialize) -> usize {
 fn check_fields(table: &Table, change: &Change) -> Result<(), String> {
     for field in &table.fields {
         let found = match change.delta(field.number) {
+            Some(Delta::Passed) => check_passed(table, field),
             Some(delta) => check_delta(field, delta, change.op),
             None => Ok(()),
         };
@@ -112,7 +113,15 @@ fn is_nothing(delta: &Delta) -> bool {
     match delta {
         Delta::Set(value) => value.is_null(),
         Delta::Edit { add, .. } => add.is_empty(),
-        Delta::Add(_) | Delta::Append(_) => false,
+        Delta::Add(_) | Delta::Append(_) | Delta::Passed => false,
+    }
+}
+
+/// Whether a value may be left out that its writer has replaced.
+fn check_passed(table: &Table, field: &Field) -> Result<(), String> {
+    match table.leaves_out(field) {
+        true => Ok(()),
+        false => Err("a value was left out, and its table wants every step".into()),
     }
 }
 
@@ -138,7 +147,7 @@ fn check_delta(field: &Field, delta: &Delta, op: Op) -> Result<(), String> {
             Err("required, it cannot become null".into())
         }
         (_, Delta::Set(value)) => check_value(field, value),
-        (_, Delta::Add(_) | Delta::Append(_) | Delta::Edit { .. }) => {
+        (_, Delta::Add(_) | Delta::Append(_) | Delta::Edit { .. } | Delta::Passed) => {
             Err("takes a new value, not an addition to the old one".into())
         }
     }

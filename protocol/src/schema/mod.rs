@@ -239,6 +239,17 @@ impl Table {
         Some(&self.fields[place])
     }
 
+    /// Whether a value of the field may be left out of a changeset that holds a later one
+    /// by the same writer. Where a past value tells who has closed a case, or is looked for
+    /// in somebody's past, every step travels.
+    pub fn leaves_out(&self, field: &Field) -> bool {
+        let assigned = match field.merge {
+            Merge::LastWrite | Merge::FirstWrite | Merge::Max | Merge::Min => true,
+            Merge::Sum | Merge::Append | Merge::Set | Merge::Review => false,
+        };
+        assigned && self.history == History::Latest && self.mode == Mode::Field
+    }
+
     /// The field of a name.
     pub fn field_named(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::field::{Found, one_field};
 use super::file::{SchemaFile, TableFile};
-use super::{Field, Kind, Merge, Schema, Scope, Table};
+use super::{Field, History, Kind, Merge, Mode, Schema, Scope, Table};
 use crate::limits::{FIELDS_MAX, NAME_BYTES_MAX, TABLES_MAX};
 
 /// See [`SchemaFile::number`].
@@ -73,6 +73,11 @@ fn one_table(
     }
     if file.retention == Some(0) {
         problems.push(format!("{name}: retention is in days, from 1; leave it out to keep all"));
+    }
+    if file.history == History::Latest && file.mode == Mode::Record {
+        problems.push(format!(
+            "{name}: history \"latest\" needs mode \"field\", for in \"record\" somebody's past is made of every step; change one of them"
+        ));
     }
     let names: Vec<&str> = file.fields.iter().map(|(name, _)| name.as_str()).collect();
     let before = old.map_or(&[][..], |table| &table.fields);

@@ -65,6 +65,7 @@ pub fn delta() -> impl Strategy<Value = Delta> {
         1 => any::<i64>().prop_map(Delta::Add),
         1 => text().prop_map(Delta::Append),
         1 => edit.prop_map(|(add, remove)| Delta::Edit { add, remove }),
+        1 => Just(Delta::Passed),
     ]
 }
 

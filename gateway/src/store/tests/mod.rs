@@ -12,6 +12,7 @@ mod growth;
 mod handhelds;
 mod horizon;
 mod intake;
+mod latest;
 mod layouts;
 mod line;
 mod overlay;

@@ -120,6 +120,7 @@ fn delta(word: &str) -> (FieldRef, Delta) {
         "+" => Delta::Add(what.parse().expect("a number")),
         "-" => Delta::Add(-what.parse::<i64>().expect("a number")),
         "<" => Delta::Append(what.into()),
+        _ if what == "…" => Delta::Passed,
         _ if what.starts_with('[') => Delta::Set(Value::List(list(what))),
         _ => Delta::Set(scalar(what)),
     };

@@ -88,6 +88,7 @@ fn delta_of(merge: Merge, op: Op, how: u8, number: i64) -> Delta {
         Merge::Set if whole => Delta::Set(Value::List(entries(number + 2))),
         Merge::Set => Delta::Edit { add: entries(how.into()), remove: entries(number + 2) },
         _ if how == 0 => Delta::Set(Value::Null),
+        _ if how == 6 && matches!(op, Op::Insert | Op::Update) => Delta::Passed,
         _ => Delta::Set(Value::Int(number)),
     }
 }
@@ -236,6 +237,54 @@ proptest! {
             prop_assert!(general.existence.live());
             prop_assert!(!general.existence.conflict && !general.existence.review);
         }
+    }
+
+    /// What its own writer has replaced may be left out: nobody sees a difference.
+    #[test]
+    fn values_that_their_writer_replaced_say_nothing(
+        table in tables(),
+        drafts in drafts(9),
+        base in bases(),
+    ) {
+        let field = &table.fields[0];
+        let mut table = table.clone();
+        table.history = History::Latest;
+        table.mode = Mode::Field;
+        if !table.leaves_out(field) {
+            return Ok(());
+        }
+        let mut told = fit(&table, &drafts);
+        for (at, told) in told.iter_mut().enumerate() {
+            let seq = at as u64 + 1;
+            let dot = told.change.dot;
+            told.change.dot = Dot { run: RunId(dot.run.0.min(2)), seq, ..dot };
+            (told.seq, told.seen_seq) = (seq, told.seen_seq.min(at as u64));
+        }
+        let dots: Vec<Dot> = told.iter().map(|told| told.change.dot).collect();
+        for (at, told) in told.iter_mut().enumerate() {
+            let above = drafts[at].above.iter().filter(|&&other| other < at);
+            told.change.seen.above = above.map(|&other| dots[other]).collect();
+        }
+        let mut net = told.clone();
+        for (at, left) in net.iter_mut().enumerate() {
+            let (dot, op) = (left.change.dot, left.change.op);
+            for (number, delta) in &mut left.change.fields {
+                let replaced = told[at + 1..].iter().any(|later| {
+                    let (change, dot_too) = (&later.change, later.change.dot);
+                    (dot_too.device, dot_too.run, change.op) == (dot.device, dot.run, Op::Update)
+                        && change.fields.iter().any(|(other, delta)| {
+                            other == number && matches!(delta, Delta::Set(_))
+                        })
+                });
+                if replaced && matches!(op, Op::Insert | Op::Update) {
+                    *delta = Delta::Passed;
+                }
+            }
+        }
+        let base = base_image(table.fields[0].merge, base);
+        let whole = resolve(&table, base.as_ref(), &placed(&told), &Lines::new());
+        let found = resolve(&table, base.as_ref(), &placed(&net), &Lines::new());
+        prop_assert_eq!(found, whole);
     }
 
     #[test]

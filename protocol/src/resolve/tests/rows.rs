@@ -48,6 +48,8 @@ fn deletes() {
             ("deleted by two, side by side",       "A1@90 insert v=1 | B1@20 delete saw A1 | C1@20 delete saw A1", [GONE_CONFLICT; 3]),
             ("updated beside the delete",          "A1@10 insert v=1 | B1@20 delete saw A1 | C1@15 v=2 saw A1",
                 [GONE_CONFLICT, HERE_CONFLICT, HERE_REVIEW]),
+            ("it did not travel, but was missed",  "A1@10 insert v=1 | A2@20 v=… | B1@15 delete saw A1 | A3@30 v=3 saw B1",
+                [GONE_CONFLICT, HERE_CONFLICT, HERE_REVIEW]),
             ("of two deletes one saw the update",  "A1@10 insert v=1 | B1@20 delete saw A1 | C1@15 v=2 saw A1 | D1@1 delete saw A1 C1",
                 [GONE_CONFLICT, GONE_CONFLICT, HERE_REVIEW]),
             ("updated by one who saw the delete",  "A1@10 insert v=1 | B1@20 delete saw A1 | C1@30 v=2 saw B1", [GONE; 3]),

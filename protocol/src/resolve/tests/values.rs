@@ -32,6 +32,11 @@ fn last_write() {
         ("an insert after a delete",          "A1@90 insert v=1 | B1@20 delete saw A1 | B2@30 insert w=1", "null", "B2",   ""),
         ("what the delete had not seen",      "A1@90 insert v=1 | C1@95 v=7 saw A1 | B1@20 delete saw A1 | B2@30 insert v=2", "7", "B2 C1", "conflict"),
         ("null is a value",                   "A1@10 insert v=1 | B1@20 v=null saw A1",                   "null", "B1",    ""),
+        ("replaced before it travelled",      "A1@10 insert v=… | A2@20 v=… | A3@15 v=3",                 "3",    "A3",    ""),
+        ("what that had seen is followed",    "A1@10 insert v=1 | B1@50 v=7 saw A1 | A2@20 v=… saw B1 | A3@30 v=3", "3", "A3", ""),
+        ("who saw that has seen no more",     "A1@10 insert v=1 | A2@20 v=… | B1@9 v=7 saw A2 | A3@30 v=3", "3",  "B1 A3", "conflict"),
+        ("nothing that replaces it: nothing", "A1@10 insert v=1 | A2@20 v=…",                             "1",    "A1",    ""),
+        ("the same of an insert",             "A1@10 insert v=… w=1",                                     "null", "",      ""),
     ]);
 }
 

@@ -38,10 +38,12 @@ pub(super) enum Kind {
     List,
     Number,
     Edit,
+    /// A value that did not travel: the one before is remembered.
+    Passed,
 }
 
 /// All kinds by number.
-pub(super) const KINDS: [Kind; 14] = [
+pub(super) const KINDS: [Kind; 15] = [
     Kind::Absent,
     Kind::Null,
     Kind::Int,
@@ -56,6 +58,7 @@ pub(super) const KINDS: [Kind; 14] = [
     Kind::List,
     Kind::Number,
     Kind::Edit,
+    Kind::Passed,
 ];
 
 /// A remembered value.

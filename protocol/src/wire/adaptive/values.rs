@@ -43,6 +43,10 @@ impl Work<'_> {
         let delta = match kind {
             Kind::Absent => None,
             Kind::Null => Some(Delta::Set(Value::Null)),
+            Kind::Passed => {
+                cell = scene.old(spot).unwrap_or_default();
+                Some(Delta::Passed)
+            }
             Kind::Bool | Kind::Int | Kind::Day | Kind::Minute | Kind::Second | Kind::Add => {
                 let number = given.map_or(0, number_of);
                 cell.number = self.amount(scene, spot, sides, kind, number);
@@ -300,6 +304,7 @@ fn kind_of(delta: &Delta) -> Kind {
         Delta::Add(_) => Kind::Add,
         Delta::Append(_) => Kind::Append,
         Delta::Edit { .. } => Kind::Edit,
+        Delta::Passed => Kind::Passed,
     }
 }
 

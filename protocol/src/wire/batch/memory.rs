@@ -50,5 +50,6 @@ fn of_delta(delta: &Delta) -> usize {
         Delta::Set(Value::Row(_)) => ROW_BYTES,
         Delta::Edit { add, remove } => list(add) + list(remove),
         Delta::Set(Value::Null | Value::Int(_) | Value::Bool(_)) | Delta::Add(_) => 0,
+        Delta::Passed => 0,
     }
 }

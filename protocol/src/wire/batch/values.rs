@@ -38,6 +38,7 @@ const SET_NUMBER: u64 = 7;
 const ADD: u64 = 8;
 const APPEND: u64 = 9;
 const EDIT: u64 = 10;
+const PASSED: u64 = 11;
 
 /// Write one column.
 pub(super) fn put(out: &mut Writer, rows: &mut Rows, deltas: &[&Delta]) {
@@ -125,6 +126,7 @@ fn put_delta(out: &mut Writer, texts: &mut Texts, rows: &mut Rows, delta: &Delta
             put_list(out, texts, add);
             put_list(out, texts, remove);
         }
+        Delta::Passed => out.number(PASSED),
     }
 }
 
@@ -184,6 +186,7 @@ fn take_delta(
             let remove = take_list(from, texts)?;
             Delta::Edit { add, remove }
         }
+        PASSED => Delta::Passed,
         _ => return Err(BatchError::Malformed("tag of a delta")),
     })
 }

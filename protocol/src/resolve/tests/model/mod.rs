@@ -11,6 +11,8 @@ struct Model<'a> {
     /// `precedes[e][f]`, but for pairs that precede each other.
     precedes: Vec<Vec<bool>>,
     value: Vec<bool>,
+    /// The same, and those whose value was left out.
+    edit: Vec<bool>,
     delete: Vec<bool>,
 }
 
@@ -69,9 +71,9 @@ impl<'a> Model<'a> {
         }
         let precedes = |e: usize, f: usize| closure[e][f] && !closure[f][e];
         let precedes = (0..len).map(|e| (0..len).map(|f| precedes(e, f)).collect()).collect();
-        let value = changes.iter().map(|told| gives(&told.change)).collect();
+        let value: Vec<bool> = changes.iter().map(|told| gives(&told.change)).collect();
         let delete = changes.iter().map(|told| is_delete(&told.change)).collect();
-        Model { changes, precedes, value, delete }
+        Model { changes, precedes, edit: value.clone(), value, delete }
     }
 
     fn all(&self) -> impl Iterator<Item = usize> + Clone {
@@ -90,7 +92,7 @@ impl<'a> Model<'a> {
 
     /// Whether e precedes a delete that an insert follows, both within `inside`.
     fn ended(&self, e: usize, inside: &dyn Fn(usize) -> bool) -> bool {
-        let insert = |i: usize| inside(i) && self.op(i) == Op::Insert && self.value[i];
+        let insert = |i: usize| inside(i) && self.op(i) == Op::Insert && self.edit[i];
         let undone = |d: usize| self.all().any(|i| insert(i) && self.precedes[d][i]);
         self.all().any(|d| inside(d) && self.delete[d] && self.precedes[e][d] && undone(d))
     }
@@ -156,7 +158,8 @@ fn is_there(change: &Change) -> bool {
 
 fn gives(change: &Change, field: u16) -> bool {
     let update = matches!(change.op, Op::Update | Op::Settle);
-    change.op == Op::Insert || update && change.delta(field).is_some()
+    let passed = change.delta(field) == Some(&Delta::Passed);
+    !passed && (change.op == Op::Insert || update && change.delta(field).is_some())
 }
 
 /// Whether it is a settle that was undone, and gave or ended the field until then.
@@ -174,12 +177,21 @@ pub(super) fn resolve_plainly(
 ) -> Resolved {
     let record = table.mode == Mode::Record;
     let model = |field: u16| {
-        let stands = |change: &Change| gives(change, field) || gave(change, field);
+        let passed = |change: &Change| change.delta(field) == Some(&Delta::Passed);
+        let stands =
+            |change: &Change| gives(change, field) || gave(change, field) || passed(change);
         let touches = |change: &Change| record || stands(change) || is_delete(change);
-        Model::new(changes, runs, touches, |change| gives(change, field))
+        let mut model = Model::new(changes, runs, touches, |change| gives(change, field));
+        model.edit =
+            changes.iter().map(|told| gives(&told.change, field) || passed(&told.change)).collect();
+        model
     };
     let row = |change: &Change| table.fields.iter().any(|field| gives(change, field.number));
-    let row = Model::new(changes, runs, |_| true, row);
+    let mut row = Model::new(changes, runs, |_| true, row);
+    let passed = |change: &Change| {
+        table.fields.iter().any(|field| change.delta(field.number) == Some(&Delta::Passed))
+    };
+    row.edit.iter_mut().zip(changes).for_each(|(edit, told)| *edit |= passed(&told.change));
     let there = |change: &Change| is_there(change) || is_delete(change) || gave(change, 0);
     let existence = Model::new(changes, runs, |change| record || there(change), is_there);
     let models: Vec<Model<'_>> = table.fields.iter().map(|field| model(field.number)).collect();
@@ -219,7 +231,7 @@ fn exists(
     let contested = |d: usize| {
         models.iter().any(|model| {
             let apart = |u: usize| u != d && !model.precedes[u][d] && !model.precedes[d][u];
-            model.all().any(|u| model.value[u] && apart(u))
+            model.all().any(|u| model.edit[u] && apart(u))
         })
     };
     let candidates = last(&counts, &counts);
