@@ -67,8 +67,10 @@ pub struct Broker {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// Seconds between pings on an idle link, at least 5.
+    /// Seconds between pings on an idle link, at least 5: to begin with, and in the worst case.
     pub keep_alive_s: u16,
+    /// The same in the best case: what the carrier bears is learned.
+    pub keep_alive_max_s: u16,
     /// Whether to speak TLS; none = unless it is on loopback.
     pub tls: Option<bool>,
 }
@@ -124,6 +126,8 @@ pub struct Sync {
     /// three in a row the connection is given up and made anew. Also how long each
     /// phase of connecting may take. 100 to 12,000.
     pub deadline_ms: u64,
+    /// Stay connected also where to leave a silent link and to come back costs less.
+    pub stay: bool,
 }
 
 /// What is kept of changes that are at the hub and in a backup of it. Others are kept
@@ -183,13 +187,25 @@ impl Default for Lan {
 
 impl Default for Broker {
     fn default() -> Broker {
-        Broker { host: "127.0.0.1".into(), port: 1883, keep_alive_s: 60, tls: None }
+        Broker {
+            host: "127.0.0.1".into(),
+            port: 1883,
+            keep_alive_s: 60,
+            keep_alive_max_s: 1_200,
+            tls: None,
+        }
     }
 }
 
 impl Default for Sync {
     fn default() -> Sync {
-        Sync { interval_s: 900, retry_min_ms: 1_000, retry_max_ms: 300_000, deadline_ms: 10_000 }
+        Sync {
+            interval_s: 1_800,
+            retry_min_ms: 1_000,
+            retry_max_ms: 300_000,
+            deadline_ms: 10_000,
+            stay: false,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! and the link sessions own clocks and sockets; store, MQTT, serial and LAN
 //! are edges that know the protocol and never each other.
 pub mod bridle;
+pub mod carrier;
 pub mod command;
 pub mod compaction;
 pub mod config;

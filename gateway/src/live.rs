@@ -50,6 +50,8 @@ pub struct LinkState {
     pub connected: bool,
     /// Seconds since that is so.
     pub for_s: u64,
+    /// Whether it was left because its pings cost more than to come back.
+    pub left: bool,
     /// Seconds to the next attempt; none = connected, or one is under way.
     pub next_attempt_s: Option<u64>,
     /// Attempts to connect.
@@ -109,6 +111,7 @@ impl Board {
     pub fn trying(&self) {
         let mut facts = lock(&self.0);
         facts.state.attempts += 1;
+        facts.state.left = false;
         facts.next_attempt = None;
     }
 
@@ -118,6 +121,14 @@ impl Board {
         facts.state.connected = true;
         facts.state.connections += 1;
         facts.since = Instant::now();
+    }
+
+    /// The connection was left; the next one comes after `wait`, or when it is of use.
+    pub fn left(&self, wait: Duration) {
+        let mut facts = lock(&self.0);
+        let now = Instant::now();
+        (facts.state.connected, facts.state.left) = (false, true);
+        (facts.since, facts.next_attempt) = (now, Some(now + wait));
     }
 
     /// There is no connection, or no longer; the next attempt comes after `wait`.

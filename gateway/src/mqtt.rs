@@ -25,6 +25,7 @@ mod reason;
 use connect::{Stream, Wire};
 use packet::Heard;
 
+use crate::carrier::Carrier;
 use crate::patience::Deadlines;
 use crate::words::plain;
 pub use connect::Resolver;
@@ -46,7 +47,9 @@ pub struct Target {
     pub port: u16,
     /// The client id.
     pub client: String,
-    /// Between pings on an idle link.
+    /// What is known of the carrier: when to ping.
+    pub carrier: Carrier,
+    /// The broker gives a silent gateway up half as long again after this.
     pub keep_alive: Duration,
     /// The topic to listen to.
     pub listen: String,
@@ -151,7 +154,11 @@ struct Driver {
     broker: String,
     topic: String,
     deadlines: Deadlines,
+    carrier: Carrier,
+    /// The broker wants to hear of us within this.
     keep_alive: Duration,
+    /// When anything was said or heard last.
+    last: Instant,
     buffer: BytesMut,
     out: BytesMut,
     /// A message that waits for room in the queue; nothing is read meanwhile.
@@ -173,11 +180,13 @@ impl Driver {
             broker: wire.broker,
             topic: target.listen.clone(),
             deadlines: target.deadlines,
+            ping_at: Instant::now() + wire.keep_alive.min(target.carrier.interval()),
+            carrier: target.carrier.clone(),
             keep_alive: wire.keep_alive,
+            last: Instant::now(),
             buffer: wire.buffer,
             out: BytesMut::new(),
             ready: None,
-            ping_at: Instant::now() + wire.keep_alive,
             pong_by: None,
             stuck_by: None,
         }
@@ -214,12 +223,17 @@ impl Driver {
                         return Err(self.lost("the broker closed it"));
                     }
                     self.pong_by = None;
+                    self.carrier.heard();
+                    self.last = Instant::now();
                 }
                 flushed = push(&mut self.writer, &mut self.out), if self.stuck_by.is_some() => {
                     let flushed = flushed.map_err(|error| self.lost(plain(&error)))?;
                     self.stuck_by = (!flushed).then(|| Instant::now() + self.deadlines.send);
                 }
-                () = sleep_until(self.ping_at) => self.ping(self.deadlines.ping),
+                () = sleep_until(self.ping_at) => {
+                    self.carrier.said(self.last.elapsed());
+                    self.ping(self.deadlines.ping);
+                }
                 () = at(self.pong_by) => {
                     return Err(self.lost("nothing comes back any more, not even to a ping"));
                 }
@@ -258,6 +272,7 @@ impl Driver {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Publish(topic, message) => {
+                self.carrier.said(self.last.elapsed());
                 packet::publish(&mut self.out, &topic, message);
                 self.sending();
             }
@@ -273,7 +288,8 @@ impl Driver {
     }
 
     fn sending(&mut self) {
-        self.ping_at = Instant::now() + self.keep_alive;
+        self.last = Instant::now();
+        self.ping_at = self.last + self.keep_alive.min(self.carrier.interval());
         self.stuck_by.get_or_insert(Instant::now() + self.deadlines.send);
     }
 

@@ -18,6 +18,7 @@ pub mod backoff;
 mod budget;
 pub mod change;
 pub mod id;
+pub mod keepalive;
 pub mod limits;
 pub mod link;
 pub mod order;

@@ -81,7 +81,10 @@ fn a_small_round_and_an_idle_link_cost_few_bytes_of_ip() {
         figures.push((what, bytes));
     }
     site.stop();
-    edit(&site.config, "[broker]", &format!("[broker]\nkeep_alive_s = {KEEP_ALIVE_S}"));
+    let always =
+        format!("[broker]\nkeep_alive_s = {KEEP_ALIVE_S}\nkeep_alive_max_s = {KEEP_ALIVE_S}");
+    edit(&site.config, "[broker]", &always);
+    edit(&site.config, "[sync]", "[sync]\nstay = true");
     site.start();
     std::thread::sleep(Duration::from_secs(KEEP_ALIVE_S));
     let before = village.traffic().unwrap();

@@ -48,7 +48,7 @@ fn each_value_says_where_it_came_from() {
         ("site", "\"north\"", file.to_str().unwrap()),
         ("broker.host", "\"b\"", extra.to_str().unwrap()),
         ("broker.port", "9", "WADI_BROKER__PORT"),
-        ("sync.interval_s", "900", "default"),
+        ("sync.interval_s", "1800", "default"),
     ] {
         let line = line(&shown, key);
         assert!(line.contains(value) && line.ends_with(origin), "{key}: {line}\n{shown}");

@@ -5,6 +5,7 @@
 //! side; each folder is kept when its test fails.
 mod backups;
 mod bytes;
+mod carrier;
 mod chaos;
 mod command_line;
 mod compaction;

@@ -153,6 +153,12 @@ fn link(seen: &Overview) -> Vec<String> {
     let mut lines = Vec::new();
     if link.connected {
         lines.push(format!("connected to the broker {} for {since}", link.broker));
+    } else if link.left {
+        let back = span(link.next_attempt_s.unwrap_or(0));
+        lines.push(format!(
+            "left the broker {} {since} ago, for pings cost more than to come back: in {back}, or with the next change",
+            link.broker
+        ));
     } else {
         let next = match link.next_attempt_s {
             Some(wait_s) => format!("next attempt in {}", span(wait_s)),

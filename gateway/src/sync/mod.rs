@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, error_span, info};
 
 use crate::bridle::Bridle;
+use crate::carrier::Carrier;
 use crate::config::Config;
 use crate::control::{Desk, Met};
 use crate::identity::Identity;
@@ -25,14 +26,27 @@ mod waits;
 
 use waits::Pace;
 
+/// How a connection ends that nothing went wrong with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ended {
+    /// All is done, or the gateway stops.
+    Done,
+    /// It cost more to stay than to come back.
+    Left,
+}
+
 /// The worker and what it needs.
 pub struct Worker {
     handle: Handle,
+    /// Changes that come to wait.
+    activity: watch::Receiver<u64>,
     target: Target,
     resolver: Resolver,
     topic: String,
     deadlines: Deadlines,
     interval: Duration,
+    /// Never leave the link by itself.
+    stay: bool,
     retry_max: Duration,
     pace: Pace,
     route: Route,
@@ -62,22 +76,27 @@ impl Worker {
         shutdown: watch::Receiver<bool>,
     ) -> Worker {
         let deadlines = Deadlines::of(config.sync.deadline_ms);
+        let (least_s, greatest_s) = (config.broker.keep_alive_s, config.broker.keep_alive_max_s);
+        let interval = Duration::from_secs(config.sync.interval_s);
         let target = Target {
             host: config.broker.host.clone(),
             port: config.broker.port,
             client: format!("wadi-gateway-{}", config.gateway),
-            keep_alive: Duration::from_secs(config.broker.keep_alive_s.into()),
+            carrier: Carrier::new(least_s, greatest_s, interval),
+            keep_alive: Duration::from_secs(least_s.max(greatest_s).into()),
             listen: format!("wadi/{}/down", config.gateway),
             deadlines,
             tls: None,
         };
         Worker {
+            activity: handle.activity(),
             handle,
             target,
             resolver: Resolver::default(),
             topic: format!("wadi/{}/up", config.gateway),
             deadlines,
-            interval: Duration::from_secs(config.sync.interval_s),
+            interval,
+            stay: config.sync.stay,
             retry_max: Duration::from_millis(config.sync.retry_max_ms),
             pace: Pace::new(config.sync.retry_min_ms, config.sync.retry_max_ms),
             route,
@@ -96,7 +115,11 @@ impl Worker {
     pub async fn run(mut self) {
         while !*self.shutdown.borrow() {
             let next = match self.connected(None).await {
-                Ok(()) => return,
+                Ok(Ended::Done) => return,
+                Ok(Ended::Left) => {
+                    self.away().await;
+                    continue;
+                }
                 Err((error, progressed)) => {
                     let now = Instant::now();
                     let next = self.pace.failed(progressed, random(), now);
@@ -117,7 +140,7 @@ impl Worker {
 
     /// Connect once and sync until nothing is left to do either way.
     pub async fn once(mut self, patience: Duration) -> Result<(), LinkError> {
-        self.connected(Some(patience)).await.map_err(|(error, _)| error)
+        self.connected(Some(patience)).await.map(drop).map_err(|(error, _)| error)
     }
 
     /// Wait for the next attempt: until then, or until there is a reason to hurry.
@@ -139,15 +162,29 @@ impl Worker {
         }
     }
 
+    /// Off the link, which is silent for longer than it pays: until something is to be
+    /// sent, a person asks, or the time has come to hear the news.
+    async fn away(&mut self) {
+        let next = Instant::now() + self.interval;
+        info!(phase = "link", wait_s = self.interval.as_secs(), "left: its pings cost more");
+        self.desk.board.left(self.interval);
+        tokio::select! {
+            () = sleep_until(next) => {}
+            _ = self.activity.changed() => {}
+            _ = self.desk.wanted.changed() => {}
+            _ = self.shutdown.changed() => {}
+        }
+    }
+
     /// One connection. With `patience`: ends well once everything is exchanged. On
     /// an error says whether any answer had come.
-    async fn connected(&mut self, patience: Option<Duration>) -> Result<(), (LinkError, bool)> {
+    async fn connected(&mut self, patience: Option<Duration>) -> Result<Ended, (LinkError, bool)> {
         self.desk.board.trying();
         self.prepare().await.map_err(|error| (error, false))?;
         let mut link = match self.open().await {
             Some(Ok(link)) => link,
             Some(Err(error)) => return Err((error, false)),
-            None => return Ok(()),
+            None => return Ok(Ended::Done),
         };
         self.desk.board.connected();
         let span = error_span!("link", broker = link.broker());
@@ -163,7 +200,11 @@ impl Worker {
             info!(phase = "link", bytes, bytes_up, bytes_down, "the connection is over");
             ended
         };
-        ended.instrument(span).await.map_err(|error| (error, progressed))
+        let ended = ended.instrument(span).await;
+        if ended.is_err() {
+            self.target.carrier.lost();
+        }
+        ended.map_err(|error| (error, progressed))
     }
 
     /// Who we are to whoever answers.

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 use wadi_protocol::wire::message::{DownBody, Refused};
 
-use super::Worker;
 use super::waits::Waits;
+use super::{Ended, Worker};
 use crate::control::Met;
 use crate::mqtt::{Link, LinkError};
 use crate::patience::UNANSWERED_MAX;
@@ -27,9 +27,10 @@ impl Worker {
         link: &mut Link,
         patience: Option<Duration>,
         progressed: &mut bool,
-    ) -> Result<(), LinkError> {
+    ) -> Result<Ended, LinkError> {
         let until = patience.map(|patience| Instant::now() + patience);
-        let mut activity = self.handle.activity();
+        // What came before the first round goes with it, or with those behind it.
+        self.activity.mark_unchanged();
         let mut waits = Waits::new(self.interval, *self.desk.wanted.borrow_and_update());
         // An open round is asked about; else one begins, if only to hear the news.
         let answer = self.handle.round(OwnedInput::Retry).await;
@@ -58,7 +59,8 @@ impl Worker {
                         }
                         match refused {
                             Some(refused) if until.is_some() => return Err(refused),
-                            None if done && until.is_some() => return Ok(()),
+                            None if done && until.is_some() => return Ok(Ended::Done),
+                            None if done && self.leaves(&waits) => return Ok(Ended::Left),
                             _ => {}
                         }
                     }
@@ -86,11 +88,14 @@ impl Worker {
                     link.probe();
                 }
                 _ = self.desk.wanted.changed() => waits.person_asks(),
-                _ = activity.changed() => waits.changes_came(),
+                _ = self.activity.changed() => {
+                    self.target.carrier.used(Instant::now());
+                    waits.changes_came();
+                }
                 () = at(waits.gather) => self.begin(link, &mut waits).await?,
                 () = sleep_until(waits.interval) => self.begin(link, &mut waits).await?,
                 () = at(until) => return Err(LinkError::unfinished(patience.unwrap_or_default())),
-                _ = self.shutdown.changed() => return Ok(()),
+                _ = self.shutdown.changed() => return Ok(Ended::Done),
             }
         }
     }
@@ -131,6 +136,7 @@ impl Worker {
             && let DownBody::News { head } = down.body
         {
             debug!(phase = "news", head, "the hub has news");
+            self.target.carrier.used(Instant::now());
             waits.news_came();
             return Ok(None);
         }
@@ -150,6 +156,12 @@ impl Worker {
         }
         (waits.unanswered, waits.useless) = (0, 0);
         Ok(Some(answer))
+    }
+
+    /// Whether to leave a link on which nothing is left to do.
+    fn leaves(&self, waits: &Waits) -> bool {
+        let nothing_waits = waits.gather.is_none() && !waits.again;
+        nothing_waits && !self.stay && self.target.carrier.is_to_be_left(self.interval)
     }
 
     /// Begin a round. While one is open the wish waits for its end.

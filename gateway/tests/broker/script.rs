@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use wadi_gateway::carrier::Carrier;
 use wadi_gateway::mqtt::{Link, LinkError, Phase, Resolver, Target};
 use wadi_gateway::patience::Deadlines;
 
@@ -226,6 +227,7 @@ pub fn target(port: u16) -> Target {
         host: "127.0.0.1".into(),
         port,
         client: "wadi-gateway-1".into(),
+        carrier: Carrier::new(60, 60, Duration::from_secs(900)),
         keep_alive: Duration::from_secs(60),
         listen: TOPIC.into(),
         deadlines: Deadlines::of(DEADLINE_MS),

@@ -1,7 +1,8 @@
 //! After both sides agreed: silence, floods, garbage, full sockets.
 use std::time::Duration;
 
-use wadi_gateway::mqtt::Phase;
+use wadi_gateway::carrier::Carrier;
+use wadi_gateway::mqtt::{Phase, Target};
 
 use crate::PATIENCE;
 use crate::script::{Script, TOPIC, open, publish, target, told};
@@ -57,6 +58,30 @@ async fn pings_are_for_idle_links() {
     let busy = broker.heard(22).await.len();
     broker.heard(busy + 2).await;
     assert!(broker.pings() >= 2);
+}
+
+/// Each answer to a ping makes the next silence longer; none, twice, makes it shorter.
+#[tokio::test]
+async fn what_the_carrier_bears_is_learned_ping_by_ping() {
+    let carrier = Carrier::new(1, 2, Duration::from_secs(900));
+    let (port, broker) = Script::agreeing().pong().run().await;
+    let mut target = target(port);
+    target.carrier = carrier.clone();
+    let link = open(&target).await.unwrap();
+    broker.heard(4).await;
+    assert_eq!(carrier.interval(), Duration::from_secs(2));
+    broker.heard(5).await;
+    drop(link);
+    for after in [2, 1] {
+        let (port, broker) = Script::agreeing().stay().run().await;
+        let mut link = open(&Target { port, ..target.clone() }).await.unwrap();
+        let (_, error) = end(&mut link).await;
+        told(&error, Phase::Session, port, &["nothing comes back"]);
+        assert_eq!(broker.bytes(2).await, [0xc0, 0]);
+        // As the worker does.
+        carrier.lost();
+        assert_eq!(carrier.interval(), Duration::from_secs(after));
+    }
 }
 
 /// A broker may ask for pings more often, or say that it needs none: neither spins.
