@@ -189,6 +189,9 @@ fn a_new_user_follows_the_readme_to_a_restored_village() {
     let hub = place.centre.starts("wadi-hub --config hub.toml serve");
     place.begin_village();
     let gateway = place.run_gateway();
+    // Both ends start at once: what the gateway asks before the hub listens, it asks again.
+    let has_schema = |status: &Value| status["schema"].as_u64() > Some(0);
+    place.until("the schema to be there", || place.gateway_status(), has_schema);
 
     let records: String = format!("{RECORD}\n").repeat(3);
     std::fs::write(place.village.folder().join("records.jsonl"), records).unwrap();

@@ -123,10 +123,12 @@ async fn handshake(
     }
 }
 
-/// CONNECT and SUBSCRIBE.
+/// CONNECT and SUBSCRIBE. Both go at once: that is one packet and one turn less, and a
+/// broker that refuses the one does not look at the other.
 async fn introduce(target: &Target, wire: &mut Wire) -> Result<(), LinkError> {
     let mut out = BytesMut::new();
     packet::connect(&mut out, &target.client, target.keep_alive.as_secs() as u16);
+    packet::subscribe(&mut out, &target.listen);
     let deadline = target.deadlines.connack;
     let late = "accepted the connection but gave no CONNACK";
     match answer(target, wire, Phase::Mqtt, &out, deadline, late).await? {
@@ -143,10 +145,8 @@ async fn introduce(target: &Target, wire: &mut Wire) -> Result<(), LinkError> {
         }
         heard => return Err(unexpected(Phase::Mqtt, &wire.broker, &heard, "CONNACK")),
     }
-    out.clear();
-    packet::subscribe(&mut out, &target.listen);
     let (deadline, late) = (target.deadlines.suback, "gave no SUBACK");
-    match answer(target, wire, Phase::Subscribe, &out, deadline, late).await? {
+    match answer(target, wire, Phase::Subscribe, &[], deadline, late).await? {
         Heard::Suback { code } if code < 0x80 => Ok(()),
         Heard::Suback { code } => {
             let did = format!("refuses the topic {}", target.listen);
@@ -168,7 +168,7 @@ fn unexpected(phase: Phase, broker: &str, heard: &Heard, wanted: &str) -> LinkEr
     }
 }
 
-/// Say something and hear the first packet that comes back.
+/// Say something, if there is anything to say, and hear the next packet that comes.
 async fn answer(
     target: &Target,
     wire: &mut Wire,
