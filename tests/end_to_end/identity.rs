@@ -209,7 +209,7 @@ pub fn mosquitto(hub: &Hub, folder: &Path, port: u16) -> Process {
     conf += "user root\n";
     std::fs::write(out.join("test.conf"), conf).unwrap();
     let mut command = Command::new(broker::program().unwrap());
-    command.arg("-c").arg(out.join("test.conf"));
+    command.arg("-c").arg(out.join("test.conf")).env("OPENSSL_CONF", out.join("openssl.cnf"));
     let process = Process::start("mosquitto", &mut command, &folder.join("mosquitto.log")).unwrap();
     broker::listening(port, "mosquitto", || Ok(())).unwrap();
     process

@@ -28,9 +28,11 @@ fn mosquitto(centre: &Desk, port: u16) -> Process {
         let own = line("give the files to the broker's user: ");
         run(Command::new("sh").args(["-c", own]), "", PATIENCE).unwrap().ok().unwrap();
     }
-    let (_, words) = line("and run: ").split_once(' ').unwrap();
+    let (setting, words) = line("and run: ").split_once(' ').unwrap();
+    let (variable, value) = setting.split_once('=').expect("where TLS is set up");
+    let words = words.strip_prefix("mosquitto ").expect("the program");
     let mut command = Command::new(broker::program().expect("mosquitto: see tests/run"));
-    command.args(words.split_whitespace());
+    command.env(variable, value).args(words.split_whitespace());
     let log = centre.folder().join("mosquitto.log");
     let mut process = Process::start("mosquitto", &mut command, &log).unwrap();
     broker::listening(port, "mosquitto", || process.check()).unwrap();
