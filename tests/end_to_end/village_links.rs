@@ -70,12 +70,12 @@ impl Site<'_> {
         assert!(status.success(), "{status}\n{}", self.said());
     }
 
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Wait until the log holds this so often.
-    fn until_said(&mut self, words: &str, times: usize) {
+    pub fn until_said(&mut self, words: &str, times: usize) {
         until(&format!("the gateway to say `{words}`"), PATIENCE, || {
             self.process.as_mut().unwrap().check()?;
             let said = self.said();
