@@ -1,6 +1,6 @@
 //! What a commit costs at the hub: changesets of 1,000 changes, history on, one
 //! fsync each, against the same rows written plainly.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use wadi_harness::records;
@@ -96,7 +96,8 @@ impl Bench {
 
 /// A gateway that never has anything else to do, and its hub.
 pub struct Site {
-    hub: Store,
+    hub: Option<Store>,
+    path: PathBuf,
     number: GatewayId,
     heard: RunId,
     round: u64,
@@ -110,9 +111,28 @@ impl Site {
         let mut hub = Store::open(path)?;
         hub.begin_run(NOW_S)?;
         hub.publish_schema(&records::sample_schema()?, NOW_S)?;
-        let number = samples::enrol(&mut hub)?;
+        let number = samples::enrol(&mut hub, "bench")?;
         let (heard, chain) = (RunId::NONE, Hash::default());
-        Ok(Site { hub, number, heard, round: 1, chain, cursors: [0; LANES] })
+        let (hub, path) = (Some(hub), path.into());
+        Ok(Site { hub, path, number, heard, round: 1, chain, cursors: [0; LANES] })
+    }
+
+    /// The hub ends and starts again.
+    pub fn restart(&mut self) -> Result<()> {
+        // A file has one owner at a time.
+        self.hub = None;
+        self.hub.insert(Store::open(&self.path)?).begin_run(NOW_S)?;
+        Ok(())
+    }
+
+    /// The hub, for others.
+    pub fn hub(&mut self) -> &mut Store {
+        self.hub.as_mut().expect("open but for a restart that failed")
+    }
+
+    /// Another gateway of the hub.
+    pub fn neighbour(&mut self) -> Result<GatewayId> {
+        samples::enrol(self.hub(), "neighbour")
     }
 
     /// One whole round; how long its commit took.
@@ -161,7 +181,8 @@ impl Site {
 
     fn hear(&mut self, body: UpBody) -> Result<Vec<Down>> {
         let up = Up { run: RunId(1), hub: self.heard, round: self.round, body };
-        let answers = self.hub.hear(self.number, &up, NOW_S)?;
+        let number = self.number;
+        let answers = self.hub().hear(number, &up, NOW_S)?;
         if let Some(down) = answers.first() {
             self.heard = down.hub;
         }

@@ -9,6 +9,7 @@ mod capture;
 mod centre;
 mod drain;
 mod figures;
+mod growth;
 mod intake;
 mod payload;
 mod plain;
@@ -29,9 +30,12 @@ pub struct Options {
     /// Few repetitions and small databases: proves that the bench works.
     #[arg(long)]
     short: bool,
-    /// Only the sections whose name contains this: intake, capture, hub, memory, start, storage, payload.
+    /// Only the sections whose name contains this: intake, capture, hub, memory, start, storage, payload, growth.
     #[arg(long, default_value = "")]
     only: String,
+    /// Rows of the large data set of `growth`.
+    #[arg(long, default_value_t = 100_000)]
+    grown: usize,
     /// Where databases are made; a folder in memory leaves out what fsync costs.
     #[arg(long)]
     folder: Option<std::path::PathBuf>,
@@ -48,11 +52,13 @@ pub struct Scale {
     pub changesets: usize,
     /// Rows in a database that has grown, and changes that are drained.
     pub rows: usize,
+    /// Rows of a data set that is large.
+    pub grown: usize,
 }
 
 type Section = fn(&std::path::Path, Scale, &mut Table) -> Result<()>;
 
-const SECTIONS: [(&str, Section); 7] = [
+const SECTIONS: [(&str, Section); 8] = [
     ("intake", intake::measure),
     ("capture", capture::measure),
     ("hub", centre::measure),
@@ -60,13 +66,16 @@ const SECTIONS: [(&str, Section); 7] = [
     ("start", start::measure),
     ("storage", storage::measure),
     ("payload", payload::measure),
+    ("growth", growth::measure),
 ];
 
 fn main() -> Result<()> {
     let options = Options::parse();
     let scale = match options.short {
-        true => Scale { blocks: 2, commits: 5, changesets: 1, rows: 1_000 },
-        false => Scale { blocks: 15, commits: 50, changesets: 3, rows: 100_000 },
+        true => Scale { blocks: 2, commits: 5, changesets: 1, rows: 1_000, grown: 10_000 },
+        false => {
+            Scale { blocks: 15, commits: 50, changesets: 3, rows: 100_000, grown: options.grown }
+        }
     };
     let folder = match &options.folder {
         Some(folder) => tempfile::tempdir_in(folder)?,

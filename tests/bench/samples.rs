@@ -21,9 +21,9 @@ use wadi_protocol::wire::batch::Batch;
 pub const NOW_S: u64 = 1_800_000_000;
 
 /// Enrol a gateway that is called directly: nobody asks for its certificate.
-pub fn enrol(hub: &mut wadi_hub::store::Store) -> Result<GatewayId> {
+pub fn enrol(hub: &mut wadi_hub::store::Store, site: &str) -> Result<GatewayId> {
     let until_s = NOW_S + 366 * 24 * 3600;
-    let certificate = hub.enrol("bench", false, (NOW_S, until_s), |_| Ok(vec![1]))?;
+    let certificate = hub.enrol(site, false, (NOW_S, until_s), |_| Ok(vec![1]))?;
     Ok(certificate.gateway)
 }
 
@@ -81,6 +81,11 @@ impl Source {
             next_update: 0,
             edition: HashMap::new(),
         })
+    }
+
+    /// The number of a table.
+    pub fn table(&self, name: &str) -> Option<u16> {
+        self.schema.tables.iter().find(|table| table.name == name).map(|table| table.number)
     }
 
     /// The next inserts, in the order of the data.

@@ -23,7 +23,7 @@ pub fn measure(folder: &Path, scale: Scale, table: &mut Table) -> Result<()> {
     let mut hub = Hub::open(&folder.join("hub.db"))?;
     hub.begin_run(NOW_S)?;
     hub.publish_schema(&wadi_harness::records::sample_schema()?, NOW_S)?;
-    let gateway = samples::enrol(&mut hub)?;
+    let gateway = samples::enrol(&mut hub, "bench")?;
     let path = folder.join("gateway.db");
     let mut store = village::open_at(&path, gateway)?;
     village::sync(&mut store, &mut hub, gateway)?;

@@ -10,12 +10,15 @@ use wadi_protocol::wire::message;
 
 use crate::samples::{self, NOW_S};
 
+/// What an open link adds to a message, at least: IP, TCP, TLS, MQTT and the tag.
+const CARRIER_BYTES: usize = 96;
+
 /// A store that has the schema, and its file.
 pub fn open(folder: &Path) -> Result<(Store, PathBuf)> {
     let mut hub = Hub::open(&folder.join("schema-hub.db"))?;
     hub.begin_run(NOW_S)?;
     hub.publish_schema(&records::sample_schema()?, NOW_S)?;
-    let gateway = samples::enrol(&mut hub)?;
+    let gateway = samples::enrol(&mut hub, "bench")?;
     let path = folder.join("gateway.db");
     let mut store = open_at(&path, gateway)?;
     sync(&mut store, &mut hub, gateway)?;
@@ -31,14 +34,16 @@ pub fn open_at(path: &Path, gateway: GatewayId) -> Result<Store> {
     Ok(Store::open(&opening)?)
 }
 
-/// Rounds until nothing waits.
-pub fn sync(store: &mut Store, hub: &mut Hub, gateway: GatewayId) -> Result<()> {
+/// Rounds until nothing waits; bytes of all messages, both ways, with what carries them.
+pub fn sync(store: &mut Store, hub: &mut Hub, gateway: GatewayId) -> Result<usize> {
+    let mut spent = 0;
     loop {
         let mut answer = store.round(RoundInput::Begin { delegate: true }, NOW_S)?;
         let mut more = false;
         while !answer.messages.is_empty() {
             let mut downs = Vec::new();
             for bytes in &answer.messages {
+                spent += bytes.len() + CARRIER_BYTES;
                 let (up, in_brief) = match hub.read_up(gateway, bytes)?? {
                     Said::Whole(up) => (up, false),
                     Said::Brief(up) => (up, true),
@@ -52,6 +57,7 @@ pub fn sync(store: &mut Store, hub: &mut Hub, gateway: GatewayId) -> Result<()> 
             }
             answer.messages.clear();
             for bytes in downs {
+                spent += bytes.len() + CARRIER_BYTES;
                 let next = store.round(RoundInput::read(&bytes)?, NOW_S)?;
                 ensure!(next.refused.is_none(), "refused: {:?}", next.refused);
                 more |= next.more;
@@ -60,7 +66,7 @@ pub fn sync(store: &mut Store, hub: &mut Hub, gateway: GatewayId) -> Result<()> 
             }
         }
         if !more && !answer.pending {
-            return Ok(());
+            return Ok(spent);
         }
     }
 }
