@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use wadi_harness::handheld::{Handheld, Link};
+use wadi_harness::link;
 use wadi_harness::records::Record;
 use wadi_harness::relay::Relay;
 use wadi_harness::tables::count;
@@ -59,8 +60,8 @@ fn backups_amid_intake_and_rounds_hold_all_that_was_acknowledged_before() {
     };
     handheld.import(&(1..=RECORDS).map(record).collect::<Vec<_>>()).unwrap();
     let slow = Relay::tcp(world.gateways[0].port(), 92).unwrap();
-    slow.trouble().limit_rate(RATE_BYTES_S);
-    world.uplinks[0].trouble().limit_rate(RATE_BYTES_S);
+    slow.lay(link::Link::of_rate(RATE_BYTES_S));
+    world.uplinks[0].lay(link::Link::of_rate(RATE_BYTES_S));
     let all = RECORDS as u64;
     let amid = |held: &[u64]| held.iter().filter(|held| (1..all).contains(held)).count();
     let ended = AtomicBool::new(false);
@@ -90,8 +91,8 @@ fn backups_amid_intake_and_rounds_hold_all_that_was_acknowledged_before() {
             assert!(held >= before, "{held} of {before} that were committed");
             amid_rounds.push(held);
             if [&amid_intake, &amid_rounds].iter().all(|held| amid(held) >= AMID_MIN) {
-                slow.trouble().limit_rate(0);
-                world.uplinks[0].trouble().limit_rate(0);
+                slow.lay(link::Link::OPEN);
+                world.uplinks[0].lay(link::Link::OPEN);
             }
         }
         pouring.join().unwrap().unwrap();

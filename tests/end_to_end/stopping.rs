@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use wadi_harness::handheld::Handheld;
+use wadi_harness::link;
 use wadi_harness::random::Random;
 use wadi_harness::records::Record;
 use wadi_harness::relay::Relay;
@@ -129,7 +130,7 @@ fn a_stop_amid_intake(world: &mut World, handheld: &Handheld) -> Vec<Record> {
     handheld.import(&records).unwrap();
     let before = tables::count(world.gateways[0].database(), ALL).unwrap();
     let slow = Relay::tcp(world.gateways[0].port(), 94).unwrap();
-    slow.trouble().limit_rate(RATE_BYTES_S);
+    slow.lay(link::Link::of_rate(RATE_BYTES_S));
     let pouring = handheld.begin_sync(&Link::Tcp(slow.port())).unwrap();
     let taken = |world: &World| tables::count(world.gateways[0].database(), ALL).unwrap() - before;
     until("some of them to be taken", PATIENCE, || {

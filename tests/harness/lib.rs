@@ -14,6 +14,7 @@ pub mod handheld;
 pub mod hub;
 pub mod journal;
 pub mod line;
+pub mod link;
 pub mod model;
 pub mod mqtt;
 pub mod plan;
@@ -21,6 +22,7 @@ pub mod ports;
 pub mod process;
 #[cfg(test)]
 mod promises;
+mod pump;
 pub mod puppet;
 pub mod random;
 pub mod records;

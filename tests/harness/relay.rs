@@ -1,26 +1,26 @@
-//! A TCP relay between a client and a port: it counts, cuts mid-frame, goes silent,
-//! limits the rate; in its MQTT form it also doubles, delays and loses publishes.
+//! A TCP relay between a client and a port: a link as bad as a test wants it.
 //!
-//! One listener for its whole life, so its port stays; one thread for each
-//! direction of each connection.
-use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
+//! It keeps to the rate and the latency of a [`Link`], counts, cuts, goes silent, swallows,
+//! opens for a while only; in its MQTT form it also doubles, delays and loses publishes.
+//! One listener for its whole life, so its port stays; the bytes are moved in `pump`.
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::mqtt::{Splitter, is_loose};
+use crate::link::{HEADER_BYTES, Lane, Link, packets};
 use crate::ports;
-use crate::trouble::{Meter, Pace, Trouble};
+use crate::pump::{Connection, Pump, Way};
+use crate::trouble::{Meter, Trouble};
 
 /// A thread looks up at least this often.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// Bytes read at once.
-const READ_BYTES: usize = 8 * 1024;
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Of a connection over a bad link, each socket buffers so many bytes: what waits, waits at
+/// whoever sends it.
+const SOCKET_BUFFER_BYTES: usize = 16 * 1024;
 
 /// A relay.
 #[derive(Debug)]
@@ -31,16 +31,79 @@ pub struct Relay {
     listener: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    ended: AtomicBool,
+/// What its threads share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) ended: AtomicBool,
     /// Connections of an older epoch are cut.
-    epoch: AtomicU64,
+    pub(crate) epoch: AtomicU64,
+    seed: u64,
+    road: Mutex<Road>,
+    /// When it is open; none = always.
+    windows: Mutex<Option<Windows>>,
+    /// Connection by connection.
+    carried: Mutex<Vec<Carried>>,
+}
+
+/// The link as it is now.
+#[derive(Debug)]
+struct Road {
+    link: Link,
+    lanes: [Lane; 2],
+}
+
+/// Open for a while, shut for a while, and so on.
+#[derive(Clone, Copy, Debug)]
+struct Windows {
+    open: Duration,
+    shut: Duration,
+    since: Instant,
+}
+
+/// A stretch of time for which the link is open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// From 0.
+    pub number: u64,
+    /// Since its beginning.
+    pub at: Duration,
+    /// Whether it is over, and the next one has not begun.
+    pub over: bool,
+}
+
+/// What went over the link, of one connection or in all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Carried {
+    /// From the client.
+    pub up: Load,
+    /// To the client.
+    pub down: Load,
+}
+
+/// What went one way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Bytes of connections that have left, whether they arrived or not.
+    pub bytes: u64,
+    /// The same, with the headers of their packets; acknowledgements do not count.
+    pub ip_bytes: u64,
+    /// Bytes that have left and never arrived.
+    pub lost_bytes: u64,
+}
+
+impl Load {
+    fn plus(self, other: Load) -> Load {
+        Load {
+            bytes: self.bytes + other.bytes,
+            ip_bytes: self.ip_bytes + other.ip_bytes,
+            lost_bytes: self.lost_bytes + other.lost_bytes,
+        }
+    }
 }
 
 /// What the bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+pub(crate) enum Framing {
     Stream,
     Mqtt,
 }
@@ -66,7 +129,15 @@ impl Relay {
         let port = socket.local_addr()?.port();
         socket.set_nonblocking(true)?;
         let trouble = Arc::new(Trouble::none(seed));
-        let shared = Arc::new(Shared::default());
+        let road = Road { link: Link::OPEN, lanes: Link::OPEN.lanes(seed, Instant::now()) };
+        let shared = Arc::new(Shared {
+            ended: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
+            seed,
+            road: Mutex::new(road),
+            windows: Mutex::new(None),
+            carried: Mutex::new(Vec::new()),
+        });
         let (their_trouble, their_shared) = (trouble.clone(), shared.clone());
         let listener = std::thread::spawn(move || {
             listen(&socket, target, framing, &their_trouble, &their_shared);
@@ -89,9 +160,40 @@ impl Relay {
         Meter::of(&self.trouble)
     }
 
+    /// From now on the link is this one. Its buffers are those of connections that come.
+    pub fn lay(&self, link: Link) {
+        let lanes = link.lanes(self.shared.seed, Instant::now());
+        *lock(&self.shared.road) = Road { link, lanes };
+    }
+
+    /// From now on the link is open so long, then shut so long, and so on. When it shuts,
+    /// every connection is cut.
+    pub fn open_for(&self, open: Duration, shut: Duration) {
+        *lock(&self.shared.windows) = Some(Windows { open, shut, since: Instant::now() });
+    }
+
+    /// The window that is open, or was last; none unless [`Relay::open_for`] was said.
+    pub fn window(&self) -> Option<Window> {
+        self.shared.window(Instant::now())
+    }
+
     /// Cut every connection now, wherever it is.
     pub fn cut(&self) {
-        self.shared.epoch.fetch_add(1, Ordering::Relaxed);
+        self.shared.cut();
+    }
+
+    /// What went over the link so far.
+    pub fn carried(&self) -> Carried {
+        let all = self.connections();
+        all.iter().fold(Carried::default(), |sum, one| Carried {
+            up: sum.up.plus(one.up),
+            down: sum.down.plus(one.down),
+        })
+    }
+
+    /// The same of each connection, in the order in which they came.
+    pub fn connections(&self) -> Vec<Carried> {
+        lock(&self.shared.carried).clone()
     }
 }
 
@@ -104,6 +206,46 @@ impl Drop for Relay {
     }
 }
 
+impl Shared {
+    fn cut(&self) {
+        let now = Instant::now();
+        lock(&self.road).lanes.iter_mut().for_each(|lane| lane.clear(now));
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn link(&self) -> Link {
+        lock(&self.road).link
+    }
+
+    pub(crate) fn lane<T>(&self, way: Way, ask: impl FnOnce(&mut Lane) -> T) -> T {
+        ask(&mut lock(&self.road).lanes[way as usize])
+    }
+
+    /// Bytes of a connection have left; whether they arrived.
+    pub(crate) fn count(&self, connection: usize, way: Way, bytes: usize, arrived: bool) {
+        let carried = &mut lock(&self.carried)[connection];
+        let load = match way {
+            Way::Up => &mut carried.up,
+            Way::Down => &mut carried.down,
+        };
+        load.bytes += bytes as u64;
+        load.ip_bytes += (bytes + packets(bytes) * HEADER_BYTES) as u64;
+        load.lost_bytes += if arrived { 0 } else { bytes as u64 };
+    }
+
+    fn window(&self, now: Instant) -> Option<Window> {
+        let Windows { open, shut, since } = (*lock(&self.windows))?;
+        let (passed, period) = (now - since, open + shut);
+        let number = (passed.as_nanos() / period.as_nanos()) as u64;
+        let at = passed - period * number as u32;
+        Some(Window { number, at, over: at >= open })
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder panics")
+}
+
 fn listen(
     socket: &TcpListener,
     target: u16,
@@ -111,7 +253,13 @@ fn listen(
     trouble: &Arc<Trouble>,
     shared: &Arc<Shared>,
 ) {
+    let mut before = None;
     while !shared.ended.load(Ordering::Relaxed) {
+        let window =
+            shared.window(Instant::now()).map(|Window { number, over, .. }| (number, over));
+        if before.replace(window).is_some_and(|before| before != window && before.is_some()) {
+            shared.cut();
+        }
         let client = match socket.accept() {
             Ok((client, _)) => client,
             Err(_) => {
@@ -120,173 +268,57 @@ fn listen(
             }
         };
         trouble.connects.fetch_add(1, Ordering::Relaxed);
-        if trouble.is_refusing() {
+        if trouble.is_refusing() || window.is_some_and(|(_, over)| over) {
             continue;
         }
         // A target that is down: the client's connection closes at once, as behind a NAT.
         let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else {
             continue;
         };
-        let connection = Arc::new(Connection {
-            budget: trouble.draw_budget().map(|bytes| AtomicI64::new(bytes as i64)),
-            epoch: shared.epoch.load(Ordering::Relaxed),
-            closed: AtomicBool::new(false),
-        });
-        let (Ok(client2), Ok(server2)) = (client.try_clone(), server.try_clone()) else {
-            continue;
-        };
-        for (from, to) in [(client, server), (server2, client2)] {
-            let pump = Pump {
-                from,
-                to,
-                framing,
-                trouble: trouble.clone(),
-                shared: shared.clone(),
-                connection: connection.clone(),
-            };
-            std::thread::spawn(move || pump.run());
-        }
+        let _ = join(client, server, framing, trouble, shared);
     }
 }
 
-#[derive(Debug)]
-struct Connection {
-    budget: Option<AtomicI64>,
-    epoch: u64,
-    closed: AtomicBool,
-}
-
-/// One direction of one connection.
-struct Pump {
-    from: TcpStream,
-    to: TcpStream,
+/// Two pumps for a new connection.
+fn join(
+    client: TcpStream,
+    server: TcpStream,
     framing: Framing,
-    trouble: Arc<Trouble>,
-    shared: Arc<Shared>,
-    connection: Arc<Connection>,
-}
-
-/// Why a direction ended.
-enum End {
-    /// Its reader saw the end of the stream, or an error.
-    Closed,
-    /// By us.
-    Cut,
-}
-
-impl Pump {
-    fn run(mut self) {
-        let _ = self.to.set_nodelay(true);
-        let _ = self.to.set_write_timeout(Some(Duration::from_secs(5)));
-        // A socket inherits the listener's mode on some systems.
-        let _ = self.from.set_nonblocking(false);
-        if let End::Cut = self.pass() {
-            self.trouble.cuts.fetch_add(1, Ordering::Relaxed);
-        }
-        self.connection.closed.store(true, Ordering::Relaxed);
-        let _ = self.to.shutdown(Shutdown::Both);
-        let _ = self.from.shutdown(Shutdown::Both);
-    }
-
-    fn pass(&mut self) -> End {
-        let mut pace = Pace::new();
-        let mut splitter = Splitter::default();
-        let mut waiting = Waiting::default();
-        let mut buffer = [0; READ_BYTES];
-        loop {
-            for packet in waiting.due(Instant::now()) {
-                if let Err(end) = self.write(&packet) {
-                    return end;
-                }
-            }
-            if self.connection.closed.load(Ordering::Relaxed) {
-                return End::Closed;
-            }
-            if self.shared.ended.load(Ordering::Relaxed)
-                || self.shared.epoch.load(Ordering::Relaxed) != self.connection.epoch
-            {
-                return End::Cut;
-            }
-            if self.trouble.is_silent() {
-                std::thread::sleep(LOOK_INTERVAL);
-                continue;
-            }
-            let _ = self.from.set_read_timeout(Some(waiting.patience(Instant::now())));
-            let take = self.trouble.chunk_bytes(READ_BYTES);
-            let bytes = match self.from.read(&mut buffer[..take]) {
-                Ok(0) => return End::Closed,
-                Ok(len) => &buffer[..len],
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                    ) =>
-                {
-                    continue;
-                }
-                Err(_) => return End::Closed,
-            };
-            pace.spend(&self.trouble, bytes.len());
-            match self.framing {
-                Framing::Stream => waiting.put(Instant::now(), bytes.to_vec()),
-                Framing::Mqtt => {
-                    let Ok(packets) = splitter.push(bytes) else {
-                        return End::Closed;
-                    };
-                    packets.into_iter().for_each(|packet| self.schedule(&mut waiting, packet));
-                }
-            }
+    trouble: &Arc<Trouble>,
+    shared: &Arc<Shared>,
+) -> Result<()> {
+    let link = shared.link();
+    if link != Link::OPEN {
+        for socket in [&client, &server] {
+            rustix::net::sockopt::set_socket_recv_buffer_size(socket, SOCKET_BUFFER_BYTES)?;
         }
     }
-
-    fn schedule(&self, waiting: &mut Waiting, packet: Vec<u8>) {
-        let now = Instant::now();
-        if is_loose(&packet) {
-            for delay in self.trouble.draw_copies() {
-                let mut packet = packet.clone();
-                self.trouble.maybe_forge(&mut packet);
-                waiting.put(now + delay, packet);
-            }
-        } else {
-            waiting.put(now, packet);
-        }
+    let number = {
+        let mut carried = lock(&shared.carried);
+        carried.push(Carried::default());
+        carried.len() - 1
+    };
+    let connection = Arc::new(Connection {
+        number,
+        begun: Instant::now(),
+        budget: trouble.draw_budget().map(|bytes| AtomicI64::new(bytes as i64)),
+        epoch: shared.epoch.load(Ordering::Relaxed),
+        closed: AtomicBool::new(false),
+    });
+    let (client2, server2) = (client.try_clone()?, server.try_clone()?);
+    for (way, from, to) in [(Way::Up, client, server), (Way::Down, server2, client2)] {
+        let pump = Pump {
+            way,
+            from,
+            to,
+            framing,
+            trouble: trouble.clone(),
+            shared: shared.clone(),
+            connection: connection.clone(),
+        };
+        std::thread::spawn(move || pump.run());
     }
-
-    /// Write within the connection's budget; what exceeds it is cut off mid-frame.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
-        let mut len = bytes.len();
-        if let Some(budget) = &self.connection.budget {
-            let left = budget.fetch_sub(len as i64, Ordering::Relaxed);
-            len = len.min(left.max(0) as usize);
-        }
-        self.to.write_all(&bytes[..len]).map_err(|_| End::Closed)?;
-        if len < bytes.len() { Err(End::Cut) } else { Ok(()) }
-    }
-}
-
-/// Packets in the order in which they are due.
-#[derive(Default)]
-struct Waiting {
-    packets: BTreeMap<(Instant, u64), Vec<u8>>,
-    count: u64,
-}
-
-impl Waiting {
-    fn put(&mut self, due: Instant, packet: Vec<u8>) {
-        self.count += 1;
-        self.packets.insert((due, self.count), packet);
-    }
-
-    fn due(&mut self, now: Instant) -> Vec<Vec<u8>> {
-        let later = self.packets.split_off(&(now + Duration::from_nanos(1), 0));
-        std::mem::replace(&mut self.packets, later).into_values().collect()
-    }
-
-    /// How long to wait for more bytes before something is due.
-    fn patience(&self, now: Instant) -> Duration {
-        let next = self.packets.keys().next().map(|(due, _)| due.saturating_duration_since(now));
-        next.unwrap_or(LOOK_INTERVAL).clamp(Duration::from_millis(1), LOOK_INTERVAL)
-    }
+    Ok(())
 }
 
 #[cfg(test)]

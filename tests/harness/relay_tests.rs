@@ -1,4 +1,6 @@
 //! The relay against an echo, and its MQTT form against a real mosquitto.
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::process::Command;
 
 use super::*;
@@ -76,10 +78,111 @@ fn a_connection_is_cut_within_its_budget() {
 #[test]
 fn the_rate_is_kept() {
     let relay = Relay::tcp(echo(), 3).unwrap();
-    relay.trouble().limit_rate(20_000);
+    relay.lay(Link::of_rate(20_000));
     let start = Instant::now();
     assert_eq!(ask(relay.port(), &[7; 10_000]).len(), 10_000);
     assert!(start.elapsed() >= Duration::from_millis(400), "{:?}", start.elapsed());
+}
+
+/// Waits until it holds, looking at the relay.
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    until(what, DEADLINE, || Ok(Look::when(holds(), String::new))).unwrap();
+}
+
+#[test]
+fn a_link_takes_its_time_and_counts_what_it_carries() {
+    let relay = Relay::tcp(echo(), 6).unwrap();
+    relay.lay(Link { latency_ms: 100, ..Link::OPEN });
+    let start = Instant::now();
+    let bytes: Vec<u8> = (0..5_000u32).map(|at| at as u8).collect();
+    assert_eq!(ask(relay.port(), &bytes), bytes, "in order");
+    // To connect, and there and back.
+    assert!(start.elapsed() >= Duration::from_millis(400), "{:?}", start.elapsed());
+    assert_eq!(ask(relay.port(), b"another").len(), 7);
+    let each = relay.connections();
+    assert_eq!((each.len(), each[0].up.bytes, each[1].down.bytes), (2, 5_000, 7));
+    let all = relay.carried();
+    assert_eq!((all.up.bytes, all.down.bytes, all.up.lost_bytes), (5_007, 5_007, 0));
+    let least = 5_007 + 5 * HEADER_BYTES as u64;
+    assert!(all.up.ip_bytes >= least, "{all:?}: five packets at least");
+}
+
+#[test]
+fn a_cut_loses_what_is_on_its_way() {
+    let relay = Relay::tcp(echo(), 7).unwrap();
+    relay.lay(Link { latency_ms: 60_000, ..Link::OPEN });
+    let mut stream = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
+    wait_for("the connection", || !relay.connections().is_empty());
+    relay.lay(Link { up_bit_s: 8_000, latency_ms: 60_000, ..Link::OPEN });
+    relay.cut();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    assert!(matches!(stream.read(&mut [0; 4]), Ok(0) | Err(_)), "the client hears of it");
+
+    // A second of the link's capacity has left, none has arrived, the rest never left.
+    relay.lay(Link { up_bit_s: 80_000, latency_ms: 2_000, ..Link::OPEN });
+    let mut stream = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
+    stream.write_all(&[1; 30_000]).unwrap();
+    std::thread::sleep(Duration::from_millis(4_600));
+    relay.cut();
+    wait_for("the loss to be counted", || relay.carried().up.lost_bytes > 0);
+    let up = relay.carried().up;
+    assert!(up.bytes == up.lost_bytes && up.bytes < 30_000, "{up:?}");
+    assert_eq!(relay.carried().down.bytes, 0);
+}
+
+#[test]
+fn a_half_open_link_swallows_and_says_nothing() {
+    let relay = Relay::tcp(echo(), 8).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
+    let mut back = [0; 4];
+    stream.write_all(b"well").unwrap();
+    stream.read_exact(&mut back).unwrap();
+    relay.trouble().swallow(true);
+    wait_for("both ways to end", || relay.trouble().cuts.load(Ordering::Relaxed) == 2);
+    stream.write_all(b"hush").unwrap();
+    wait_for("it to be swallowed", || relay.carried().up.lost_bytes == 4);
+    // It never comes back, even where the link does; new connections are well.
+    relay.trouble().swallow(false);
+    stream.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
+    let heard = stream.read(&mut back).map_err(|error| error.kind());
+    assert!(matches!(heard, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "{heard:?}");
+    assert_eq!(ask(relay.port(), b"anew"), b"anew");
+}
+
+#[test]
+fn the_other_end_of_a_connection_that_lingers_hears_nothing_of_the_cut() {
+    let target = ports::listen("127.0.0.1").unwrap();
+    let relay = Relay::tcp(target.local_addr().unwrap().port(), 9).unwrap();
+    relay.lay(Link { latency_ms: 300, lingers: true, ..Link::OPEN });
+    let mut client = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
+    client.write_all(b"late").unwrap();
+    let (mut server, _) = target.accept().unwrap();
+    // After the connection is there, before it arrives.
+    std::thread::sleep(Duration::from_millis(750));
+    relay.cut();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    assert_eq!(client.read(&mut [0; 4]).unwrap(), 0, "the client is cut off");
+    let mut heard = [0; 4];
+    server.set_read_timeout(Some(DEADLINE)).unwrap();
+    server.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"late");
+    server.write_all(b"nobody").unwrap();
+    wait_for("it to go nowhere", || relay.carried().down.lost_bytes == 6);
+    server.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
+    assert!(server.read(&mut heard).is_err(), "it stays open");
+}
+
+#[test]
+fn a_link_opens_for_a_while_only() {
+    let relay = Relay::tcp(echo(), 10).unwrap();
+    assert_eq!(relay.window(), None);
+    relay.open_for(Duration::from_millis(300), Duration::from_millis(200));
+    let mut stream = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    assert!(matches!(stream.read(&mut [0; 4]), Ok(0) | Err(_)), "it is cut");
+    wait_for("a connection in a later window", || ask(relay.port(), b"again") == b"again");
+    let window = relay.window().unwrap();
+    assert!(window.number >= 1 && window.at < Duration::from_millis(500), "{window:?}");
 }
 
 #[test]

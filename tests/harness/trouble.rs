@@ -1,6 +1,6 @@
 //! What a relay does to the bytes that pass it; may be changed while it runs.
 //!
-//! Shared by the TCP relay, the MQTT proxy and the serial line. Counters tell what
+//! Shared by the relay, in both its forms, and the serial line. Counters tell what
 //! passed and what was done, so that a test can show that its faults happened.
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +15,7 @@ pub struct Trouble {
     random: Mutex<Random>,
     rate_bytes_s: AtomicU64,
     silent: AtomicBool,
+    swallowing: AtomicBool,
     refusing: AtomicBool,
     cut_bytes: Mutex<Option<Range<u64>>>,
     noise_per_mille: AtomicU64,
@@ -48,6 +49,7 @@ impl Trouble {
             random: Mutex::new(Random::seeded(seed)),
             rate_bytes_s: AtomicU64::new(0),
             silent: AtomicBool::new(false),
+            swallowing: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
             cut_bytes: Mutex::new(None),
             noise_per_mille: AtomicU64::new(0),
@@ -67,14 +69,21 @@ impl Trouble {
         }
     }
 
-    /// At most so many bytes a second in each direction; 0 = as fast as it goes.
+    /// At most so many bytes a second in each direction; 0 = as fast as it goes (serial
+    /// lines only; the rate of a relay is its link's).
     pub fn limit_rate(&self, bytes_s: u64) {
         self.rate_bytes_s.store(bytes_s, Ordering::Relaxed);
     }
 
-    /// Nothing passes, nothing closes: a half-open link.
+    /// Nothing passes, nothing closes, until it speaks again: then all of it arrives.
     pub fn go_silent(&self, silent: bool) {
         self.silent.store(silent, Ordering::Relaxed);
+    }
+
+    /// A half-open link (relays only): connections that are there or come meanwhile never
+    /// carry a byte again, and neither end hears of it.
+    pub fn swallow(&self, swallowing: bool) {
+        self.swallowing.store(swallowing, Ordering::Relaxed);
     }
 
     /// New connections are closed at once.
@@ -127,9 +136,10 @@ impl Trouble {
         self.forgeries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Stop everything but the rate.
+    /// Stop everything but the rate; a relay keeps its link too.
     pub fn heal(&self) {
         self.go_silent(false);
+        self.swallow(false);
         self.refuse(false);
         self.cut_after(None);
         self.make_noise(0);
@@ -139,6 +149,10 @@ impl Trouble {
 
     pub(crate) fn is_silent(&self) -> bool {
         self.silent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_swallowing(&self) -> bool {
+        self.swallowing.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_refusing(&self) -> bool {
