@@ -33,8 +33,6 @@ pub use error::{LinkError, Phase};
 
 /// Messages waiting to be written, and messages waiting to be read.
 const QUEUE_MESSAGES_MAX: usize = 64;
-/// Bytes waiting for the socket; above it no further message is taken.
-const OUT_BYTES_MAX: usize = packet::PACKET_BYTES_MAX;
 /// Bytes read at once.
 const READ_BYTES: usize = 4 * 1024;
 
@@ -160,6 +158,7 @@ struct Driver {
     /// When anything was said or heard last.
     last: Instant,
     buffer: BytesMut,
+    /// What waits for the socket: one message at most, and pings.
     out: BytesMut,
     /// A message that waits for room in the queue; nothing is read meanwhile.
     ready: Option<Vec<u8>>,
@@ -208,7 +207,9 @@ impl Driver {
         loop {
             self.sort()?;
             tokio::select! {
-                order = orders.recv(), if self.out.len() < OUT_BYTES_MAX => match order {
+                // One at a time: what goes into one record of TLS is lost together, where
+                // the link is cut before the record's last byte.
+                order = orders.recv(), if self.out.is_empty() => match order {
                     Some(order) => self.obey(order),
                     None => return Ok(()),
                 },
