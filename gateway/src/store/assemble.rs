@@ -1,5 +1,10 @@
 //! Filling a changeset: pending changes in the order of their arrival, urgent
 //! ones first, groups whole, up to the target; and writing it, see [`super::models`].
+//!
+//! A changeset with something urgent is a small one: on a slow link that would wait for
+//! whatever goes along. Some of the rest does, lest it wait for ever where there is always
+//! something urgent. And where urgent changes may come at all, the others go in smaller
+//! changesets: what is urgent waits for the one that is open.
 use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, Row};
@@ -8,6 +13,7 @@ use wadi_protocol::id::{DeviceId, RunId, RunInfo};
 use wadi_protocol::limits::{
     CHANGESET_BYTES_TARGET, CHANGESET_CHANGES_MAX, CODED_CHANGES_TARGET, GROUP_CHANGES_MAX,
 };
+use wadi_protocol::schema::{Lane, Schema};
 use wadi_protocol::wire::batch::Batch;
 use wadi_protocol::wire::coded::{CODEC_PLAIN, Named, Written, write_batch};
 
@@ -18,18 +24,31 @@ use super::open::run_info;
 use super::promote::promoted;
 use super::work::{Work, decode};
 
-/// Encoded bytes of changes looked at for one changeset: a batch is several
-/// times smaller than its changes one by one.
-const LOOKED_AT_BYTES_MAX: usize = 16 * CHANGESET_BYTES_TARGET;
+/// With something urgent a changeset is filled up to this many encoded bytes: half a second
+/// at 30 kbit/s, and one message.
+const URGENT_BYTES_TARGET: usize = 2 * 1024;
+/// Where a table is urgent, the others' changesets are filled up to this many encoded bytes:
+/// at 30 kbit/s and 600 ms a round of them, begun anew on a link that has just opened, and one
+/// for what is urgent behind it are done within 10 s.
+const PATIENT_BYTES_TARGET: usize = 8 * 1024;
+/// Encoded bytes of changes are looked at, so many for each byte of the target: a batch is
+/// several times smaller than its changes one by one.
+const LOOKED_AT_TIMES: usize = 16;
 
 /// The pending changes that go next, as many groups as fit the target, one at
 /// least: local ids, the batch and how it is written. Nothing pending gives no bytes.
 pub(super) fn assemble(work: &mut Work<'_>) -> Result<(Vec<i64>, Batch, Written), Problem> {
     let before = model(work)?;
     let at_most = if before.is_some() { CODED_CHANGES_TARGET } else { CHANGESET_CHANGES_MAX };
-    let Gathered { groups, changes, .. } = gather(work, at_most)?;
+    let Gathered { groups, changes, urgent, .. } = gather(work, at_most)?;
+    let schema = work.schema();
+    let any_urgent = |schema: &Schema| schema.tables.iter().any(|at| at.lane == Lane::Urgent);
+    let patient = match &schema {
+        Some(schema) if urgent == 0 && any_urgent(schema) => PATIENT_BYTES_TARGET,
+        _ => CHANGESET_BYTES_TARGET,
+    };
     // What a restored hub knows of our schema is not known here, see [`latest`].
-    let schema = if work.ground.lost_hub == RunId::NONE { work.schema() } else { None };
+    let schema = schema.filter(|_| work.ground.lost_hub == RunId::NONE);
     let mut batch = Batch::default();
     let mut take = groups.len();
     loop {
@@ -41,11 +60,14 @@ pub(super) fn assemble(work: &mut Work<'_>) -> Result<(Vec<i64>, Batch, Written)
         batch.runs = runs_of(work, &batch)?;
         let written = write_batch(before.as_ref(), &batch);
         let len = written.bytes.len();
-        if len <= CHANGESET_BYTES_TARGET || take == 1 {
+        let (target, least) = match urgent {
+            1.. if take > urgent => (URGENT_BYTES_TARGET, urgent),
+            _ => (patient, 1),
+        };
+        if len <= target || take == 1 {
             return Ok((ids, batch, written));
         }
-        let aim = take * CHANGESET_BYTES_TARGET / len;
-        take = aim.clamp(1, take - 1);
+        take = (take * target / len).clamp(least, take - 1);
     }
 }
 
@@ -66,6 +88,8 @@ struct Gathered {
     groups: Vec<Vec<i64>>,
     changes: Vec<Change>,
     bytes: usize,
+    /// Groups that are urgent; they come first.
+    urgent: usize,
     /// Run and first sequence of the group that the last change is of.
     open: Option<(i64, i64)>,
 }
@@ -82,7 +106,8 @@ impl Gathered {
     fn take(&mut self, (id, body, run, first): Line, at_most: usize) -> Result<bool, Problem> {
         let group = first.map(|first| (run, first));
         let joins = group.is_some() && group == self.open;
-        let full = self.bytes >= LOOKED_AT_BYTES_MAX || self.changes.len() >= at_most;
+        let target = if self.urgent > 0 { URGENT_BYTES_TARGET } else { CHANGESET_BYTES_TARGET };
+        let full = self.bytes >= LOOKED_AT_TIMES * target || self.changes.len() >= at_most;
         if full && !joins {
             return Ok(false);
         }
@@ -109,6 +134,7 @@ fn gather(work: &Work<'_>, at_most: usize) -> Result<Gathered, Problem> {
         let found = found.ok_or_else(|| Problem::Damaged(format!("change {id} is gone")))?;
         enough = enough || !gathered.take(found, at_most)?;
     }
+    gathered.urgent = gathered.groups.len();
     let mut statement = work.prepare(
         "SELECT id, body, run, grp FROM wadi_change WHERE custody = 0 AND custody <> 1
          ORDER BY id LIMIT ?",

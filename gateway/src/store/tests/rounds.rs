@@ -369,12 +369,44 @@ fn urgent_changes_go_first_with_what_they_need() {
     let visited = vec![set(1, Value::Row(row(201)))];
     let visit = change(PHONE, 204, Op::Insert, (VISIT, row(204)), visited);
     village.take(vec![place, note, more, visit]);
-    let (_, body) = changeset(&village.begin());
+    let (head, body) = changeset(&village.begin());
+    assert_eq!(head.parts, 1, "one message, of {} bytes", body.len());
+    assert!(body.len() <= 2 * 1024, "half a second at 30 kbit/s: {} bytes", body.len());
     let batch = batch::decode(&body).unwrap();
     let seqs: Vec<u64> = batch.changes.iter().map(|change| change.dot.seq).collect();
-    assert_eq!(seqs[..6], [201, 202, 203, 204, 1, 2]);
+    assert_eq!(seqs[..5], [201, 202, 203, 204, 1], "others are not left for ever");
     let count = seqs.len() as u32;
     assert!(count < 204 && village.store().round(RoundInput::Retry, NOW_S).unwrap().pending);
+}
+
+#[test]
+fn where_something_may_be_urgent_a_round_is_not_long() {
+    let sizes = [Lane::Routine, Lane::Urgent].map(|lane| {
+        let mut village = Village::bare();
+        let mut schema = schema();
+        schema.tables[1].lane = lane;
+        village.store().write(NOW_S, |work| install::install(work, &schema)).unwrap();
+        village.take((1..=100).map(|seq| insert(seq, &noise(seq, 500))).collect());
+        changeset(&village.begin()).1.len()
+    });
+    assert!((12 * 1024..=16 * 1024).contains(&sizes[0]), "{sizes:?}");
+    assert!((6 * 1024..=8 * 1024).contains(&sizes[1]), "{sizes:?}");
+}
+
+#[test]
+fn much_that_is_urgent_fills_a_changeset_alone() {
+    let mut village = Village::bare();
+    let mut urgent = schema();
+    urgent.tables[0].lane = Lane::Urgent;
+    village.store().write(NOW_S, |work| install::install(work, &urgent)).unwrap();
+    let visit = |seq| change(PHONE, seq, Op::Insert, (VISIT, row(seq)), vec![]);
+    village.take(
+        (1..=20).map(visit).chain((21..=40).map(|seq| insert(seq, &noise(seq, 500)))).collect(),
+    );
+    let (_, body) = changeset(&village.begin());
+    assert!((2 * 1024..=16 * 1024).contains(&body.len()), "{} bytes", body.len());
+    let changes = batch::decode(&body).unwrap().changes;
+    assert!(changes.len() == 20 && changes.iter().all(|change| change.dot.seq > 20), "{changes:?}");
 }
 
 #[test]
