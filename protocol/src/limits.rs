@@ -66,7 +66,7 @@ pub const MODEL_SINCE_BYTES_MAX: usize = 32 * 1024;
 /// Batches that were coded behind a stored model, before another one is stored.
 pub const MODEL_ENTRIES_MAX: usize = 512;
 /// Payload bytes of one staged part of a changeset or a downlink page.
-pub const PART_BYTES_MAX: usize = 4 * 1024;
+pub const PART_BYTES_MAX: usize = 2 * 1024;
 /// A message between gateway and hub, envelope included.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Memory that the sequences of one such message may be charged with.

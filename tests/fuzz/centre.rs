@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use wadi_hub::store::{Store, StoreError, repair::Edits, settle::Decision};
 use wadi_protocol::change::Op;
 use wadi_protocol::id::{DeviceId, RowId, RunId};
+use wadi_protocol::limits::PART_BYTES_MAX;
 use wadi_protocol::wire::batch::{self, Batch, content_hash};
 use wadi_protocol::wire::downlink;
 use wadi_protocol::wire::message::{self, Down, DownBody, Outcome, Part, Refused, Up, UpBody};
@@ -162,7 +163,7 @@ impl Play {
             },
             3 => UpBody::Part(Part {
                 index: script.number() as u16,
-                bytes: vec![7; *script.pick(&[0, 1, 4_096, 4_097])],
+                bytes: vec![7; *script.pick(&[0, 1, PART_BYTES_MAX, PART_BYTES_MAX + 1])],
             }),
             _ => self.world.sites[who].prepare(&Batch::default()).remove(0).body,
         };

@@ -6,6 +6,7 @@ use wadi_hub::store::repair::Edits;
 use wadi_hub::store::settle::Decision;
 use wadi_protocol::change::{Change, Delta, Group, Op, Seen};
 use wadi_protocol::id::{DeviceId, Dot, Hash, RowVersion, RunId, RunInfo};
+use wadi_protocol::limits::PART_BYTES_MAX;
 use wadi_protocol::stamp::Stamp;
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::coded::{CODEC_PLAIN, ModelName};
@@ -86,12 +87,13 @@ fn heads_beyond_every_limit_are_refused() {
 #[test]
 fn parts_that_were_not_announced_and_other_heads_change_nothing() {
     let (mut world, mut anna, export) = attacked();
+    let bytes = 2 * PART_BYTES_MAX + 800;
     let head = Prepare {
         parent: world.sites[EVIL].chain,
         cursors: world.sites[EVIL].cursors,
         schema: 1,
         content: Hash::of(&[b"never to come"]),
-        bytes: 9_000,
+        bytes: bytes as u32,
         parts: 3,
         first: Vec::new(),
         returned: None,
@@ -103,7 +105,7 @@ fn parts_that_were_not_announced_and_other_heads_change_nothing() {
     let up = world.sites[EVIL].up(UpBody::Prepare(head.clone()));
     hear(&mut world, &up);
     for index in [3, 4, 1_000, u16::MAX, 1, 1, 1] {
-        for len in [0, 1, 4_095, 4_097, 12_000] {
+        for len in [0, 1, PART_BYTES_MAX - 1, PART_BYTES_MAX + 1, 12_000] {
             let part = UpBody::Part(Part { index, bytes: vec![7; len] });
             let up = world.sites[EVIL].up(part);
             assert_eq!(hear(&mut world, &up), []);
@@ -113,7 +115,7 @@ fn parts_that_were_not_announced_and_other_heads_change_nothing() {
     let up = world.sites[EVIL].up(UpBody::Prepare(other));
     assert_eq!(refused(&hear(&mut world, &up)), Some(&Refused::OtherContent));
     for index in 0..3 {
-        let len = if index == 2 { 9_000 - 2 * 4_096 } else { 4_096 };
+        let len = if index == 2 { bytes - 2 * PART_BYTES_MAX } else { PART_BYTES_MAX };
         // 1: as if it were written plainly.
         let up = world.sites[EVIL].up(UpBody::Part(Part { index, bytes: vec![1; len] }));
         let answers = hear(&mut world, &up);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use wadi_protocol::id::{Hash, RunId};
+use wadi_protocol::limits::PART_BYTES_MAX;
 use wadi_protocol::round::Step;
 use wadi_protocol::round::gateway::{self, Changeset, Check, GatewayRound, Input, WholePage};
 use wadi_protocol::round::hub::{self, HubRound, Judged, Todo, Unread, page_head};
@@ -11,6 +12,9 @@ use wadi_protocol::wire::message::{self, Down, Outcome, Refused, Up, page_hash, 
 
 use crate::channel::{Arrival, Channel, Dice};
 use crate::world::HUB;
+
+/// Bytes of a changeset or a page: none to three parts, a good many of them one.
+const BODY_BYTES_MAX: u64 = 9 * PART_BYTES_MAX as u64 / 4;
 
 /// A box: what it stores, and what it has heard to be committed.
 #[derive(Clone)]
@@ -69,7 +73,8 @@ impl World {
     /// A box begins a round: with content of its own, or to fetch.
     fn begin(&mut self, at: usize) {
         self.begun += 1;
-        let len = if self.dice.roll(3) == 0 { 0 } else { 8 + self.dice.roll(9_000) as usize };
+        let len =
+            if self.dice.roll(3) == 0 { 0 } else { 8 + self.dice.roll(BODY_BYTES_MAX) as usize };
         let mut body = vec![7; len];
         body.iter_mut().zip(self.begun.to_le_bytes()).for_each(|(byte, mark)| *byte = mark);
         let content = Hash::of(&[&body]);
@@ -180,7 +185,7 @@ impl World {
                 reason: "another hash".into(),
             }))),
             Todo::Judge => {
-                let len = 1 + self.dice.roll(9_000) as usize;
+                let len = 1 + self.dice.roll(BODY_BYTES_MAX) as usize;
                 self.page = vec![self.dice.0 as u8; len];
                 let stand = hub.staged.as_ref().unwrap().head.stand();
                 let page = page_head(stand, &self.page, &self.page);
