@@ -4,6 +4,7 @@
 //! One file a situation. Tests share nothing but the binaries, so they run side by
 //! side; each folder is kept when its test fails.
 mod backups;
+mod bad_links;
 mod bytes;
 mod carrier;
 mod chaos;

@@ -91,6 +91,13 @@ pub struct Load {
     pub lost_bytes: u64,
 }
 
+impl Carried {
+    /// Both together.
+    pub fn plus(self, other: Carried) -> Carried {
+        Carried { up: self.up.plus(other.up), down: self.down.plus(other.down) }
+    }
+}
+
 impl Load {
     fn plus(self, other: Load) -> Load {
         Load {
@@ -185,10 +192,7 @@ impl Relay {
     /// What went over the link so far.
     pub fn carried(&self) -> Carried {
         let all = self.connections();
-        all.iter().fold(Carried::default(), |sum, one| Carried {
-            up: sum.up.plus(one.up),
-            down: sum.down.plus(one.down),
-        })
+        all.into_iter().fold(Carried::default(), Carried::plus)
     }
 
     /// The same of each connection, in the order in which they came.
