@@ -102,15 +102,18 @@ async fn a_broker_with_its_own_keep_alive() {
 async fn a_full_socket_ends_the_connection() {
     let (port, _broker) = Script::agreeing().deaf().run().await;
     let mut link = open(&target(port)).await.unwrap();
+    // Both deadlines run out at once: a driver that was first takes what is sent, and drops it.
     let filled = async {
-        loop {
+        for _ in 0..4_000 {
             if let Err(error) = link.send("wadi/1/up", vec![vec![7; 16_000]; 16]).await {
-                return error;
+                return Some(error);
             }
         }
+        None
     };
-    let error = tokio::time::timeout(PATIENCE, filled).await.expect("bounded");
-    told(&error, Phase::Session, port, &["took no message within 300 ms"]);
+    if let Some(error) = tokio::time::timeout(PATIENCE, filled).await.expect("bounded") {
+        told(&error, Phase::Session, port, &["took no message within 300 ms"]);
+    }
     let (_, error) = end(&mut link).await;
     told(&error, Phase::Session, port, &["took no bytes within 300 ms"]);
 }
