@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use wadi_gateway::control::{SYNC_PATIENCE_S, SYNC_PATIENCE_S_MAX};
-use wadi_gateway::{config, handheld_command};
+use wadi_gateway::{command, config, handheld_command};
 
 /// The village end of Wadi: keeps what handhelds and programs record, and syncs
 /// it with the hub whenever the link flows.
@@ -42,6 +42,24 @@ pub enum Command {
         /// Give up after so many seconds; what got through stays.
         #[arg(long, value_name = "SECONDS", default_value_t = SYNC_PATIENCE_S, value_parser = clap::value_parser!(u32).range(1..=i64::from(SYNC_PATIENCE_S_MAX)))]
         within: u32,
+    },
+    /// What the backlog will cost on a link, and how long it will take.
+    Plan {
+        /// What the link carries, in bits a second: 9600, 30k, 1.5M.
+        #[arg(long, value_name = "BITS", value_parser = command::rate)]
+        rate: u64,
+        /// From here to the broker and back.
+        #[arg(long, value_name = "MILLISECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(..=600_000))]
+        round_trip: u64,
+        /// The link is up for so long at a time; 0: it stays.
+        #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=10_000_000))]
+        window: u64,
+        /// What a megabyte costs, in whatever money.
+        #[arg(long, value_name = "MONEY")]
+        price: Option<f64>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// The schema that this gateway holds.
     Schema,

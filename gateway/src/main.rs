@@ -110,6 +110,10 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
         Command::Handheld { command } => {
             return Ok(handheld_command::run(&command, &config.database, now_s(), &mut out)?);
         }
+        Command::Plan { rate, round_trip, window, price, json } => {
+            let terms = command::Terms { rate, round_trip_ms: round_trip, window_s: window, price };
+            command::plan(&config.database, &terms, json, &mut out)?;
+        }
         Command::Schema => command::schema(&config.database, &mut out)?,
         Command::Ledger { json } => {
             let whole = command::ledger(&config.database, json, &mut out)?;

@@ -85,6 +85,19 @@ fn every_command_explains_itself() {
     }
 }
 
+#[test]
+fn a_plan_of_nothing_and_rates_that_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "database = \"gateway.db\"\nsite = \"north\"\ngateway = 1\n";
+    let plan = |rate: &str| {
+        with_config("wadi-gateway", folder.path(), settings, &["plan", "--rate", rate])
+    };
+    let bad = plan("fast");
+    assert!(bad.code == USAGE && bad.stderr.contains("bits a second"), "{bad:?}");
+    let none = plan("30k");
+    assert!(none.code != Some(0) && none.stderr.contains("gateway.db"), "{none:?}");
+}
+
 /// The commands that a text names between backticks, with the words before the first
 /// that is a value or an option.
 fn named(text: &str) -> Vec<Vec<String>> {

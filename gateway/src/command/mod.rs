@@ -1,5 +1,5 @@
 //! What people ask of a gateway beside the running one: `status`, `schema`,
-//! `ledger`. A page of plain words, problems first, or JSON for programs.
+//! `ledger`, `plan`. A page of plain words, problems first, or JSON for programs.
 //!
 //! One file for each; each takes facts and writes to the output it is given.
 use std::io;
@@ -7,10 +7,12 @@ use std::io;
 use crate::store::StoreError;
 
 mod ledger;
+mod plan;
 mod schema;
 mod status;
 
 pub use self::ledger::ledger;
+pub use self::plan::{Terms, plan, rate};
 pub use self::schema::schema;
 pub use self::status::status;
 

@@ -7,7 +7,7 @@
 //! changesets: what is urgent waits for the one that is open.
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 use wadi_protocol::change::Change;
 use wadi_protocol::id::{DeviceId, RunId, RunInfo};
 use wadi_protocol::limits::{
@@ -30,7 +30,7 @@ const URGENT_BYTES_TARGET: usize = 2 * 1024;
 /// Where a table is urgent, the others' changesets are filled up to this many encoded bytes:
 /// at 30 kbit/s and 600 ms a round of them, begun anew on a link that has just opened, and one
 /// for what is urgent behind it are done within 10 s.
-const PATIENT_BYTES_TARGET: usize = 8 * 1024;
+pub(super) const PATIENT_BYTES_TARGET: usize = 8 * 1024;
 /// Encoded bytes of changes are looked at, so many for each byte of the target: a batch is
 /// several times smaller than its changes one by one.
 const LOOKED_AT_TIMES: usize = 16;
@@ -57,7 +57,7 @@ pub(super) fn assemble(work: &mut Work<'_>) -> Result<(Vec<i64>, Batch, Written)
             return Ok((ids, Batch::default(), Written { bytes: Vec::new(), after: None }));
         }
         batch.changes = latest::net(schema.as_deref(), &changes[..ids.len()]);
-        batch.runs = runs_of(work, &batch)?;
+        batch.runs = runs_of(&work.tx, &batch)?;
         let written = write_batch(before.as_ref(), &batch);
         let len = written.bytes.len();
         let (target, least) = match urgent {
@@ -156,14 +156,14 @@ fn gather(work: &Work<'_>, at_most: usize) -> Result<Gathered, Problem> {
 }
 
 /// The runs of a batch and those on their lines, sorted.
-fn runs_of(work: &Work<'_>, batch: &Batch) -> Result<Vec<RunInfo>, Problem> {
+pub(super) fn runs_of(db: &Connection, batch: &Batch) -> Result<Vec<RunInfo>, Problem> {
     let mut wanted: Vec<(DeviceId, RunId)> =
         batch.changes.iter().map(|change| (change.dot.device, change.dot.run)).collect();
     wanted.sort_unstable();
     wanted.dedup();
     let mut found = BTreeSet::new();
     let mut runs = Vec::new();
-    let mut statement = work.prepare(
+    let mut statement = db.prepare_cached(
         "SELECT device, run, parent_run, parent_seq, label FROM wadi_run WHERE device = ? AND run = ? AND told",
     )?;
     while let Some((device, run)) = wanted.pop() {

@@ -32,6 +32,7 @@ mod outcome;
 mod overlay;
 mod page;
 mod picture;
+pub mod plan;
 mod promote;
 mod recode;
 mod restored;

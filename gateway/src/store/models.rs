@@ -43,12 +43,13 @@ pub(super) fn names(
 }
 
 /// Where the model of this name stands; none if it cannot be made here.
-fn place(work: &Work<'_>, direction: Direction, name: ModelName) -> Result<Option<i64>, Problem> {
+fn place(db: &Connection, direction: Direction, name: ModelName) -> Result<Option<i64>, Problem> {
     if name == ModelName::empty() {
         return Ok(Some(0));
     }
     let sql = "SELECT max(n) FROM wadi_model WHERE direction = ? AND name = ?";
-    Ok(work.one(sql, (direction as u8, name.0), |row| row.get(0))?.flatten())
+    let mut query = db.prepare_cached(sql)?;
+    Ok(query.query_row((direction as u8, name.0), |row| row.get(0))?)
 }
 
 /// The model of this name, if it can be made here.
@@ -57,7 +58,7 @@ pub(super) fn find(
     direction: Direction,
     name: ModelName,
 ) -> Result<Option<Named>, Problem> {
-    let Some(place) = place(work, direction, name)? else {
+    let Some(place) = place(&work.tx, direction, name)? else {
         return Ok(None);
     };
     if let Some(named) = work.ground.models.find(name) {
@@ -65,7 +66,7 @@ pub(super) fn find(
     }
     let named = match name == ModelName::empty() {
         true => Some(Named::empty()),
-        false => make(work, direction, place)?.filter(|named| named.name == name),
+        false => make(&work.tx, direction, place)?.filter(|named| named.name == name),
     };
     match &named {
         Some(named) => work.ground.models.keep(named.clone()),
@@ -75,9 +76,19 @@ pub(super) fn find(
     Ok(named)
 }
 
+/// The newest model, to look at.
+pub(super) fn look(db: &Connection, direction: Direction) -> Result<Named, Problem> {
+    let name = newest(db, direction)?;
+    let found = match place(db, direction, name)? {
+        Some(place) if place > 0 => make(db, direction, place)?,
+        _ => None,
+    };
+    Ok(found.unwrap_or_else(Named::empty))
+}
+
 /// The model at this place, from the last whole one before it.
-fn make(work: &Work<'_>, direction: Direction, place: i64) -> Result<Option<Named>, Problem> {
-    let mut statement = work.prepare(
+fn make(db: &Connection, direction: Direction, place: i64) -> Result<Option<Named>, Problem> {
+    let mut statement = db.prepare_cached(
         "SELECT name, whole, bytes FROM wadi_model WHERE direction = ?1 AND n <= ?2
          AND n >= coalesce((SELECT max(n) FROM wadi_model
                             WHERE direction = ?1 AND n <= ?2 AND whole), 0) ORDER BY n",
@@ -102,7 +113,7 @@ pub(super) fn learn(
     before: ModelName,
     coded: &[u8],
 ) -> Result<(), Problem> {
-    let Some(place) = place(work, direction, before)? else {
+    let Some(place) = place(&work.tx, direction, before)? else {
         return forget(work, direction);
     };
     let after = before.after(coded);

@@ -16,6 +16,7 @@ mod latest;
 mod layouts;
 mod line;
 mod overlay;
+mod plan;
 mod repaired;
 mod restored;
 mod rounds;
