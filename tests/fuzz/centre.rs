@@ -13,7 +13,8 @@ use wadi_protocol::change::Op;
 use wadi_protocol::id::{DeviceId, RowId, RunId};
 use wadi_protocol::limits::PART_BYTES_MAX;
 use wadi_protocol::wire::batch::{self, Batch, content_hash};
-use wadi_protocol::wire::downlink;
+use wadi_protocol::wire::coded::writing;
+use wadi_protocol::wire::downlink::{self, Page};
 use wadi_protocol::wire::message::{self, Down, DownBody, Outcome, Part, Refused, Up, UpBody};
 
 use crate::beginning::{BEGINNING, HONEST, named_rows};
@@ -287,10 +288,7 @@ impl Play {
                 }
                 DownBody::Committed(committed) if down.round == site.round => {
                     if let Some(attached) = committed.page {
-                        let page = match &site.models {
-                            Some(models) => models.try_read(&attached.bytes),
-                            None => downlink::decode(&attached.bytes).ok(),
-                        };
+                        let page = read(site, &attached.bytes);
                         site.cursors = page.map_or(site.cursors, |page| page.to);
                     }
                     site.chain = committed.chain;
@@ -310,11 +308,9 @@ impl Play {
         }
         if let (Some(page), UpBody::Prepare(_) | UpBody::Part(_)) = (page, &up.body) {
             let site = &mut self.world.sites[who];
-            let page = match &site.models {
-                Some(models) => models.read(&page),
-                None => downlink::decode(&page).expect("the hub's own pages are sound"),
-            };
-            site.cursors = page.to;
+            if let Some(page) = read(site, &page) {
+                site.cursors = page.to;
+            }
         }
         self.said.push((who, up));
     }
@@ -373,6 +369,16 @@ impl Play {
         for site in [HONEST, WATCHER] {
             self.world.check_site(site);
         }
+    }
+}
+
+/// A page as it came: none where it answers what another has said, who knows models, to
+/// one who knows none.
+fn read(site: &Site, page: &[u8]) -> Option<Page> {
+    match (writing(page).model(), &site.models) {
+        (Some(_), Some(models)) => Some(models.read(page)),
+        (Some(_), None) => None,
+        (None, _) => Some(downlink::decode(page).expect("the hub's own pages are sound")),
     }
 }
 
