@@ -145,6 +145,16 @@ impl Change {
         place.ok().map(|place| &self.fields[place].1)
     }
 
+    /// Whether it gave the field a value that did not travel, see [`Delta::Passed`].
+    pub fn passes(&self, field: u16) -> bool {
+        self.delta(field) == Some(&Delta::Passed)
+    }
+
+    /// The same of any field.
+    pub fn passes_any(&self) -> bool {
+        self.fields.iter().any(|(_, delta)| *delta == Delta::Passed)
+    }
+
     /// Whether the change touches a field: inserts and deletes touch every one.
     pub fn touches(&self, field: u16) -> bool {
         matches!(self.op, Op::Insert | Op::Delete) || self.delta(field).is_some()

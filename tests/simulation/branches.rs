@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
-use wadi_protocol::change::{Change, Delta, Op};
+use wadi_protocol::change::{Change, Op};
 use wadi_protocol::id::{Dot, RowId};
 
 use crate::model::Key;
@@ -54,8 +54,7 @@ impl World {
         let mut seen = Vec::new();
         let told = |dot: &&Dot| model.told.get(dot).is_some_and(|told| told.key.0 == "visit");
         for dot in new.iter().filter(told) {
-            let change = at_hub(eye, *dot)?;
-            if change.fields.iter().any(|(_, delta)| *delta == Delta::Passed) {
+            if at_hub(eye, *dot)?.passes_any() {
                 seen.push("rule: a value is left out");
             }
         }

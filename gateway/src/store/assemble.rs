@@ -30,7 +30,7 @@ const URGENT_BYTES_TARGET: usize = 2 * 1024;
 /// Where a table is urgent, the others' changesets are filled up to this many encoded bytes:
 /// at 30 kbit/s and 600 ms a round of them, begun anew on a link that has just opened, and one
 /// for what is urgent behind it are done within 10 s.
-pub(super) const PATIENT_BYTES_TARGET: usize = 8 * 1024;
+const PATIENT_BYTES_TARGET: usize = 8 * 1024;
 /// Encoded bytes of changes are looked at, so many for each byte of the target: a batch is
 /// several times smaller than its changes one by one.
 const LOOKED_AT_TIMES: usize = 16;
@@ -42,23 +42,20 @@ pub(super) fn assemble(work: &mut Work<'_>) -> Result<(Vec<i64>, Batch, Written)
     let at_most = if before.is_some() { CODED_CHANGES_TARGET } else { CHANGESET_CHANGES_MAX };
     let Gathered { groups, changes, urgent, .. } = gather(work, at_most)?;
     let schema = work.schema();
-    let any_urgent = |schema: &Schema| schema.tables.iter().any(|at| at.lane == Lane::Urgent);
-    let patient = match &schema {
-        Some(schema) if urgent == 0 && any_urgent(schema) => PATIENT_BYTES_TARGET,
+    let patient = match urgent {
+        0 => patient_bytes(schema.as_deref()),
         _ => CHANGESET_BYTES_TARGET,
     };
     // What a restored hub knows of our schema is not known here, see [`latest`].
     let schema = schema.filter(|_| work.ground.lost_hub == RunId::NONE);
-    let mut batch = Batch::default();
     let mut take = groups.len();
     loop {
         let ids: Vec<i64> = groups[..take].concat();
         if ids.is_empty() {
             return Ok((ids, Batch::default(), Written { bytes: Vec::new(), after: None }));
         }
-        batch.changes = latest::net(schema.as_deref(), &changes[..ids.len()]);
-        batch.runs = runs_of(&work.tx, &batch)?;
-        let written = write_batch(before.as_ref(), &batch);
+        let changes = &changes[..ids.len()];
+        let (batch, written) = write(&work.tx, schema.as_deref(), before.as_ref(), changes)?;
         let len = written.bytes.len();
         let (target, least) = match urgent {
             1.. if take > urgent => (URGENT_BYTES_TARGET, urgent),
@@ -69,6 +66,25 @@ pub(super) fn assemble(work: &mut Work<'_>) -> Result<(Vec<i64>, Batch, Written)
         }
         take = (take * target / len).clamp(least, take - 1);
     }
+}
+
+/// How many bytes a changeset with nothing urgent is filled up to.
+pub(super) fn patient_bytes(schema: Option<&Schema>) -> usize {
+    let urgent = |schema: &Schema| schema.tables.iter().any(|table| table.lane == Lane::Urgent);
+    if schema.is_some_and(urgent) { PATIENT_BYTES_TARGET } else { CHANGESET_BYTES_TARGET }
+}
+
+/// Changes as they travel together.
+pub(super) fn write(
+    db: &Connection,
+    schema: Option<&Schema>,
+    model: Option<&Named>,
+    changes: &[Change],
+) -> Result<(Batch, Written), Problem> {
+    let mut batch = Batch { changes: latest::net(schema, changes), ..Batch::default() };
+    batch.runs = runs_of(db, &batch)?;
+    let written = write_batch(model, &batch);
+    Ok((batch, written))
 }
 
 /// The model that changesets are written against; none while the hub has not proposed it.
@@ -156,7 +172,7 @@ fn gather(work: &Work<'_>, at_most: usize) -> Result<Gathered, Problem> {
 }
 
 /// The runs of a batch and those on their lines, sorted.
-pub(super) fn runs_of(db: &Connection, batch: &Batch) -> Result<Vec<RunInfo>, Problem> {
+fn runs_of(db: &Connection, batch: &Batch) -> Result<Vec<RunInfo>, Problem> {
     let mut wanted: Vec<(DeviceId, RunId)> =
         batch.changes.iter().map(|change| (change.dot.device, change.dot.run)).collect();
     wanted.sort_unstable();

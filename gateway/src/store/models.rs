@@ -64,10 +64,7 @@ pub(super) fn find(
     if let Some(named) = work.ground.models.find(name) {
         return Ok(Some(named));
     }
-    let named = match name == ModelName::empty() {
-        true => Some(Named::empty()),
-        false => make(&work.tx, direction, place)?.filter(|named| named.name == name),
-    };
+    let named = stored(&work.tx, direction, (place, name))?;
     match &named {
         Some(named) => work.ground.models.keep(named.clone()),
         // Whoever asks goes on with another one.
@@ -80,10 +77,22 @@ pub(super) fn find(
 pub(super) fn look(db: &Connection, direction: Direction) -> Result<Named, Problem> {
     let name = newest(db, direction)?;
     let found = match place(db, direction, name)? {
-        Some(place) if place > 0 => make(db, direction, place)?,
-        _ => None,
+        Some(place) => stored(db, direction, (place, name))?,
+        None => None,
     };
     Ok(found.unwrap_or_else(Named::empty))
+}
+
+/// The model at this place, if it is called so.
+fn stored(
+    db: &Connection,
+    direction: Direction,
+    (place, name): (i64, ModelName),
+) -> Result<Option<Named>, Problem> {
+    match name == ModelName::empty() {
+        true => Ok(Some(Named::empty())),
+        false => Ok(make(db, direction, place)?.filter(|named| named.name == name)),
+    }
 }
 
 /// The model at this place, from the last whole one before it.

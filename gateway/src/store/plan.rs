@@ -6,17 +6,16 @@
 use std::path::Path;
 
 use rusqlite::Connection;
-use wadi_protocol::limits::{CHANGESET_BYTES_TARGET, CHANGESET_CHANGES_MAX, CODED_CHANGES_TARGET};
+use wadi_protocol::limits::{CHANGESET_CHANGES_MAX, CODED_CHANGES_TARGET};
 use wadi_protocol::schema::{Lane, Schema};
-use wadi_protocol::wire::batch::Batch;
-use wadi_protocol::wire::coded::{CODEC_PLAIN, write_batch};
+use wadi_protocol::wire::coded::{CODEC_PLAIN, Named};
 
-use super::assemble::{PATIENT_BYTES_TARGET, runs_of};
+use super::assemble::{patient_bytes, write};
 use super::error::{Problem, StoreError};
+use super::install;
 use super::models::{self, Direction};
 use super::open::open_to_look;
 use super::work::decode;
-use super::{install, latest};
 
 /// Changesets that are written out; a small computer does that in a few seconds.
 const WRITTEN_MAX: usize = 16;
@@ -46,8 +45,7 @@ fn loads(db: &Connection) -> Result<Vec<Load>, Problem> {
     let tables = schema.as_ref().map_or(&[][..], |schema| &schema.tables);
     let urgent = tables.iter().filter(|table| table.lane == Lane::Urgent);
     let urgent: Vec<u16> = urgent.map(|table| table.number).collect();
-    let target = if urgent.is_empty() { CHANGESET_BYTES_TARGET } else { PATIENT_BYTES_TARGET };
-    let mut writer = Writer::new(db, schema.as_deref(), target)?;
+    let mut writer = Writer::new(db, schema.as_deref())?;
     let mut loads = Vec::new();
     let list = urgent.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
     for (is_urgent, which) in [(true, "IN"), (false, "NOT IN")] {
@@ -75,7 +73,7 @@ struct Writer<'a> {
     db: &'a Connection,
     schema: Option<&'a Schema>,
     target: usize,
-    model: Option<wadi_protocol::wire::coded::Named>,
+    model: Option<Named>,
     written: usize,
     /// Bodies of changes that wait.
     waiting: Vec<Vec<u8>>,
@@ -84,17 +82,14 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(
-        db: &'a Connection,
-        schema: Option<&'a Schema>,
-        target: usize,
-    ) -> Result<Writer<'a>, Problem> {
+    fn new(db: &'a Connection, schema: Option<&'a Schema>) -> Result<Writer<'a>, Problem> {
         let codec: u8 = db.query_row("SELECT codec FROM wadi_store", (), |row| row.get(0))?;
         let model = match codec > CODEC_PLAIN {
             true => Some(models::look(db, Direction::Up)?),
             false => None,
         };
         let (waiting, so_far) = (Vec::new(), (0, 0));
+        let target = patient_bytes(schema);
         Ok(Writer { db, schema, target, model, written: 0, waiting, so_far })
     }
 
@@ -121,10 +116,7 @@ impl<'a> Writer<'a> {
         loop {
             let bodies = self.waiting[..*take].iter();
             let changes: Result<Vec<_>, _> = bodies.map(|body| decode("a change", body)).collect();
-            let mut batch =
-                Batch { changes: latest::net(self.schema, &changes?), ..Batch::default() };
-            batch.runs = runs_of(self.db, &batch)?;
-            let written = write_batch(self.model.as_ref(), &batch);
+            let (_, written) = write(self.db, self.schema, self.model.as_ref(), &changes?)?;
             let len = written.bytes.len();
             if len <= self.target || *take == 1 {
                 self.model = written.after.or(self.model.take());

@@ -140,15 +140,6 @@ impl Worker {
             waits.news_came();
             return Ok(None);
         }
-        self.answered(input, waits).await
-    }
-
-    /// What the round makes of a message.
-    async fn answered(
-        &self,
-        input: OwnedInput,
-        waits: &mut Waits,
-    ) -> Result<Option<RoundAnswer>, LinkError> {
         let answer = self.handle.round(input).await;
         if let Some(why) = answer.ignored {
             debug!(phase = answer.stage, round = answer.round, "ignored: {why}");

@@ -211,8 +211,7 @@ fn holder<T>(
 
 /// Whether two changes are one: all but the stamp of containment is.
 fn is_same(a: &Change, b: &Change) -> bool {
-    let passed = |change: &Change| change.fields.iter().any(|(_, delta)| *delta == Delta::Passed);
-    if !passed(a) && !passed(b) {
+    if !a.passes_any() && !b.passes_any() {
         return as_made(a) == as_made(b);
     }
     // One brought it with a value that the other left out.

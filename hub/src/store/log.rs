@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use rusqlite::{CachedStatement, Connection, params};
-use wadi_protocol::change::{Change, Delta, FieldRef, Op};
+use wadi_protocol::change::{Change, FieldRef, Op};
 use wadi_protocol::limits::ROW_BYTES_MAX;
 use wadi_protocol::resolve::lay;
 use wadi_protocol::schema::{Field, Table};
@@ -80,7 +80,10 @@ fn stays_home(row: &RowWork, shown_after: &Fields) -> bool {
         && row.resolved.is_none()
         && row.touches.windows(2).all(|pair| pair[0].gateway == pair[1].gateway)
         && !row.touches.is_empty()
-        && !row.touches.iter().any(|touch| touch.stray || touch.repaired || passes(&touch.change))
+        && !row
+            .touches
+            .iter()
+            .any(|touch| touch.stray || touch.repaired || touch.change.passes_any())
         && (before.is_live() || !before.known)
         && after.is_live()
         && std::ptr::eq(shown_after, &*after.fields)
@@ -107,7 +110,8 @@ fn travelling(table: &Table, row: &RowWork, shown_after: &Fields) -> BTreeSet<u1
         let touching = || row.touches.iter().filter(|touch| touches(&touch.change, number));
         let stays = one_line(touching())
             && fold(field, before, touching()) == *after
-            && touching().next_back().is_none_or(|touch| !passes_field(&touch.change, number));
+            // What did not travel its gateway has, unless a later one lies over it.
+            && touching().next_back().is_none_or(|touch| !touch.change.passes(number));
         if !stays && (before != after || has_touch(row, number)) {
             travels.insert(number);
         }
@@ -128,16 +132,6 @@ fn one_line<'a>(mut touches: impl Iterator<Item = &'a Entered>) -> bool {
 
 fn has_touch(row: &RowWork, field: u16) -> bool {
     row.touches.iter().any(|touch| touches(&touch.change, field))
-}
-
-/// Whether a value of the change stayed at the gateway that brought it, see [`Delta::Passed`].
-fn passes(change: &Change) -> bool {
-    change.fields.iter().any(|(_, delta)| *delta == Delta::Passed)
-}
-
-/// The same of one field: there that gateway has it, unless a later one lies over it.
-fn passes_field(change: &Change, field: u16) -> bool {
-    change.delta(field) == Some(&Delta::Passed)
 }
 
 /// What folding the row's changes makes of its existence.

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use super::{Existence, Placed, Resolution, Resolved, lay};
 use crate::change::{Change, Delta, FieldRef, Op};
 use crate::id::Dot;
-use crate::schema::{Merge, Mode, Table};
+use crate::schema::{Field, Merge, Mode, Table};
 use crate::value::Value;
 
 /// The last change of a chain (none = there is no row yet) once this change, applied
@@ -80,7 +80,6 @@ pub(super) fn resolve(table: &Table, changes: &[Placed<'_>]) -> Option<Resolved>
         return None;
     }
     let mut givers = vec![insert; table.fields.len()];
-    let mut passed = vec![false; table.fields.len()];
     for &at in &chain {
         for (field, _) in &changes[at].change.fields {
             let FieldRef::Number(number) = field else { continue };
@@ -89,15 +88,14 @@ pub(super) fn resolve(table: &Table, changes: &[Placed<'_>]) -> Option<Resolved>
             if gathers(table.fields[place].merge) {
                 return None;
             }
-            match changes[at].change.delta(*number) {
-                // Nobody gives the field a value, if nothing replaces what is left out.
-                Some(Delta::Passed) if at == insert => passed[place] = true,
-                Some(Delta::Passed) | None => {}
-                Some(_) => (givers[place], passed[place]) = (at, false),
+            if changes[at].change.delta(*number).is_some_and(|delta| *delta != Delta::Passed) {
+                givers[place] = at;
             }
         }
     }
-    if passed.contains(&true) {
+    // Nobody gives a field a value, if nothing replaces what the insert left out.
+    let passes = |(field, &giver): (&Field, &usize)| changes[giver].change.passes(field.number);
+    if table.fields.iter().zip(&givers).any(passes) {
         return None;
     }
     let fields = table.fields.iter().zip(givers).map(|(field, giver)| {

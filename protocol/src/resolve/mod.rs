@@ -147,7 +147,7 @@ fn by_field(table: &Table, base: Option<&Image>, history: &History<'_>) -> Resol
     let change = |place: usize| history.change(place);
     let standing = |members: Vec<usize>, number: u16| {
         let gives = |place| gives(change(place), number);
-        Standing::new(history, members, gives, |place| passes(change(place), number))
+        Standing::new(history, members, gives, |place| change(place).passes(number))
     };
     // Inserts and deletes touch every field: most fields have no other changes,
     // and share what stands between those.
@@ -163,7 +163,7 @@ fn by_field(table: &Table, base: Option<&Image>, history: &History<'_>) -> Resol
         }
     }
     let whole = |place: usize, number: u16| {
-        matches!(change(place).op, Op::Insert | Op::Delete) && !passes(change(place), number)
+        matches!(change(place).op, Op::Insert | Op::Delete) && !change(place).passes(number)
     };
     let every = all().filter(|&place| touches_every(change(place)));
     let every: Vec<usize> = every.collect();
@@ -199,7 +199,7 @@ fn by_record(table: &Table, base: Option<&Image>, history: &History<'_>) -> Reso
     let change = |place: usize| history.change(place);
     let numbers = || table.fields.iter().map(|field| field.number);
     let gives_any = |place| numbers().any(|number| gives(change(place), number));
-    let passes_any = |place| numbers().any(|number| passes(change(place), number));
+    let passes_any = |place| numbers().any(|number| change(place).passes(number));
     let row = Standing::new(history, all(), gives_any, passes_any);
     let existence = Standing::new(history, all(), |place| gives(change(place), 0), |_| false);
     let of_base = |number: u16| base_value(base, history, &row, number);
@@ -212,16 +212,11 @@ fn by_record(table: &Table, base: Option<&Image>, history: &History<'_>) -> Reso
 fn gives(change: &Change, field: u16) -> bool {
     match change.op {
         _ if field == 0 => affirms(change),
-        _ if passes(change, field) => false,
+        _ if change.passes(field) => false,
         Op::Insert => true,
         Op::Update | Op::Settle => change.delta(field).is_some(),
         Op::Delete | Op::Undone => false,
     }
-}
-
-/// Whether the change gave the field a value that did not travel.
-fn passes(change: &Change, field: u16) -> bool {
-    change.delta(field) == Some(&Delta::Passed)
 }
 
 /// The value in the base image, unless the row has begun anew above it.

@@ -6,11 +6,7 @@ use super::*;
 
 /// A village where places keep the latest only.
 fn village() -> Village {
-    let mut village = Village::bare();
-    let mut schema = schema();
-    schema.tables[0].history = History::Latest;
-    village.store().write(NOW_S, |work| install::install(work, &schema)).unwrap();
-    village
+    Village::of(|schema| schema.tables[0].history = History::Latest)
 }
 
 fn place(seq: u64, op: Op, fields: Vec<(FieldRef, Delta)>) -> Change {

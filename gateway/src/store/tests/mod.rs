@@ -214,8 +214,15 @@ impl Village {
 
     /// With the schema installed.
     pub fn new() -> Village {
+        Village::of(|_| {})
+    }
+
+    /// With the schema installed, changed like this.
+    pub fn of(change: impl FnOnce(&mut Schema)) -> Village {
         let mut village = Village::bare();
-        village.store().write(NOW_S, |work| install::install(work, &schema())).unwrap();
+        let mut schema = schema();
+        change(&mut schema);
+        village.store().write(NOW_S, |work| install::install(work, &schema)).unwrap();
         village
     }
 

@@ -50,10 +50,7 @@ fn rounds_take_what_was_planned() {
 
 #[test]
 fn what_is_urgent_is_planned_first_and_much_is_not_written_out() {
-    let mut village = Village::bare();
-    let mut urgent = schema();
-    urgent.tables[1].lane = Lane::Urgent;
-    village.store().write(NOW_S, |work| install::install(work, &urgent)).unwrap();
+    let mut village = Village::of(|schema| schema.tables[1].lane = Lane::Urgent);
     let visit = |seq| change(PHONE, seq, Op::Insert, (VISIT, row(seq)), vec![]);
     village.take((1..=9_000).map(insert).chain((9_001..=9_010).map(visit)).collect());
     let planned = plan::read(&village.path).unwrap();

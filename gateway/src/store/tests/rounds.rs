@@ -355,10 +355,7 @@ fn a_schema_that_cannot_follow_the_one_held_is_not_taken() {
 
 #[test]
 fn urgent_changes_go_first_with_what_they_need() {
-    let mut village = Village::bare();
-    let mut urgent = schema();
-    urgent.tables[1].lane = Lane::Urgent;
-    village.store().write(NOW_S, |work| install::install(work, &urgent)).unwrap();
+    let mut village = Village::of(|schema| schema.tables[1].lane = Lane::Urgent);
     let bulk = (1..=200).map(|seq| insert(seq, &noise(seq, 500)));
     village.take(bulk.collect());
     // The place of the visit, in a group with a note; then the visit itself.
@@ -382,10 +379,7 @@ fn urgent_changes_go_first_with_what_they_need() {
 #[test]
 fn where_something_may_be_urgent_a_round_is_not_long() {
     let sizes = [Lane::Routine, Lane::Urgent].map(|lane| {
-        let mut village = Village::bare();
-        let mut schema = schema();
-        schema.tables[1].lane = lane;
-        village.store().write(NOW_S, |work| install::install(work, &schema)).unwrap();
+        let mut village = Village::of(|schema| schema.tables[1].lane = lane);
         village.take((1..=100).map(|seq| insert(seq, &noise(seq, 500))).collect());
         changeset(&village.begin()).1.len()
     });
@@ -395,10 +389,7 @@ fn where_something_may_be_urgent_a_round_is_not_long() {
 
 #[test]
 fn much_that_is_urgent_fills_a_changeset_alone() {
-    let mut village = Village::bare();
-    let mut urgent = schema();
-    urgent.tables[0].lane = Lane::Urgent;
-    village.store().write(NOW_S, |work| install::install(work, &urgent)).unwrap();
+    let mut village = Village::of(|schema| schema.tables[0].lane = Lane::Urgent);
     let visit = |seq| change(PHONE, seq, Op::Insert, (VISIT, row(seq)), vec![]);
     village.take(
         (1..=20).map(visit).chain((21..=40).map(|seq| insert(seq, &noise(seq, 500)))).collect(),

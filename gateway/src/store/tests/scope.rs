@@ -101,10 +101,10 @@ fn a_reference_to_a_dead_row_is_shown_again_when_an_edit_brings_that_back() {
 
 #[test]
 fn nobody_refers_to_what_goes_with_a_parent_that_it_just_got() {
-    let mut village = Village::bare();
-    let mut schema = schema();
-    schema.tables[2].fields[1].kind = Kind::Reference { table: LOG, on_delete: OnDelete::SetNull };
-    village.store().write(NOW_S, |work| install::install(work, &schema)).unwrap();
+    let mut village = Village::of(|schema| {
+        schema.tables[2].fields[1].kind =
+            Kind::Reference { table: LOG, on_delete: OnDelete::SetNull }
+    });
     let (parent, log, log_of_log) = ((PLACE, row(1)), (LOG, row(2)), (LOG, row(3)));
     village.take(vec![
         change(PHONE, 2, Op::Insert, parent, vec![set(1, text("to go"))]),
