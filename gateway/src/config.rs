@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::layers::ConfigError;
 use crate::layers::{self, Layer, Origins};
 use crate::serial::PORTS_MAX;
+pub use crate::spending::config::Data;
 use crate::store::compact::Keep;
 use crate::store::handhelds::Admit;
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub sync: Sync,
     /// How long durable changes are kept whole.
     pub changelog: Changelog,
+    /// What the link to the hub may cost.
+    pub data: Data,
     /// Figures for Prometheus.
     pub metrics: Metrics,
     /// Where each value came from.
@@ -167,6 +170,7 @@ impl Default for Config {
             handhelds: Handhelds::default(),
             sync: Sync::default(),
             changelog: Changelog::default(),
+            data: Data::default(),
             metrics: Metrics::default(),
             origins: Origins::default(),
         }
@@ -326,6 +330,7 @@ impl Config {
         if self.changelog.keep_days > KEEP_DAYS_MAX {
             return Err(("changelog.keep_days", "at most 365 days are remembered"));
         }
+        self.data.check()?;
         if self.metrics.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
             return Err((
                 "metrics.listen",

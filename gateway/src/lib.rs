@@ -36,6 +36,7 @@ pub mod secret;
 pub mod serial;
 pub mod service;
 pub mod session;
+pub mod spending;
 pub mod store;
 pub mod sync;
 pub mod tls;

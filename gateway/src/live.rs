@@ -52,6 +52,8 @@ pub struct LinkState {
     pub for_s: u64,
     /// Whether it was left because its pings cost more than to come back.
     pub left: bool,
+    /// Why the budgets of data hold it back, if they do.
+    pub held: Option<String>,
     /// Seconds to the next attempt; none = connected, or one is under way.
     pub next_attempt_s: Option<u64>,
     /// Attempts to connect.
@@ -111,7 +113,7 @@ impl Board {
     pub fn trying(&self) {
         let mut facts = lock(&self.0);
         facts.state.attempts += 1;
-        facts.state.left = false;
+        (facts.state.left, facts.state.held) = (false, None);
         facts.next_attempt = None;
     }
 
@@ -127,8 +129,17 @@ impl Board {
     pub fn left(&self, wait: Duration) {
         let mut facts = lock(&self.0);
         let now = Instant::now();
-        (facts.state.connected, facts.state.left) = (false, true);
-        (facts.since, facts.next_attempt) = (now, Some(now + wait));
+        if std::mem::take(&mut facts.state.connected) || facts.state.held.is_none() {
+            facts.since = now;
+        }
+        (facts.state.left, facts.next_attempt) = (true, now.checked_add(wait));
+    }
+
+    /// The budgets of data hold the link back, for so long.
+    pub fn held(&self, why: &str, wait: Duration) {
+        self.left(wait);
+        let mut facts = lock(&self.0);
+        (facts.state.left, facts.state.held) = (false, Some(why.into()));
     }
 
     /// There is no connection, or no longer; the next attempt comes after `wait`.

@@ -4,7 +4,6 @@ mod enrolment;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -103,7 +102,7 @@ fn ask(arguments: Arguments) -> Result<ExitCode> {
         Command::Status { json, check } => {
             let presence = runtime.block_on(control::look(&config.database));
             let enrolled = identity.as_ref().map(Identity::term);
-            let seen = overview::see(&config.database, presence, now_s(), enrolled)?;
+            let seen = overview::see(&config, presence, now_s(), enrolled)?;
             let well = command::status(&seen, json, &mut out)?;
             return Ok(if well || !check { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -165,9 +164,9 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     let watched = handle.clone();
     if let Some(address) = config.metrics.listen {
         let listener = http::listen(address).await?;
-        let (database, observer) = (config.database.clone(), Arc::clone(&observer));
+        let (config, observer) = (Arc::new(config.clone()), Arc::clone(&observer));
         let term = identity.as_ref().map(Identity::term);
-        let gather = move || figures(database.clone(), Arc::clone(&observer), term);
+        let gather = move || figures(Arc::clone(&config), Arc::clone(&observer), term);
         endless.spawn(http::serve(listener, gather));
     }
     let (database, seen) = (config.database.clone(), Arc::clone(&observer));
@@ -205,13 +204,13 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
 /// The figures of this gateway. The file is read by a thread of its own, on its own
 /// connection: that holds up nobody.
 async fn figures(
-    database: PathBuf,
+    config: Arc<Config>,
     observer: Arc<Observer>,
     enrolled: Option<Term>,
 ) -> Result<String, String> {
     let presence = Presence::Running(Box::new(observer.look().await));
     let read =
-        tokio::task::spawn_blocking(move || overview::see(&database, presence, now_s(), enrolled));
+        tokio::task::spawn_blocking(move || overview::see(&config, presence, now_s(), enrolled));
     let seen = read.await.map_err(|error| error.to_string())?;
     seen.map(|seen| metrics::text(&seen)).map_err(|error| error.to_string())
 }

@@ -14,6 +14,7 @@ use prometheus_client::registry::{Metric, Registry};
 use crate::links::LinkStatus;
 use crate::live::Live;
 use crate::overview::Overview;
+use crate::store::costs::Costs;
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -23,6 +24,7 @@ pub fn text(seen: &Overview) -> String {
     page.whose(seen);
     page.stored(seen);
     page.around(seen);
+    page.data(&seen.data);
     if let Some(live) = &seen.live {
         page.live(live);
     }
@@ -156,6 +158,24 @@ impl Page {
         self.gauge("clock_confirmed", "Whether the hub confirmed this clock", confirmed);
         let ends_s = seen.certificate.map(|certificate| certificate.ends_s);
         self.gauge("certificate_end_timestamp_seconds", "When the certificate ends", ends_s);
+    }
+
+    fn data(&mut self, data: &Costs) {
+        let month = &data.month;
+        let purposes = [
+            ("payload", month.payload_bytes),
+            ("protocol", month.protocol_bytes),
+            ("connect", month.connect_bytes),
+            ("idle", month.idle_bytes),
+            ("others", month.others_bytes),
+        ];
+        let purposes = purposes.into_iter().map(|(what, b)| (vec![("purpose", what.into())], b));
+        self.gauges("data_month_bytes", "Of IP in the month of the contract", purposes);
+        self.gauge("data_today_bytes", "Of IP since midnight", data.today.bytes);
+        self.gauge("data_month_budget_bytes", "The month's budget", month.budget_bytes);
+        self.gauge("data_today_budget_bytes", "The day's budget", data.today.budget_bytes);
+        let held = data.held_by.is_some();
+        self.gauge("data_held", "Whether a budget or an hour holds changes back", u64::from(held));
     }
 
     fn live(&mut self, live: &Live) {

@@ -27,6 +27,7 @@ use packet::Heard;
 
 use crate::carrier::Carrier;
 use crate::patience::Deadlines;
+use crate::spending::{Meter, Purpose};
 use crate::words::plain;
 pub use connect::Resolver;
 pub use error::{LinkError, Phase};
@@ -47,6 +48,8 @@ pub struct Target {
     pub client: String,
     /// What is known of the carrier: when to ping.
     pub carrier: Carrier,
+    /// Counts what the connection costs.
+    pub meter: Meter,
     /// The broker gives a silent gateway up half as long again after this.
     pub keep_alive: Duration,
     /// The topic to listen to.
@@ -153,6 +156,7 @@ struct Driver {
     topic: String,
     deadlines: Deadlines,
     carrier: Carrier,
+    meter: Meter,
     /// The broker wants to hear of us within this.
     keep_alive: Duration,
     /// When anything was said or heard last.
@@ -181,6 +185,7 @@ impl Driver {
             deadlines: target.deadlines,
             ping_at: Instant::now() + wire.keep_alive.min(target.carrier.interval()),
             carrier: target.carrier.clone(),
+            meter: target.meter.clone(),
             keep_alive: wire.keep_alive,
             last: Instant::now(),
             buffer: wire.buffer,
@@ -250,7 +255,10 @@ impl Driver {
     fn sort(&mut self) -> Result<(), LinkError> {
         while self.ready.is_none() {
             match packet::take(&mut self.buffer, &self.topic) {
-                Ok(Some(Heard::Message(message))) => self.ready = Some(message),
+                Ok(Some(Heard::Message(message))) => {
+                    self.meter.turn(Purpose::Protocol);
+                    self.ready = Some(message);
+                }
                 Ok(Some(Heard::Pong)) => {}
                 Ok(Some(Heard::Disconnect { code })) => {
                     let did = "ended the connection";
@@ -274,6 +282,7 @@ impl Driver {
         match order {
             Order::Publish(topic, message) => {
                 self.carrier.said(self.last.elapsed());
+                self.meter.turn(Purpose::Protocol);
                 packet::publish(&mut self.out, &topic, message);
                 self.sending();
             }
@@ -282,6 +291,7 @@ impl Driver {
     }
 
     fn ping(&mut self, patience: Duration) {
+        self.meter.turn(Purpose::Idle);
         packet::ping(&mut self.out);
         let by = Instant::now() + patience;
         self.pong_by = Some(self.pong_by.map_or(by, |other| other.min(by)));

@@ -6,15 +6,15 @@
 //! here, of [`Status`], [`Live`] and [`Disk`]. A key may be added; a test
 //! (`command/status.keys`) tells of one that goes.
 //! Times are seconds since 1970; ages are seconds before `now_s`.
-use std::path::Path;
-
 use serde::Serialize;
 
+use crate::config::Config;
 use crate::control::Presence;
 use crate::disk::Disk;
 use crate::live::Live;
 use crate::problems::{self, Problem};
 use crate::store::StoreError;
+use crate::store::costs::{self, Costs};
 use crate::store::status::{self, Status, Term};
 
 /// One picture of a gateway.
@@ -37,6 +37,8 @@ pub struct Overview {
     pub not_asked: Option<String>,
     /// What the running gateway says.
     pub live: Option<Live>,
+    /// What the link cost, and may.
+    pub data: Costs,
     /// Room.
     pub disk: Disk,
     /// Time.
@@ -72,6 +74,8 @@ pub struct Facts {
     pub stored: Status,
     /// What the running gateway says.
     pub presence: Presence,
+    /// What the link cost, and may.
+    pub data: Costs,
     /// Room.
     pub disk: Disk,
     /// The system's time.
@@ -83,23 +87,25 @@ pub struct Facts {
 /// Look at a gateway: its file and the room around it, beside what it said itself.
 /// `enrolled` is of its identity; what the hub renewed since counts instead.
 pub fn see(
-    database: &Path,
+    config: &Config,
     presence: Presence,
     now_s: u64,
     enrolled: Option<Term>,
 ) -> Result<Overview, StoreError> {
+    let database = &config.database;
     let stored = status::read(database)?;
+    let data = costs::read(database, &config.data, now_s)?;
     let counts =
         |own: Term| stored.renewed.filter(|term| term.enrolment == own.enrolment).unwrap_or(own);
     let certificate_ends_s = enrolled.map(|own| counts(own).until_s);
     let disk = Disk::around(database);
-    Ok(Overview::of(Facts { stored, presence, disk, now_s, certificate_ends_s }))
+    Ok(Overview::of(Facts { stored, presence, data, disk, now_s, certificate_ends_s }))
 }
 
 impl Overview {
     /// Put facts together.
     pub fn of(facts: Facts) -> Overview {
-        let Facts { mut stored, presence, disk, now_s, certificate_ends_s } = facts;
+        let Facts { mut stored, presence, data, disk, now_s, certificate_ends_s } = facts;
         for table in &mut stored.pending {
             table.oldest_age_s = now_s.saturating_sub(table.oldest_s);
         }
@@ -127,6 +133,7 @@ impl Overview {
             running,
             not_asked,
             live,
+            data,
             disk,
         };
         overview.problems = problems::of(&overview);

@@ -119,6 +119,20 @@ impl Page {
         each("site_quarantined_changes", "Its changes in quarantine", |s| Some(s.quarantined));
         each("site_open_reviews", "Open cases about rows that it brought", |s| Some(s.reviews));
         each("site_times_refused", "Refusals since it was enrolled", |s| Some(s.refusals));
+        let data = sites.iter().filter_map(|site| Some((site, site.data.as_ref()?)));
+        let data = data.flat_map(|(site, data)| {
+            let each = [
+                ("payload", data.payload),
+                ("protocol", data.protocol),
+                ("connect", data.connect),
+                ("idle", data.idle),
+                ("others", data.others),
+            ];
+            let labels =
+                |purpose: &str| vec![("site", site.site.clone()), ("purpose", purpose.into())];
+            each.map(|(purpose, bytes)| (labels(purpose), bytes))
+        });
+        self.gauges("site_data_bytes_30_days", "What its link cost, in bytes of IP", data);
         let problems = sites.iter().flat_map(|site| {
             let codes = site.problems.iter();
             codes.map(|code| (vec![("site", site.site.clone()), ("code", (*code).into())], 1))

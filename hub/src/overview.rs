@@ -16,7 +16,9 @@ use crate::live::{LinkState, Presence};
 use crate::problems::{self, Problem};
 use crate::store::backup::Watermark;
 use crate::store::copied::Copied;
+use crate::store::spent::Costs;
 use crate::store::status::{Site, Status};
+use crate::words::day;
 
 /// One picture of a hub.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -181,6 +183,8 @@ pub struct SiteSeen {
     pub parked_oldest_age_s: Option<u64>,
     /// Its changes in quarantine.
     pub quarantined: u64,
+    /// What its link cost, as far as it told.
+    pub data: Option<DataSeen>,
     /// Cases that wait for a person, about rows that it brought.
     pub reviews: u64,
     /// When the certificate of its gateway ends; 0 = not enrolled yet.
@@ -195,6 +199,43 @@ pub struct SiteSeen {
     pub refusal: String,
     /// The box that comes under its number with another history than the hub's; none = none does.
     pub other_line: Option<OtherLine>,
+}
+
+/// What a gateway's link cost, in bytes of IP both ways together: on the last day that it told
+/// of, and in the 30 days to that.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct DataSeen {
+    /// That day, by the site's calendar.
+    pub day: String,
+    /// On it.
+    pub day_bytes: u64,
+    /// In the 30 days.
+    pub bytes_30_days: u64,
+    /// Changesets and pages, as coded.
+    pub payload: u64,
+    /// What carried them.
+    pub protocol: u64,
+    /// To connect.
+    pub connect: u64,
+    /// To keep an idle connection.
+    pub idle: u64,
+    /// Of other programs, where an interface is counted whole.
+    pub others: u64,
+}
+
+impl DataSeen {
+    fn of(costs: Costs) -> DataSeen {
+        DataSeen {
+            day: day(costs.day.saturating_mul(86_400)),
+            day_bytes: costs.day_bytes,
+            bytes_30_days: costs.total(),
+            payload: costs.payload,
+            protocol: costs.protocol,
+            connect: costs.connect,
+            idle: costs.idle,
+            others: costs.others,
+        }
+    }
 }
 
 /// A box that was restored, cloned or replaced, and not taken.
@@ -310,6 +351,7 @@ fn seen(site: Site, newest: u32, now_s: u64) -> SiteSeen {
         parked: site.parked.count,
         parked_oldest_age_s: age(now_s, site.parked.oldest_s),
         quarantined: site.quarantined.count,
+        data: site.costs.map(DataSeen::of),
         reviews: site.reviews.count,
         until_s: site.gateway.until_s,
         revoked: site.gateway.revoked,

@@ -21,6 +21,8 @@ pub const CLOSURE_ROWS_MAX: usize = 1024;
 /// Sequences beyond this are forged: nobody makes so many changes. Stores count on
 /// it that a sequence has a place behind it and fits a signed number.
 pub const SEQUENCE_MAX: u64 = u64::MAX >> 8;
+/// Days of what a link cost, told in one message.
+pub const DAYS_TOLD_MAX: usize = 31;
 /// Changes in one group.
 pub const GROUP_CHANGES_MAX: usize = 256;
 /// A changeset is filled up to this many encoded bytes; one group may exceed it.

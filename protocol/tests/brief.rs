@@ -36,6 +36,8 @@ fn prepare() -> Prepare {
         codec,
         model,
         delegated: true,
+        narrow: false,
+        spent: Vec::new(),
     }
 }
 

@@ -152,6 +152,8 @@ impl Site {
             codec: CODEC_PLAIN,
             model: ModelName::empty(),
             delegated: false,
+            narrow: false,
+            spent: Vec::new(),
         });
         let rest =
             (1..parts).map(|index| UpBody::Part(Part { index, bytes: part(&bytes, index).into() }));

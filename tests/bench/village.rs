@@ -38,7 +38,7 @@ pub fn open_at(path: &Path, gateway: GatewayId) -> Result<Store> {
 pub fn sync(store: &mut Store, hub: &mut Hub, gateway: GatewayId) -> Result<usize> {
     let mut spent = 0;
     loop {
-        let mut answer = store.round(RoundInput::Begin { delegate: true }, NOW_S)?;
+        let mut answer = store.round(RoundInput::Begin { delegate: true, urgent: false }, NOW_S)?;
         let mut more = false;
         while !answer.messages.is_empty() {
             let mut downs = Vec::new();

@@ -129,6 +129,8 @@ impl Paper {
             codec: CODEC_PLAIN,
             model: ModelName::empty(),
             delegated: false,
+            narrow: false,
+            spent: Vec::new(),
         });
         let mut left = batch::decode(&self.body).map_or(0, |batch| batch.changes.len() as u32);
         let mut outcomes = Vec::new();

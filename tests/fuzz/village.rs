@@ -49,7 +49,8 @@ static BEGINNING: LazyLock<Vec<u8>> = LazyLock::new(|| {
     hub.publish_schema(SCHEMA, NOW_S).unwrap();
     let gateway = crate::world::enrol(&mut hub, "north");
     let mut store = open(&folder.path().join("gateway.db"), gateway, 1);
-    let mut ups = store.round(RoundInput::Begin { delegate: false }, NOW_S).unwrap().messages;
+    let mut ups =
+        store.round(RoundInput::Begin { delegate: false, urgent: false }, NOW_S).unwrap().messages;
     while !ups.is_empty() {
         let mut downs = Vec::new();
         for up in &ups {
@@ -210,7 +211,7 @@ impl Play {
 
     /// The round goes on: something is begun or asked again, and the hub says anything.
     fn round(&mut self, script: &mut Script<'_>) {
-        let begin = RoundInput::Begin { delegate: !script.one_in(3) };
+        let begin = RoundInput::Begin { delegate: !script.one_in(3), urgent: script.one_in(8) };
         let input = if script.one_in(4) { RoundInput::Retry } else { begin };
         self.input(input);
         for _ in 0..=script.byte() % 3 {

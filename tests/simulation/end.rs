@@ -71,8 +71,8 @@ impl World {
         for _ in 0..ROUNDS_MAX {
             let before = self.head_of(at)?;
             self.villages[at].refused = false;
-            self.round(at, true)?;
-            self.round(at, false)?;
+            self.round(at, true, false)?;
+            self.round(at, false, false)?;
             while let Some(packet) = self.net.pop_front() {
                 self.arrive(packet)?;
             }

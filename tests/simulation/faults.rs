@@ -72,7 +72,7 @@ impl Faults {
 }
 
 /// What a long run must have seen.
-pub const ALL: [&str; 58] = [
+pub const ALL: [&str; 59] = [
     "Abort",
     "Commit",
     "Fetch",
@@ -96,6 +96,7 @@ pub const ALL: [&str; 58] = [
     "compacted",
     "disk full",
     "fetch",
+    "frugal round",
     "gateway cloned",
     "gateway started",
     "group entered",

@@ -9,13 +9,18 @@ use crate::world::{Outcome, Packet, World, survived};
 const DELEGATED_PERMILLE: u64 = 750;
 
 impl World {
-    /// The village's timer: begin a round, or ask again about the open one.
-    pub fn round(&mut self, at: usize, retry: bool) -> Outcome<()> {
+    /// The village's timer: begin a round, maybe only for what is urgent, or ask again about
+    /// the open one.
+    pub fn round(&mut self, at: usize, retry: bool, urgent: bool) -> Outcome<()> {
         if self.villages[at].store.is_none() || self.villages[at].away_until_s > self.now_s {
             return Ok(());
         }
         let delegate = self.dice.permille(DELEGATED_PERMILLE);
-        self.round_input(at, if retry { RoundInput::Retry } else { RoundInput::Begin { delegate } })
+        if urgent && !retry {
+            self.tally.note("frugal round");
+        }
+        let begin = RoundInput::Begin { delegate, urgent };
+        self.round_input(at, if retry { RoundInput::Retry } else { begin })
     }
 
     fn round_input(&mut self, at: usize, input: RoundInput) -> Outcome<()> {

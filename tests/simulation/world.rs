@@ -136,7 +136,8 @@ impl World {
             self.compact(at)?;
         }
         let retry = self.dice.permille(400);
-        self.round(at, retry)
+        let urgent = self.dice.permille(100);
+        self.round(at, retry, urgent)
     }
 
     /// What each site does to keep its storage well.

@@ -6,6 +6,7 @@ use super::{CommandError, to_json};
 use crate::links::{LinkKind, LinkStatus};
 use crate::live::Live;
 use crate::overview::Overview;
+use crate::store::costs::{Costs, Period};
 use crate::words::{ago, bytes, count, day, span, time};
 
 /// Quarantined changes that the page names; JSON has more.
@@ -59,6 +60,7 @@ fn page(seen: &Overview) -> String {
     page.put("pending", pending(seen));
     page.put("waiting", waiting(seen));
     page.put("link", link(seen));
+    page.put("data", data(seen));
     page.put("handhelds", local(seen));
     page.put("disk", vec![disk(seen)]);
     page.put("changelog", vec![changelog(seen)]);
@@ -153,6 +155,8 @@ fn link(seen: &Overview) -> Vec<String> {
     let mut lines = Vec::new();
     if link.connected {
         lines.push(format!("connected to the broker {} for {since}", link.broker));
+    } else if let Some(held) = &link.held {
+        lines.push(format!("away from the broker {} for {since}: {held}", link.broker));
     } else if link.left {
         let back = span(link.next_attempt_s.unwrap_or(0));
         lines.push(format!(
@@ -183,6 +187,35 @@ fn link(seen: &Overview) -> Vec<String> {
             count(link.refusals, "time", "times"),
             count(link.unreadable, "message", "messages")
         ));
+    }
+    lines
+}
+
+fn data(seen: &Overview) -> Vec<String> {
+    let Costs { today, month, .. } = &seen.data;
+    let of = |period: &Period| match period.budget_bytes {
+        Some(budget) => format!("{} of {}", bytes(period.counted_bytes), bytes(budget)),
+        None => bytes(period.bytes),
+    };
+    let mut lines = Vec::new();
+    lines.extend(seen.data.held.clone());
+    lines.push(format!("{} today, {} in this month", of(today), of(month)));
+    if month.bytes > 0 {
+        let purposes = [
+            ("payload", month.payload_bytes),
+            ("protocol", month.protocol_bytes),
+            ("to connect", month.connect_bytes),
+            ("idle", month.idle_bytes),
+            ("other programs", month.others_bytes),
+        ];
+        let told = purposes.into_iter().filter(|(_, spent)| *spent > 0);
+        let told: Vec<String> =
+            told.map(|(what, spent)| format!("{what} {}", bytes(spent))).collect();
+        lines.push(told.join(", "));
+    }
+    if seen.data.last_round.total() > 0 {
+        let rounds = count(seen.data.rounds_today, "round", "rounds");
+        lines.push(format!("{rounds} today, the last of {}", bytes(seen.data.last_round.total())));
     }
     lines
 }

@@ -5,6 +5,8 @@ use crate::disk::Disk;
 use crate::links::{LinkKind, LinkStatus};
 use crate::live::{LinkState, Live, Trend};
 use crate::overview::{Facts, Overview};
+use crate::spending::{Gate, Traffic, Why};
+use crate::store::costs::{Costs, Period, TableCost};
 use crate::store::status::{Pending, Quarantined, Status};
 
 /// 2026-11-22 16:00 UTC.
@@ -48,7 +50,23 @@ fn well() -> Facts {
         wal_bytes: 32_768,
     };
     let presence = Presence::Running(Box::new(Live { hub_offset_s: Some(0), ..live }));
-    Facts { stored, presence, disk, now_s: NOW_S, certificate_ends_s: Some(NOW_S + 90 * DAY_S) }
+    let data = Costs {
+        today: Period { bytes: 52_100, idle_bytes: 2_100, ..Period::default() },
+        month: Period {
+            bytes: 1_234_567,
+            payload_bytes: 800_000,
+            protocol_bytes: 300_000,
+            connect_bytes: 100_000,
+            idle_bytes: 34_567,
+            ..Period::default()
+        },
+        rounds_today: 9,
+        last_round: Traffic { up: 180, down: 119 },
+        may_send: "all",
+        ..Costs::default()
+    };
+    let certificate_ends_s = Some(NOW_S + 90 * DAY_S);
+    Facts { stored, presence, data, disk, now_s: NOW_S, certificate_ends_s }
 }
 
 fn live(facts: &mut Facts) -> &mut Live {
@@ -71,6 +89,9 @@ pending       nothing: all is durable at the hub
 waiting       for nobody
 link          connected to the broker hub.example:8883 for 2 h
               in 24 h: sent 12 kB, received 999 bytes; 2 of 3 attempts led to a connection
+data          52 kB today, 1234 kB in this month
+              payload 800 kB, protocol 300 kB, to connect 100 kB, idle 34 kB
+              9 rounds today, the last of 299 bytes
 disk          12 GB free of 30 GB (40 %); database 5000 kB, its log 32 kB
 changelog     50 changes kept whole, 800 let go; the hub's backup holds all up to sequence 4000
 clock         confirmed by the hub, the same
@@ -102,6 +123,24 @@ fn situations_and_what_is_said_of_them() {
             |facts| facts.presence = Presence::Unknown("only its own user may ask it".into()),
             &["not-asked"],
             &["-> only its own user may ask it"],
+        ),
+        (
+            "the day's budget is spent, but for its reserve",
+            |facts| {
+                let held = Gate::Urgent(Why::Day, NOW_S + 8 * HOUR_S);
+                let link = &mut live(facts).link;
+                link.connected = false;
+                link.held = Some(held.to_string());
+                facts.data.held = Some(held.to_string());
+                facts.data.today.counted_bytes = 161_000;
+                facts.data.today.budget_bytes = Some(200_000);
+            },
+            &[],
+            &[
+                "link          away from the broker hub.example:8883 for 2 h: the day's budget of data is spent: what is not urgent waits until 2026-11-23 00:00 UTC",
+                "data          the day's budget of data is spent: what is not urgent waits until 2026-11-23 00:00 UTC",
+                "              161 kB of 200 kB today, 1234 kB in this month",
+            ],
         ),
         (
             "before the first sync",
@@ -430,6 +469,7 @@ fn the_names_of_the_json() {
     facts.stored.pending = vec![Pending::default()];
     facts.stored.quarantined = vec![Quarantined { dot: String::new(), reason: String::new() }];
     facts.stored.schema = 0;
+    facts.data.tables = vec![TableCost::default()];
     live(&mut facts).local = vec![LinkStatus::default()];
     live(&mut facts).trend = Some(Trend::default());
     let seen = Overview::of(facts);

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::error::{LinkError, Phase};
 use super::packet::{self, Heard};
 use super::{READ_BYTES, Target};
+use crate::spending::{Purpose, Tap, Traffic};
 use crate::words::plain;
 
 /// Addresses of one name that are tried.
@@ -24,6 +25,11 @@ const ADDRESSES_MAX: usize = 4;
 /// The next address is tried beside the one before after this: an IPv6 address
 /// that leads nowhere must not use up the time of an IPv4 one that works.
 const STAGGER: Duration = Duration::from_secs(1);
+
+/// A question to the DNS and its answer, for each of two kinds of addresses; an estimate.
+const RESOLVE_BYTES: Traffic = Traffic { up: 140, down: 260 };
+/// An attempt at TCP that nobody answers: four SYNs within ten seconds.
+const ATTEMPT_BYTES: Traffic = Traffic { up: 240, down: 0 };
 
 /// Bytes both ways, plain or through TLS.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -47,8 +53,11 @@ pub struct Wire {
 
 /// All phases, one after the other.
 pub async fn open(target: &Target, resolver: &mut Resolver) -> Result<Wire, LinkError> {
+    target.meter.turn(Purpose::Connect);
     let addresses = resolver.resolve(target).await?;
-    let tcp = connect(target, &addresses).await?;
+    let tcp = connect(target, &addresses).await.inspect_err(|_| {
+        target.meter.guess(Purpose::Connect, ATTEMPT_BYTES);
+    })?;
     let ends = tcp.local_addr().and_then(|local| Ok((local, tcp.peer_addr()?)));
     let name = format!("{}:{}", target.host, target.port);
     let (local, peer) = ends.map_err(|error| LinkError::connect(&name, error))?;
@@ -58,15 +67,17 @@ pub async fn open(target: &Target, resolver: &mut Resolver) -> Result<Wire, Link
     };
     // Small messages must not wait for each other's acknowledgement.
     let _ = tcp.set_nodelay(true);
+    let tap = Tap::new(tcp, &target.meter);
     let stream: Box<dyn Stream> = match &target.tls {
-        None => Box::new(tcp),
-        Some(config) => Box::new(handshake(target, config, tcp, &broker).await?),
+        None => Box::new(tap),
+        Some(config) => Box::new(handshake(target, config, tap, &broker).await?),
     };
     let keep_alive = target.keep_alive;
     let buffer = BytesMut::new();
     let packet_bytes_max = packet::PACKET_BYTES_MAX;
     let mut wire = Wire { stream, buffer, local, broker, keep_alive, packet_bytes_max };
     introduce(target, &mut wire).await?;
+    target.meter.turn(Purpose::Protocol);
     Ok(wire)
 }
 
@@ -106,7 +117,7 @@ async fn connect(target: &Target, addresses: &[SocketAddr]) -> Result<TcpStream,
 async fn handshake(
     target: &Target,
     config: &Arc<rustls::ClientConfig>,
-    tcp: TcpStream,
+    tcp: Tap,
     broker: &str,
 ) -> Result<impl Stream + 'static, LinkError> {
     let name =
@@ -220,6 +231,7 @@ impl Resolver {
         let asking = match &mut self.asking {
             Some(asking) => asking,
             None => {
+                target.meter.guess(Purpose::Connect, RESOLVE_BYTES);
                 let asked = ask(target.host.clone(), target.port);
                 let asked = asked.map_err(|error| LinkError::resolve(&target.host, error))?;
                 self.asking.insert(asked)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use wadi_protocol::wire::message::Refused;
 
 use super::reason;
+use crate::spending::Gate;
 
 /// What was being done when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Phase {
     Session,
     /// Waiting for the hub behind the broker.
     Hub,
+    /// Asking the budgets of data.
+    Budget,
 }
 
 impl Phase {
@@ -36,6 +39,7 @@ impl Phase {
             Phase::Subscribe => "subscribe",
             Phase::Session => "session",
             Phase::Hub => "hub",
+            Phase::Budget => "budget",
         }
     }
 }
@@ -83,6 +87,15 @@ impl LinkError {
             Phase::Hub,
             "this gateway is not enrolled, so it collects and cannot sync",
             "run `wadi-gateway enrol` with the file that `wadi-hub gateway add` wrote",
+        )
+    }
+
+    /// The budgets of data let nothing be sent.
+    pub fn held(gate: &Gate) -> LinkError {
+        LinkError::new(
+            Phase::Budget,
+            gate.to_string(),
+            "records stay safe here: wait, or raise the bounds of [data] in the configuration",
         )
     }
 

@@ -13,7 +13,7 @@ use wadi_protocol::id::{DeviceId, RunId, RunInfo};
 use wadi_protocol::limits::{
     CHANGESET_BYTES_TARGET, CHANGESET_CHANGES_MAX, CODED_CHANGES_TARGET, GROUP_CHANGES_MAX,
 };
-use wadi_protocol::schema::{Lane, Schema};
+use wadi_protocol::schema::Schema;
 use wadi_protocol::wire::batch::Batch;
 use wadi_protocol::wire::coded::{CODEC_PLAIN, Named, Written, write_batch};
 
@@ -21,7 +21,7 @@ use super::error::Problem;
 use super::latest;
 use super::models::{self, Direction};
 use super::open::run_info;
-use super::promote::promoted;
+use super::promote::{promoted, urgent_tables};
 use super::work::{Work, decode};
 
 /// With something urgent a changeset is filled up to this many encoded bytes: half a second
@@ -36,13 +36,18 @@ const PATIENT_BYTES_TARGET: usize = 8 * 1024;
 const LOOKED_AT_TIMES: usize = 16;
 
 /// The pending changes that go next, as many groups as fit the target, one at
-/// least: local ids, the batch and how it is written. Nothing pending gives no bytes.
-pub(super) fn assemble(work: &mut Work<'_>) -> Result<(Vec<i64>, Batch, Written), Problem> {
+/// least: local ids, the batch and how it is written. Nothing pending gives no bytes. With
+/// `only_urgent` the others stay, and so much of the urgent ones goes as fits one message.
+pub(super) fn assemble(
+    work: &mut Work<'_>,
+    only_urgent: bool,
+) -> Result<(Vec<i64>, Batch, Written), Problem> {
     let before = model(work)?;
     let at_most = if before.is_some() { CODED_CHANGES_TARGET } else { CHANGESET_CHANGES_MAX };
-    let Gathered { groups, changes, urgent, .. } = gather(work, at_most)?;
+    let Gathered { groups, changes, urgent, .. } = gather(work, at_most, only_urgent)?;
     let schema = work.schema();
     let patient = match urgent {
+        _ if only_urgent => URGENT_BYTES_TARGET,
         0 => patient_bytes(schema.as_deref()),
         _ => CHANGESET_BYTES_TARGET,
     };
@@ -70,8 +75,7 @@ pub(super) fn assemble(work: &mut Work<'_>) -> Result<(Vec<i64>, Batch, Written)
 
 /// How many bytes a changeset with nothing urgent is filled up to.
 pub(super) fn patient_bytes(schema: Option<&Schema>) -> usize {
-    let urgent = |schema: &Schema| schema.tables.iter().any(|table| table.lane == Lane::Urgent);
-    if schema.is_some_and(urgent) { PATIENT_BYTES_TARGET } else { CHANGESET_BYTES_TARGET }
+    if urgent_tables(schema).is_empty() { CHANGESET_BYTES_TARGET } else { PATIENT_BYTES_TARGET }
 }
 
 /// Changes as they travel together.
@@ -139,8 +143,8 @@ impl Gathered {
 }
 
 /// Pending changes, urgent first, then in the order of their arrival: so many, and what is
-/// left of the last group.
-fn gather(work: &Work<'_>, at_most: usize) -> Result<Gathered, Problem> {
+/// left of the last group. Or only those that are urgent.
+fn gather(work: &Work<'_>, at_most: usize, only_urgent: bool) -> Result<Gathered, Problem> {
     let mut gathered = Gathered::default();
     let first = promoted(work)?;
     let mut enough = false;
@@ -151,15 +155,14 @@ fn gather(work: &Work<'_>, at_most: usize) -> Result<Gathered, Problem> {
         enough = enough || !gathered.take(found, at_most)?;
     }
     gathered.urgent = gathered.groups.len();
+    enough |= only_urgent;
     let mut statement = work.prepare(
         "SELECT id, body, run, grp FROM wadi_change WHERE custody = 0 AND custody <> 1
          ORDER BY id LIMIT ?",
     )?;
     let looked_at = first.len() + at_most + GROUP_CHANGES_MAX;
     let mut rows = statement.query((looked_at as i64,))?;
-    while let Some(row) = rows.next()?
-        && !enough
-    {
+    while !enough && let Some(row) = rows.next()? {
         if !first.contains(&row.get(0)?) {
             enough = !gathered.take(line(row)?, at_most)?;
         }

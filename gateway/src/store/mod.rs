@@ -12,6 +12,7 @@ mod brief;
 mod capture;
 pub mod compact;
 pub mod copy;
+pub mod costs;
 mod drain;
 mod error;
 mod fates;
@@ -39,6 +40,7 @@ mod restored;
 pub mod roster;
 mod round;
 mod seen;
+mod spent;
 pub mod status;
 mod stretches;
 mod telling;
@@ -65,6 +67,7 @@ pub use error::{IntakeError, Problem, StoreError};
 pub use feed::Welcome;
 pub use open::Opening;
 pub use round::{RoundAnswer, RoundInput};
+pub use spent::Standing;
 use work::Work;
 
 /// Changes that may wait for the hub; above it both doors refuse, saying so.
@@ -149,6 +152,10 @@ pub(crate) struct Ground {
     pub opened: Option<Arc<page::Opened>>,
     /// A page against the model that was taught nothing could not be read: plain ones, then.
     pub plain_pages: bool,
+    /// The page of the round that is open is to hold only what is urgent.
+    pub narrow: bool,
+    /// What the link cost, as far as that is not written down.
+    pub spent: spent::Unwritten,
     /// Changes in custody pending or held.
     pub waiting: u64,
     /// Changes appended since the store was opened.

@@ -19,7 +19,7 @@ use super::error::{Problem, StoreError};
 use super::handhelds::Refusals;
 use super::log::LAST_OF_RUN;
 use super::work::{decode, encode};
-use super::{Ground, LOCK_WAIT_MS, Store, compact, horizon, install, models, restored};
+use super::{Ground, LOCK_WAIT_MS, Store, compact, horizon, install, models, restored, spent};
 
 /// What to open, and for whom.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub struct Opening {
 /// In the file's header: a gateway's database.
 const APPLICATION_ID: i64 = 0x5741_4447;
 /// Layouts, oldest first; `user_version` counts those that are in.
-pub(super) const MIGRATIONS: [&str; 11] = [
+pub(super) const MIGRATIONS: [&str; 12] = [
     include_str!("tables.sql"),
     include_str!("certificate.sql"),
     include_str!("handhelds.sql"),
@@ -51,6 +51,7 @@ pub(super) const MIGRATIONS: [&str; 11] = [
     include_str!("wanted.sql"),
     include_str!("stale.sql"),
     include_str!("models.sql"),
+    include_str!("spent.sql"),
 ];
 
 impl Store {
@@ -283,6 +284,8 @@ fn load(tx: &Transaction<'_>) -> Result<Ground, Problem> {
             brief: false,
             opened: None,
             plain_pages: false,
+            narrow: false,
+            spent: spent::Unwritten::default(),
             waiting,
             appended: 0,
         };

@@ -17,7 +17,9 @@ use super::error::Problem;
 use super::image::{Key, fits};
 use super::models::{self, Direction};
 use super::work::Work;
-use super::{Ground, base, compact, install, intake, line, outcome, picture, promote, restored};
+use super::{
+    Ground, base, compact, install, intake, line, outcome, picture, promote, restored, spent,
+};
 
 /// A renewed certificate of more bytes is none of the hub's.
 const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
@@ -171,8 +173,10 @@ pub(super) fn finish(
     let page = if paged {
         opened = of_round(work, committed)?;
         work.ground.opened = None;
+        spent::of_round(work, changes, Some((&opened.page, opened.bytes.len())))?;
         &opened.page
     } else {
+        spent::of_round(work, changes, None)?;
         // Nothing moves but custody.
         unpaged = Page { to: work.ground.round.cursors, ..Page::default() };
         &unpaged

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use wadi_protocol::limits::{CHANGESET_CHANGES_MAX, CODED_CHANGES_TARGET};
-use wadi_protocol::schema::{Lane, Schema};
+use wadi_protocol::schema::Schema;
 use wadi_protocol::wire::coded::{CODEC_PLAIN, Named};
 
 use super::assemble::{patient_bytes, write};
@@ -15,6 +15,7 @@ use super::error::{Problem, StoreError};
 use super::install;
 use super::models::{self, Direction};
 use super::open::open_to_look;
+use super::promote::urgent_tables;
 use super::work::decode;
 
 /// Changesets that are written out; a small computer does that in a few seconds.
@@ -42,9 +43,7 @@ pub fn read(path: &Path) -> Result<Vec<Load>, StoreError> {
 
 fn loads(db: &Connection) -> Result<Vec<Load>, Problem> {
     let schema = install::newest(db)?;
-    let tables = schema.as_ref().map_or(&[][..], |schema| &schema.tables);
-    let urgent = tables.iter().filter(|table| table.lane == Lane::Urgent);
-    let urgent: Vec<u16> = urgent.map(|table| table.number).collect();
+    let urgent = urgent_tables(schema.as_deref());
     let mut writer = Writer::new(db, schema.as_deref())?;
     let mut loads = Vec::new();
     let list = urgent.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");

@@ -5,6 +5,7 @@
 //! that it does not wait at the hub for what was left behind here.
 use std::collections::BTreeSet;
 
+use rusqlite::Connection;
 use wadi_protocol::change::{Change, Delta};
 use wadi_protocol::limits::{CHANGESET_CHANGES_MAX, WANTED_ROWS_MAX};
 use wadi_protocol::schema::interpret::interpret;
@@ -45,6 +46,25 @@ pub(super) fn promoted(work: &Work<'_>) -> Result<BTreeSet<i64>, Problem> {
         }
     }
     Ok(chosen)
+}
+
+/// The numbers of the tables that are urgent.
+pub(super) fn urgent_tables(schema: Option<&Schema>) -> Vec<u16> {
+    let tables = schema.map_or(&[][..], |schema| &schema.tables);
+    let urgent = tables.iter().filter(|table| table.lane == Lane::Urgent);
+    urgent.map(|table| table.number).collect()
+}
+
+/// Whether anything urgent waits.
+pub(super) fn waits(db: &Connection, schema: Option<&Schema>) -> Result<bool, Problem> {
+    let tables = urgent_tables(schema);
+    let list = tables.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM wadi_change WHERE custody = 0 AND laid = 1 AND tbl IN ({list}))
+             OR EXISTS (SELECT 1 FROM wadi_wanted w JOIN wadi_change c ON c.tbl = w.tbl AND c.row = w.row
+                        WHERE c.custody = 0 AND c.laid = 1)"
+    );
+    Ok(db.query_row(&sql, (), |row| row.get(0))?)
 }
 
 /// The hub asks for rows: what makes them goes first, and what of it was held is offered

@@ -17,7 +17,7 @@ use super::brief::Read;
 use super::error::{Problem, StoreError};
 use super::models::{self, Direction};
 use super::work::{Work, decode, encode};
-use super::{Store, brief, page, recode, restored, telling};
+use super::{Store, brief, page, recode, restored, spent, telling};
 
 /// What happens to the round. `Begin` while one is open asks nothing and says nothing.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub enum RoundInput {
     Begin {
         /// The hub is to decide at once, if all fits one message each way.
         delegate: bool,
+        /// Only what is urgent, either way: the rest waits, see [`crate::spending`].
+        urgent: bool,
     },
     /// A message from the hub.
     Heard(Down),
@@ -83,9 +85,9 @@ impl Store {
         let mut in_brief = false;
         let steps = match input {
             RoundInput::Begin { .. } if !held.is_idle() => Vec::new(),
-            RoundInput::Begin { delegate } => {
+            RoundInput::Begin { delegate, urgent } => {
                 in_brief = self.ground.brief;
-                self.write(now_s, |work| begin(work, delegate))?
+                self.write(now_s, |work| begin(work, delegate, urgent))?
             }
             RoundInput::Brief(bytes) => {
                 match self.write(now_s, |work| brief::read(work, &bytes))? {
@@ -156,6 +158,8 @@ impl Store {
                 if let UpBody::Prepare(head) = &mut up.body {
                     head.ahead = told.saturating_sub(head.heard());
                     head.model = model;
+                    head.narrow = self.ground.narrow;
+                    head.spent.clone_from(&self.ground.spent.told);
                     if self.ground.plain_pages {
                         head.codec = CODEC_PLAIN;
                     }
@@ -183,8 +187,10 @@ fn last_told(db: &Connection, hub: RunId) -> Result<u64, Problem> {
 }
 
 /// Assemble a changeset and open a round.
-fn begin(work: &mut Work<'_>, delegate: bool) -> Result<Vec<GatewayStep>, Problem> {
-    let (ids, batch, Written { bytes: body, after }) = assemble(work)?;
+fn begin(work: &mut Work<'_>, delegate: bool, urgent: bool) -> Result<Vec<GatewayStep>, Problem> {
+    spent::begins(work, urgent)?;
+    work.ground.narrow = urgent;
+    let (ids, batch, Written { bytes: body, after }) = assemble(work, urgent)?;
     if let Some(after) = after {
         work.ground.models.keep(after);
     }

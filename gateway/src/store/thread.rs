@@ -19,7 +19,8 @@ use super::handhelds::{Admit, Key, Verdict};
 pub use super::round::{RoundAnswer, RoundInput as OwnedInput};
 use super::status::Status;
 use super::telling::table_name;
-use super::{Glance, Store};
+use super::{Glance, Standing, Store};
+use crate::spending::{Allowance, Bill};
 
 /// Questions that may wait for the thread; more wait at their askers.
 const QUEUE_MAX: usize = 256;
@@ -51,6 +52,7 @@ enum Job {
     Ping(Reply<()>),
     Certificate(Reply<Option<Vec<u8>>>),
     Glance(Reply<Glance>),
+    Spend(Bill, Arc<Allowance>, bool, Reply<Standing>),
 }
 
 /// A way to ask the store.
@@ -151,6 +153,11 @@ impl Handle {
     /// What the store knows and the file does not; cheap.
     pub async fn glance(&self) -> Glance {
         self.ask(Job::Glance).await
+    }
+
+    /// Count what the link took, and hear what may be sent, see [`Store::spend`].
+    pub async fn spend(&self, bill: Bill, allowance: &Arc<Allowance>, write: bool) -> Standing {
+        self.ask(|reply| Job::Spend(bill, Arc::clone(allowance), write, reply)).await
     }
 
     /// Bumps when changes have come to wait for the hub.
@@ -312,6 +319,11 @@ impl Owner {
             }
             Job::Glance(reply) => {
                 let _ = reply.send(self.store.glance());
+            }
+            Job::Spend(bill, allowance, write, reply) => {
+                let now_s = (self.clock)();
+                let spend = |store: &mut Store| store.spend(&bill, &allowance, now_s, write);
+                let _ = reply.send(spend(&mut self.store)?);
             }
             Job::Status(reply) => {
                 let _ = reply.send(Box::new(self.store.status()?));

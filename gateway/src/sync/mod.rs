@@ -19,11 +19,14 @@ use crate::mqtt::{Link, LinkError, Resolver, Target};
 use crate::patience::Deadlines;
 use crate::route::Route;
 use crate::seal::Seal;
+use crate::spending::Meter;
 use crate::store::thread::Handle;
 
+mod frugal;
 mod session;
 mod waits;
 
+use frugal::{Frugality, Leave};
 use waits::Pace;
 
 /// How a connection ends that nothing went wrong with.
@@ -33,6 +36,8 @@ enum Ended {
     Done,
     /// It cost more to stay than to come back.
     Left,
+    /// The budgets of data let nothing more be sent.
+    Held,
 }
 
 /// The worker and what it needs.
@@ -50,6 +55,8 @@ pub struct Worker {
     retry_max: Duration,
     pace: Pace,
     route: Route,
+    /// What may be sent.
+    frugality: Frugality,
     /// None: not enrolled, so there is nobody to sync with.
     seal: Option<Seal>,
     use_tls: bool,
@@ -83,6 +90,7 @@ impl Worker {
             port: config.broker.port,
             client: format!("wadi-gateway-{}", config.gateway),
             carrier: Carrier::new(least_s, greatest_s, interval),
+            meter: Meter::new(config.data.interface.as_deref()),
             keep_alive: Duration::from_secs(least_s.max(greatest_s).into()),
             listen: format!("wadi/{}/down", config.gateway),
             deadlines,
@@ -100,6 +108,7 @@ impl Worker {
             retry_max: Duration::from_millis(config.sync.retry_max_ms),
             pace: Pace::new(config.sync.retry_min_ms, config.sync.retry_max_ms),
             route,
+            frugality: Frugality::new(config.data.allowance()),
             seal: identity.map(Seal::new),
             use_tls: config.broker.tls(),
             desk,
@@ -114,8 +123,13 @@ impl Worker {
     /// Keep the link and the rounds going until shutdown.
     pub async fn run(mut self) {
         while !*self.shutdown.borrow() {
+            if let (Leave::Nothing, standing) = self.leave().await {
+                self.hold(&standing).await;
+                continue;
+            }
             let next = match self.connected(None).await {
-                Ok(Ended::Done) => return,
+                Ok(Ended::Done) => break,
+                Ok(Ended::Held) => continue,
                 Ok(Ended::Left) => {
                     self.away().await;
                     continue;
@@ -136,11 +150,21 @@ impl Worker {
             };
             self.rest(next).await;
         }
+        self.stand(true).await;
     }
 
     /// Connect once and sync until nothing is left to do either way.
     pub async fn once(mut self, patience: Duration) -> Result<(), LinkError> {
-        self.connected(Some(patience)).await.map(drop).map_err(|(error, _)| error)
+        if let (Leave::Nothing, standing) = self.leave().await {
+            return Err(LinkError::held(&standing.gate));
+        }
+        let ended = self.connected(Some(patience)).await;
+        let standing = self.stand(true).await;
+        match ended {
+            Ok(Ended::Held) => Err(LinkError::held(&standing.gate)),
+            Ok(Ended::Done | Ended::Left) => Ok(()),
+            Err((error, _)) => Err(error),
+        }
     }
 
     /// Wait for the next attempt: until then, or until there is a reason to hurry.

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 use wadi_protocol::wire::message::{DownBody, Refused};
 
+use super::frugal::{COUNT_EVERY, Leave};
 use super::waits::Waits;
 use super::{Ended, Worker};
 use crate::control::Met;
@@ -34,12 +35,11 @@ impl Worker {
         let mut waits = Waits::new(self.interval, *self.desk.wanted.borrow_and_update());
         // An open round is asked about; else one begins, if only to hear the news.
         let answer = self.handle.round(OwnedInput::Retry).await;
-        let answer = if answer.idle {
-            self.handle.round(OwnedInput::Begin { delegate: true }).await
-        } else {
-            answer
-        };
-        self.send(link, answer, &mut waits).await?;
+        if !answer.idle {
+            self.send(link, answer, &mut waits).await?;
+        } else if !self.begin(link, &mut waits).await? {
+            return Ok(Ended::Held);
+        }
         loop {
             tokio::select! {
                 heard = link.next() => {
@@ -60,6 +60,7 @@ impl Worker {
                         match refused {
                             Some(refused) if until.is_some() => return Err(refused),
                             None if done && until.is_some() => return Ok(Ended::Done),
+                            None if done && waits.frugal => return Ok(Ended::Held),
                             None if done && self.leaves(&waits) => return Ok(Ended::Left),
                             _ => {}
                         }
@@ -69,6 +70,9 @@ impl Worker {
                     waits.unanswered += 1;
                     if waits.unanswered >= UNANSWERED_MAX {
                         return Err(LinkError::silent(waits.unanswered));
+                    }
+                    if self.is_shut().await {
+                        return Ok(Ended::Held);
                     }
                     let answer = self.handle.round(OwnedInput::Retry).await;
                     self.send(link, answer, &mut waits).await?;
@@ -92,8 +96,20 @@ impl Worker {
                     self.target.carrier.used(Instant::now());
                     waits.changes_came();
                 }
-                () = at(waits.gather) => self.begin(link, &mut waits).await?,
-                () = sleep_until(waits.interval) => self.begin(link, &mut waits).await?,
+                () = at(waits.gather) => if !self.begin(link, &mut waits).await? {
+                    return Ok(Ended::Held);
+                },
+                () = sleep_until(waits.interval) => if !self.begin(link, &mut waits).await? {
+                    return Ok(Ended::Held);
+                },
+                () = sleep_until(waits.count) => {
+                    waits.count = Instant::now() + COUNT_EVERY;
+                    // To keep an idle link costs as well.
+                    let idle = waits.ask_again.is_none();
+                    if idle && self.leave().await.0 != Leave::All {
+                        return Ok(Ended::Held);
+                    }
+                }
                 () = at(until) => return Err(LinkError::unfinished(patience.unwrap_or_default())),
                 _ = self.shutdown.changed() => return Ok(Ended::Done),
             }
@@ -101,7 +117,7 @@ impl Worker {
     }
 
     async fn hear(
-        &self,
+        &mut self,
         bytes: &[u8],
         waits: &mut Waits,
     ) -> Result<Option<RoundAnswer>, LinkError> {
@@ -140,6 +156,8 @@ impl Worker {
             waits.news_came();
             return Ok(None);
         }
+        // Goes into the transaction of what was heard.
+        self.stand(false).await;
         let answer = self.handle.round(input).await;
         if let Some(why) = answer.ignored {
             debug!(phase = answer.stage, round = answer.round, "ignored: {why}");
@@ -155,17 +173,26 @@ impl Worker {
         nothing_waits && !self.stay && self.target.carrier.is_to_be_left(self.interval)
     }
 
-    /// Begin a round. While one is open the wish waits for its end.
-    async fn begin(&self, link: &Link, waits: &mut Waits) -> Result<(), LinkError> {
+    /// Begin a round. While one is open the wish waits for its end. False: the budgets of
+    /// data allow none.
+    async fn begin(&mut self, link: &Link, waits: &mut Waits) -> Result<bool, LinkError> {
         waits.gather = None;
         waits.interval = Instant::now() + self.interval;
         if waits.ask_again.is_some() {
             waits.again = true;
-            return Ok(());
+            return Ok(true);
         }
+        let (leave, _) = self.leave().await;
+        if leave == Leave::Nothing {
+            return Ok(false);
+        }
+        self.note_round(leave);
+        waits.frugal = leave == Leave::Urgent;
         waits.meets = *self.desk.wanted.borrow();
-        let answer = self.handle.round(OwnedInput::Begin { delegate: true }).await;
-        self.send(link, answer, waits).await
+        let begin = OwnedInput::Begin { delegate: true, urgent: waits.frugal };
+        let answer = self.handle.round(begin).await;
+        self.send(link, answer, waits).await?;
+        Ok(true)
     }
 
     /// Send what a step says, and set the next deadline: from now, so that the time

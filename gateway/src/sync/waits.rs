@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wadi_protocol::backoff;
 
+use super::frugal::COUNT_EVERY;
 use crate::patience::{GATHER, HALF_OPEN_MAX};
 
 /// Attempts that links which come up may cause in a row, beside the timer's.
@@ -46,6 +47,10 @@ pub struct Waits {
     news_at: Instant,
     /// When a probe may be sent again.
     probe_at: Instant,
+    /// The last round was about urgent changes only, for the budgets' sake.
+    pub frugal: bool,
+    /// When to look at the budgets.
+    pub count: Instant,
 }
 
 impl Waits {
@@ -65,6 +70,8 @@ impl Waits {
             probe: None,
             news_at: now,
             probe_at: now,
+            frugal: false,
+            count: now + COUNT_EVERY,
         }
     }
 

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use wadi_gateway::carrier::Carrier;
 use wadi_gateway::mqtt::{Link, LinkError, Phase, Resolver, Target};
 use wadi_gateway::patience::Deadlines;
+use wadi_gateway::spending::Meter;
 
 use crate::PATIENCE;
 
@@ -228,6 +229,7 @@ pub fn target(port: u16) -> Target {
         port,
         client: "wadi-gateway-1".into(),
         carrier: Carrier::new(60, 60, Duration::from_secs(900)),
+        meter: Meter::new(None),
         keep_alive: Duration::from_secs(60),
         listen: TOPIC.into(),
         deadlines: Deadlines::of(DEADLINE_MS),

@@ -115,7 +115,7 @@ impl Village {
     }
 
     pub async fn round(&mut self) {
-        let answer = self.handle.round(OwnedInput::Begin { delegate: false }).await;
+        let answer = self.handle.round(OwnedInput::Begin { delegate: false, urgent: false }).await;
         let ups: Vec<Up> =
             answer.messages.iter().map(|bytes| message::decode(bytes).unwrap()).collect();
         let UpBody::Prepare(head) = &ups[0].body else { panic!("{ups:?}") };

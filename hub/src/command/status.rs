@@ -176,6 +176,7 @@ fn sites(seen: &Overview, out: &mut dyn Write) -> Result<(), CommandError> {
         "parked",
         "quarantined",
         "reviews",
+        "data 30 days",
         "problems",
     ];
     line(out, &heading)?;
@@ -185,7 +186,7 @@ fn sites(seen: &Overview, out: &mut dyn Write) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn cells(seen: &Overview, site: &SiteSeen) -> [String; 12] {
+fn cells(seen: &Overview, site: &SiteSeen) -> [String; 13] {
     let when = |then_s: u64| if then_s == 0 { "never".into() } else { ago(seen.now_s, then_s) };
     let to_fetch = match site.behind {
         Some(true) => "yes",
@@ -214,6 +215,7 @@ fn cells(seen: &Overview, site: &SiteSeen) -> [String; 12] {
         site.parked.to_string(),
         site.quarantined.to_string(),
         site.reviews.to_string(),
+        site.data.as_ref().map_or_else(|| "-".into(), |data| bytes(data.bytes_30_days)),
         problems,
     ]
 }

@@ -10,6 +10,7 @@ use crate::store::copied::Copied;
 use crate::store::gateway::Gateway;
 use crate::store::line::Other;
 use crate::store::restored::Loss;
+use crate::store::spent::Costs;
 use crate::store::status::{Site, Status, Waiting};
 use crate::store::wanted::Missing;
 
@@ -63,6 +64,7 @@ fn site(number: u32, name: &str) -> Site {
         sequences_behind: 1,
         parked: Waiting::default(),
         quarantined: Waiting::default(),
+        costs: None,
         reviews: Waiting::default(),
         round_s: NOW_S - 90,
         refusals: 0,
@@ -84,6 +86,9 @@ fn other(parent: Hash, first_s: u64, last_s: u64) -> Option<Other> {
 
 /// A hub with nothing to tell, and two sites.
 fn well() -> Facts {
+    let costs =
+        Costs { day: NOW_S / DAY_S - 1, payload: 1_000_000, idle: 234_567, ..Costs::default() };
+    let north = Site { costs: Some(costs), ..site(1, "north") };
     let status = Status {
         run: RunId(0xab00_0000_0000),
         began_s: NOW_S - 100 * DAY_S,
@@ -103,7 +108,7 @@ fn well() -> Facts {
         backup: Some(made(40, NOW_S - DAY_S)),
         loss: Loss::default(),
         copied: Vec::new(),
-        sites: vec![site(1, "north"), site(2, "south")],
+        sites: vec![north, site(2, "south")],
     };
     let disk = Disk {
         free_bytes: Some(50_000_000_000),
@@ -146,9 +151,9 @@ backup        24 h ago (2026-11-21 16:00 UTC), 1 sequence since
 disk          50 GB free of 100 GB (50 %); database 5000 kB, its log 32 kB
 rows          patient 3, visit 12
 
-site\tgateway\theard\tlast round\trounds\tto fetch\tsequences behind\tschema\tparked\tquarantined\treviews\tproblems
-north\t1\t60 s ago\t90 s ago\t9\tno\t1\t2\t0\t0\t0\t-
-south\t2\t60 s ago\t90 s ago\t9\tno\t1\t2\t0\t0\t0\t-
+site\tgateway\theard\tlast round\trounds\tto fetch\tsequences behind\tschema\tparked\tquarantined\treviews\tdata 30 days\tproblems
+north\t1\t60 s ago\t90 s ago\t9\tno\t1\t2\t0\t0\t0\t1234 kB\t-
+south\t2\t60 s ago\t90 s ago\t9\tno\t1\t2\t0\t0\t0\t-\t-
 ",
         RunId(0xab00_0000_0000)
     );
@@ -213,7 +218,7 @@ fn situations_and_what_is_said_of_them() {
                 "PROBLEM       site south: its gateway is refused (2 times): another box uses its number",
                 "PROBLEM       site north: its gateway was not heard for 7 days",
                 "-> call the site: is the box on, is there credit on its SIM?",
-                "south\t2\t60 s ago\t90 s ago\t9\tno\t1\t2\t0\t0\t0\trefused\nnorth\t1\t7 days ago",
+                "south\t2\t60 s ago\t90 s ago\t9\tno\t1\t2\t0\t0\t0\t-\trefused\nnorth\t1\t7 days ago",
             ],
         ),
         (

@@ -48,6 +48,7 @@ mod run;
 pub mod schema;
 mod scope;
 pub mod settle;
+pub mod spent;
 mod sql;
 pub mod status;
 mod telling;

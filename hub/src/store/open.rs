@@ -31,6 +31,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("wanted.sql"),
     include_str!("moved.sql"),
     include_str!("models.sql"),
+    include_str!("spent.sql"),
 ];
 
 impl Store {

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, params};
 use wadi_protocol::limits::{ALONG_BYTES_MAX, DOWNLINK_BYTES_TARGET};
-use wadi_protocol::schema::{Kind, LANES, Scope};
+use wadi_protocol::schema::{Kind, LANES, Lane, Scope};
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::coded::CODEC_PLAIN;
 use wadi_protocol::wire::downlink::{KnownRuns, Page, PageRow, RowState};
+use wadi_protocol::wire::message::Prepare;
 
 use super::backup;
 use super::enrolment;
@@ -22,14 +23,15 @@ use super::sql::{Bits, RowKey, key_at, number_at, pack, packed_len, unpack};
 use super::work::{State, load};
 use super::{Catalog, StoreError, head};
 
-/// The page for a gateway at these cursors, and the last notice in it.
+/// The page that answers a gateway's head, and the last notice in it. A narrow one leaves
+/// the cursor of what is not urgent where it is.
 pub(super) fn build(
     db: &Connection,
     catalog: &Catalog,
     gateway: u32,
-    cursors: [u64; LANES],
-    schema_held: u32,
+    head: &Prepare,
 ) -> Result<(Page, i64), StoreError> {
+    let (cursors, schema_held) = (head.cursors, head.schema);
     let asker = Asker::new(db, catalog, gateway, cursors)?;
     let schema = catalog.newest().filter(|schema| schema.version > schema_held).cloned();
     let (notices, notices_to) = notice::waiting(db, gateway)?;
@@ -43,7 +45,8 @@ pub(super) fn build(
         ahead: false,
     };
     let mut to = cursors;
-    for (lane, to) in (0..).zip(&mut to) {
+    let lanes = if head.narrow { Lane::Urgent as usize + 1 } else { LANES };
+    for (lane, to) in (0..lanes).zip(&mut to) {
         *to = builder.lane(lane)?;
         if builder.ahead {
             break;

@@ -21,7 +21,9 @@ use super::coding::Link;
 use super::sql::{Bits, pack, unpack};
 use super::telling::{self, Told};
 use super::work::Work;
-use super::{Catalog, Store, StoreError, clash, commit, judge, line, page, restored, wanted};
+use super::{
+    Catalog, Store, StoreError, clash, commit, judge, line, page, restored, spent, wanted,
+};
 
 impl Store {
     /// Hear one message of a gateway: what to answer, once that is durable.
@@ -207,8 +209,7 @@ impl<'a> Scene<'a> {
         };
         let standings = clash::standings(self.db, (self.gateway, round), self.now_s, &batch)?;
         let verdicts = judge::verdicts(self.catalog, &batch, &standings);
-        let (mut page, notices_to) =
-            page::build(self.db, self.catalog, self.gateway, head.cursors, head.schema)?;
+        let (mut page, notices_to) = page::build(self.db, self.catalog, self.gateway, head)?;
         page.verdicts.clone_from(&verdicts);
         page.clock_s = self.now_s;
         page.wanted = wanted::ask(self.db, self.catalog, self.gateway, self.now_s)?;
@@ -273,6 +274,7 @@ impl<'a> Scene<'a> {
                 Bits(page.to[1]),
                 Bits(self.now_s)
             ])?;
+        spent::note(self.db, self.gateway, &head.spent)?;
         restored::goes_on(self.db, self.gateway)?;
         let schema = page.schema.as_ref().map_or(head.schema, |schema| schema.version);
         let more = page::has_more(self.db, self.catalog, self.gateway, page.to, schema)?;

@@ -14,6 +14,7 @@ use super::copied::{self, Copied};
 use super::gateway::Gateway;
 use super::line::{self, Other};
 use super::restored::{self, Loss};
+use super::spent::{self, Costs};
 use super::sql::{key_at, number_at};
 use super::wanted::{self, Missing};
 use super::{Catalog, Store, StoreError, head, page, run};
@@ -91,6 +92,8 @@ pub struct Site {
     pub parked: Waiting,
     /// Its changes in quarantine that nobody has rejected.
     pub quarantined: Waiting,
+    /// What its link cost, as far as it told; none = it told nothing.
+    pub costs: Option<Costs>,
     /// Open cases about rows that it brought.
     pub reviews: Waiting,
     /// When its last round was committed.
@@ -211,6 +214,7 @@ fn sites(
              JOIN wadi_row r ON r.tbl = o.tbl AND r.row = o.row
          WHERE o.closed_seq IS NULL GROUP BY r.site",
     )?;
+    let costs = spent::costs(db)?;
     let mut lines_left = LINES_LOOKED_MAX;
     let mut sites = Vec::with_capacity(gateways.len());
     let mut notes = db.prepare_cached(
@@ -226,6 +230,7 @@ fn sites(
             sequences_behind: head.saturating_sub(cursors.into_iter().min().unwrap_or(0)),
             parked: waiting(&parked),
             quarantined: waiting(&quarantined),
+            costs: costs.get(&number).copied(),
             reviews: waiting(&reviews),
             round_s: 0,
             refusals: 0,

@@ -73,6 +73,8 @@ fn heads_beyond_every_limit_are_refused() {
         codec: CODEC_PLAIN,
         model: ModelName::empty(),
         delegated: false,
+        narrow: false,
+        spent: Vec::new(),
     };
     let heads = [head(u32::MAX, u16::MAX), head(5_000, 1), head(0, 9), head(4 << 20 | 1, 1025)];
     for head in heads {
@@ -101,6 +103,8 @@ fn parts_that_were_not_announced_and_other_heads_change_nothing() {
         codec: CODEC_PLAIN,
         model: ModelName::empty(),
         delegated: false,
+        narrow: false,
+        spent: Vec::new(),
     };
     let up = world.sites[EVIL].up(UpBody::Prepare(head.clone()));
     hear(&mut world, &up);

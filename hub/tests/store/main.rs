@@ -9,6 +9,7 @@ mod commits;
 mod conflicts;
 mod copied;
 mod deletes;
+mod frugal;
 mod greedy;
 mod hostile;
 mod latest;

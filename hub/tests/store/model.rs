@@ -15,7 +15,7 @@ use wadi_protocol::wire::batch::{self, Batch, content_hash};
 use wadi_protocol::wire::coded::{CODEC_PLAIN, ModelName, Writing, writing};
 use wadi_protocol::wire::downlink::{self, KnownRuns, Page, PageRow, RowState};
 use wadi_protocol::wire::message::{
-    Committed, Down, DownBody, Outcome, Part, Prepare, Refused, Up, UpBody, page_hash, part,
+    Committed, Down, DownBody, Outcome, Part, Prepare, Refused, Spent, Up, UpBody, page_hash, part,
     parts_of, without_page,
 };
 
@@ -108,6 +108,10 @@ pub struct Site {
     pub asked: ModelName,
     /// Whether the hub is to decide at once where all fits one message.
     pub delegates: bool,
+    /// Only what is urgent is wanted.
+    pub narrow: bool,
+    /// What the link cost, to be told.
+    pub tells: Vec<Spent>,
 }
 
 impl Site {
@@ -133,6 +137,8 @@ impl Site {
             models: number.0.is_multiple_of(2).then(Models::new),
             asked: ModelName::empty(),
             delegates: number.0.is_multiple_of(3),
+            narrow: false,
+            tells: Vec::new(),
         }
     }
 
@@ -191,6 +197,8 @@ impl Site {
             codec: CODEC_PLAIN,
             model: ModelName::empty(),
             delegated: self.delegates && parts_of(bytes.len()) <= 1,
+            narrow: self.narrow,
+            spent: self.tells.clone(),
         };
         let (head, bytes) = match &self.models {
             Some(models) => models.send(batch, head),

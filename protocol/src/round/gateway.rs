@@ -293,6 +293,8 @@ impl GatewayRound {
             codec: CODEC_NEWEST,
             model: ModelName::empty(),
             delegated: changeset.delegated && parts_of(body.len()) <= 1,
+            narrow: false,
+            spent: Vec::new(),
         }
     }
 

@@ -75,7 +75,7 @@ pub struct BriefUp<'a> {
 pub fn up(whole: &Up) -> Option<Vec<u8>> {
     let UpBody::Prepare(head) = &whole.body else { return None };
     let all = head.delegated && head.first.len() == head.bytes as usize;
-    if !all || head.returned.is_some() {
+    if !all || head.returned.is_some() || head.narrow || !head.spent.is_empty() {
         return None;
     }
     let brief = UpHead { round: whole.round, ahead: head.ahead };
@@ -106,6 +106,8 @@ impl BriefUp<'_> {
             codec: known.codec,
             model: known.model,
             delegated: true,
+            narrow: false,
+            spent: Vec::new(),
         };
         let body = UpBody::Prepare(head);
         let up = Up { run: known.run, hub: known.hub, round: self.round, body };

@@ -83,6 +83,29 @@ pub struct Prepare {
     /// The hub is to decide at once, without Commit, if the page fits its answer. Asked of a
     /// changeset of one part at most.
     pub delegated: bool,
+    /// The page is to hold only what is urgent: the site's budget of data is for that.
+    pub narrow: bool,
+    /// What the link cost on days that are over, [`DAYS_TOLD_MAX`] at most.
+    ///
+    /// [`DAYS_TOLD_MAX`]: crate::limits::DAYS_TOLD_MAX
+    pub spent: Vec<Spent>,
+}
+
+/// What a gateway's link cost on one day, in bytes of IP both ways together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Spent {
+    /// The day by the site's calendar, counted from 1970-01-01.
+    pub day: u32,
+    /// Changesets and pages, as coded.
+    pub payload: u64,
+    /// What carried them.
+    pub protocol: u64,
+    /// To connect.
+    pub connect: u64,
+    /// To keep an idle connection.
+    pub idle: u64,
+    /// Of other programs, where an interface is counted whole.
+    pub others: u64,
 }
 
 /// Where a gateway stands: the chain hash of its last round, and its cursors.

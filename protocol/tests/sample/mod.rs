@@ -14,8 +14,8 @@ use wadi_protocol::wire::brief;
 use wadi_protocol::wire::coded::ModelName;
 use wadi_protocol::wire::downlink::{KnownRuns, Notice, Page, PageRow, Renewal, RowState};
 use wadi_protocol::wire::message::{
-    Attached, Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Returned, Up,
-    UpBody,
+    Attached, Committed, Down, DownBody, Outcome, Part, Prepare, Prepared, Refused, Returned,
+    Spent, Up, UpBody,
 };
 
 pub const HANDHELD: DeviceId = DeviceId(0x0123_4567_89ab_cdef);
@@ -290,14 +290,20 @@ pub fn ups() -> Vec<(&'static str, Up)> {
         codec: 2,
         model: ModelName([1, 2, 3, 4]),
         delegated: false,
+        narrow: false,
+        spent: Vec::new(),
     };
     let returned = Returned { fork: 4000, runs: vec![HUB], seqs: vec![(7, 4100), (2, 0)] };
     let delegated = Prepare { bytes: 3, parts: 1, delegated: true, ..prepare.clone() };
+    let day =
+        Spent { day: 20_780, payload: 40_000, protocol: 9_000, idle: 300, ..Spent::default() };
+    let frugal = Prepare { narrow: true, spent: vec![day], ..prepare.clone() };
     let returning = Prepare { returned: Some(returned), ..prepare.clone() };
     vec![
         ("up_prepare", up(UpBody::Prepare(prepare))),
         ("up_prepare_delegated", up(UpBody::Prepare(delegated))),
         ("up_prepare_returning", up(UpBody::Prepare(returning))),
+        ("up_prepare_frugal", up(UpBody::Prepare(frugal))),
         ("up_part", up(UpBody::Part(Part { index: 1, bytes: vec![0, 255] }))),
         ("up_fetch", up(UpBody::Fetch { missing: vec![(1, 3), (7, 7)] })),
         ("up_commit", up(UpBody::Commit)),

@@ -19,7 +19,8 @@ fn begin(village: &mut Village) -> Prepare {
     let now_s = village.now_s;
     // What is said in brief is the same, see the tests of that.
     village.store().ground.brief = false;
-    let answer = village.store().round(RoundInput::Begin { delegate: true }, now_s).unwrap();
+    let answer =
+        village.store().round(RoundInput::Begin { delegate: true, urgent: false }, now_s).unwrap();
     assert_eq!(answer.messages.len(), 1);
     asked(&answer)
 }
@@ -102,7 +103,8 @@ fn a_changeset_of_several_parts_is_not_delegated() {
     };
     village.take((1..=120).map(long).collect());
     let now_s = village.now_s;
-    let answer = village.store().round(RoundInput::Begin { delegate: true }, now_s).unwrap();
+    let answer =
+        village.store().round(RoundInput::Begin { delegate: true, urgent: false }, now_s).unwrap();
     let ups: Vec<Up> = answer.messages.iter().map(|m| message::decode(m).unwrap()).collect();
     let (head, body) = changeset(&ups);
     assert!(!head.delegated && body.len() > PART_BYTES_MAX);

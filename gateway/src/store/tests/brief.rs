@@ -11,7 +11,8 @@ fn telling(to: u64) -> Page {
 /// Open a round; what it says.
 fn begin(village: &mut Village) -> Vec<u8> {
     let now_s = village.now_s;
-    let answer = village.store().round(RoundInput::Begin { delegate: true }, now_s).unwrap();
+    let answer =
+        village.store().round(RoundInput::Begin { delegate: true, urgent: false }, now_s).unwrap();
     let [message] = <[_; 1]>::try_from(answer.messages).expect("one message");
     message
 }

@@ -21,6 +21,7 @@ mod repaired;
 mod restored;
 mod rounds;
 mod scope;
+mod spent;
 mod threads;
 
 use std::path::PathBuf;
@@ -324,7 +325,10 @@ impl Village {
 
     pub fn begin(&mut self) -> Vec<Up> {
         let now_s = self.now_s;
-        let answer = self.store().round(RoundInput::Begin { delegate: false }, now_s).unwrap();
+        let answer = self
+            .store()
+            .round(RoundInput::Begin { delegate: false, urgent: false }, now_s)
+            .unwrap();
         answer.messages.iter().map(|m| message::decode(m).unwrap()).collect()
     }
 

@@ -61,7 +61,7 @@ pub fn finish_open(village: &mut Village, to: u64, outcomes: Vec<(u32, Outcome)>
 }
 
 /// The same with any page that fits one part.
-fn finish_with(village: &mut Village, page: &Page, outcomes: Vec<(u32, Outcome)>) {
+pub fn finish_with(village: &mut Village, page: &Page, outcomes: Vec<(u32, Outcome)>) {
     let content = village.store().ground.round.changeset().unwrap().content;
     let bytes = downlink::encode(page);
     let prepared = prepared(village.store().ground.round.stand(), content, &bytes);

@@ -27,7 +27,7 @@ fn many_callers_are_answered_and_their_changes_are_there() {
         let feed = handle.feed(PHONE, Default::default()).await;
         assert_eq!(feed.rows.len(), 50, "drained before it is fed");
         assert!(feed.rows.iter().all(|row| row.fields == [(2, Value::Int(9))]));
-        let answer = handle.round(OwnedInput::Begin { delegate: false }).await;
+        let answer = handle.round(OwnedInput::Begin { delegate: false, urgent: false }).await;
         assert!(!answer.idle && !answer.messages.is_empty());
         let glance = handle.glance().await;
         assert_eq!((glance.waiting, glance.hub_offset_s), (100, None));
