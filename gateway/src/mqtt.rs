@@ -133,6 +133,12 @@ impl Link {
         })
     }
 
+    /// End it, and whatever it counts.
+    pub async fn close(mut self) {
+        self.driver.abort();
+        let _ = (&mut self.driver).await;
+    }
+
     /// The next message, or why the connection ended.
     pub async fn next(&mut self) -> Result<Vec<u8>, LinkError> {
         match self.incoming.recv().await {

@@ -22,6 +22,7 @@ mod logging;
 mod memory;
 mod merging;
 mod metered;
+mod money;
 mod nearby;
 mod newcomer;
 mod operators;

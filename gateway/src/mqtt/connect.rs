@@ -231,7 +231,9 @@ impl Resolver {
         let asking = match &mut self.asking {
             Some(asking) => asking,
             None => {
-                target.meter.guess(Purpose::Connect, RESOLVE_BYTES);
+                if target.host != "localhost" {
+                    target.meter.guess(Purpose::Connect, RESOLVE_BYTES);
+                }
                 let asked = ask(target.host.clone(), target.port);
                 let asked = asked.map_err(|error| LinkError::resolve(&target.host, error))?;
                 self.asking.insert(asked)

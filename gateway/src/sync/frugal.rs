@@ -75,6 +75,8 @@ impl Worker {
         let standing = self.stand(false).await;
         let leave = self.frugality.leave(&standing, self.is_asked());
         if standing.gate != self.frugality.told {
+            // Who looks at the file sees why.
+            self.stand(true).await;
             self.frugality.told = standing.gate;
             info!(phase = "budget", "{}", standing.gate);
         }
@@ -98,12 +100,17 @@ impl Worker {
         *self.desk.wanted.borrow() > self.desk.met.borrow().request
     }
 
-    /// Nothing may be sent: until that may be otherwise.
-    pub(super) async fn hold(&mut self, standing: &Standing) {
-        let (Gate::Urgent(_, until_s) | Gate::Shut(_, until_s)) = standing.gate else { return };
+    /// Who asked for a sync hears that there is none.
+    pub(super) fn refuse(&mut self, standing: &Standing) {
         let failed = Some(LinkError::held(&standing.gate).to_string());
         let request = *self.desk.wanted.borrow_and_update();
         self.desk.met.send_replace(Met { request, failed });
+    }
+
+    /// Nothing may be sent: until that may be otherwise.
+    pub(super) async fn hold(&mut self, standing: &Standing) {
+        let (Gate::Urgent(_, until_s) | Gate::Shut(_, until_s)) = standing.gate else { return };
+        self.refuse(standing);
         let wait = Duration::from_secs(until_s.saturating_sub(standing.now_s).max(1));
         self.desk.board.held(&standing.gate.to_string(), wait);
         let only_urgent = matches!(standing.gate, Gate::Urgent(..));

@@ -225,6 +225,7 @@ impl Worker {
             ended
         };
         let ended = ended.instrument(span).await;
+        link.close().await;
         if ended.is_err() {
             self.target.carrier.lost();
         }

@@ -14,6 +14,7 @@ use super::{Ended, Worker};
 use crate::control::Met;
 use crate::mqtt::{Link, LinkError};
 use crate::patience::UNANSWERED_MAX;
+use crate::spending::Gate;
 use crate::store::thread::{OwnedInput, RoundAnswer};
 
 /// Messages in a row that are garbage or answer nothing: a broker that floods us
@@ -60,7 +61,7 @@ impl Worker {
                         match refused {
                             Some(refused) if until.is_some() => return Err(refused),
                             None if done && until.is_some() => return Ok(Ended::Done),
-                            None if done && waits.frugal => return Ok(Ended::Held),
+                            None if done && waits.frugal => waits.lingers(),
                             None if done && self.leaves(&waits) => return Ok(Ended::Left),
                             _ => {}
                         }
@@ -102,10 +103,11 @@ impl Worker {
                 () = sleep_until(waits.interval) => if !self.begin(link, &mut waits).await? {
                     return Ok(Ended::Held);
                 },
+                () = at(waits.linger) => return Ok(Ended::Held),
                 () = sleep_until(waits.count) => {
                     waits.count = Instant::now() + COUNT_EVERY;
                     // To keep an idle link costs as well.
-                    let idle = waits.ask_again.is_none();
+                    let idle = waits.ask_again.is_none() && waits.linger.is_none();
                     if idle && self.leave().await.0 != Leave::All {
                         return Ok(Ended::Held);
                     }
@@ -182,12 +184,18 @@ impl Worker {
             waits.again = true;
             return Ok(true);
         }
-        let (leave, _) = self.leave().await;
+        let (leave, standing) = self.leave().await;
         if leave == Leave::Nothing {
-            return Ok(false);
+            // More that is urgent may follow at once.
+            let lingers = waits.frugal && matches!(standing.gate, Gate::Urgent(..));
+            if lingers {
+                self.refuse(&standing);
+                waits.lingers();
+            }
+            return Ok(lingers);
         }
         self.note_round(leave);
-        waits.frugal = leave == Leave::Urgent;
+        (waits.frugal, waits.linger) = (leave == Leave::Urgent, None);
         waits.meets = *self.desk.wanted.borrow();
         let begin = OwnedInput::Begin { delegate: true, urgent: waits.frugal };
         let answer = self.handle.round(begin).await;

@@ -18,6 +18,9 @@ pub const LINK_ATTEMPT_EVERY: Duration = Duration::from_secs(20);
 const LINK_FRESH: Duration = HALF_OPEN_MAX;
 /// Probes after changes of links are so far apart at least.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// How long to stay behind a round with urgent changes, while nothing else may go: to come
+/// back costs a connection, and to stay so long not even a ping.
+const LINGER: Duration = Duration::from_secs(50);
 /// The hub's news begin a round this often at most.
 const NEWS_EVERY: Duration = Duration::from_secs(1);
 
@@ -49,6 +52,8 @@ pub struct Waits {
     probe_at: Instant,
     /// The last round was about urgent changes only, for the budgets' sake.
     pub frugal: bool,
+    /// When to leave the link after such a round.
+    pub linger: Option<Instant>,
     /// When to look at the budgets.
     pub count: Instant,
 }
@@ -71,6 +76,7 @@ impl Waits {
             news_at: now,
             probe_at: now,
             frugal: false,
+            linger: None,
             count: now + COUNT_EVERY,
         }
     }
@@ -96,6 +102,11 @@ impl Waits {
         if self.refusals > 0 {
             self.ask_again = self.ask_again.map(|_| now);
         }
+    }
+
+    /// Only what is urgent may go, and nothing of that waits.
+    pub fn lingers(&mut self) {
+        self.linger.get_or_insert(Instant::now() + LINGER);
     }
 
     /// Links or routes have changed: the connection may be dead.
