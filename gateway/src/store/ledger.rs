@@ -105,10 +105,11 @@ impl Store {
 }
 
 fn of(db: &Connection) -> Result<Ledger, Problem> {
-    let mut ledger = db.query_row("SELECT site, gateway FROM wadi_store", (), |row| {
+    let mut whose = db.prepare_cached("SELECT site, gateway FROM wadi_store")?;
+    let mut ledger = whose.query_row((), |row| {
         Ok(Ledger { site: row.get(0)?, gateway: row.get(1)?, ..Ledger::default() })
     })?;
-    let mut statement = db.prepare(
+    let mut statement = db.prepare_cached(
         "SELECT id, device, run, parent_run, parent_seq, label FROM wadi_run ORDER BY id",
     )?;
     let mut rows = statement.query(())?;
@@ -123,7 +124,7 @@ fn of(db: &Connection) -> Result<Ledger, Problem> {
     }
     let changes = "SELECT (SELECT count(*) FROM wadi_change)
         + (SELECT coalesce(sum(last - first + 1), 0) FROM wadi_compacted)";
-    let changes: i64 = db.query_row(changes, (), |row| row.get(0))?;
+    let changes: i64 = db.prepare_cached(changes)?.query_row((), |row| row.get(0))?;
     if changes as u64 != ledger.total.changes {
         ledger.faults.push(format!(
             "{changes} changes, of which the runs account for {}",
@@ -132,7 +133,7 @@ fn of(db: &Connection) -> Result<Ledger, Problem> {
     }
     let unplaced =
         "SELECT count(*) FROM wadi_change WHERE custody = 1 AND brought AND hub_seq IS NULL";
-    let unplaced: i64 = db.query_row(unplaced, (), |row| row.get(0))?;
+    let unplaced: i64 = db.prepare_cached(unplaced)?.query_row((), |row| row.get(0))?;
     if unplaced > 0 {
         ledger.faults.push(format!("{unplaced} committed changes without a hub sequence"));
     }

@@ -156,7 +156,7 @@ impl Account {
 }
 
 fn dots(db: &Connection, from: &str) -> Result<Vec<Dot>, StoreError> {
-    let mut query = db.prepare(&format!("SELECT device, run, seq FROM {from}"))?;
+    let mut query = db.prepare_cached(&format!("SELECT device, run, seq FROM {from}"))?;
     let dots = query.query_map([], |row| dot_at(row, 0))?;
     Ok(dots.collect::<Result<_, _>>()?)
 }
@@ -213,7 +213,8 @@ const NEVER: &[(&str, &str)] = &[
 fn broken(db: &Connection) -> Result<Vec<String>, StoreError> {
     let mut wrong = Vec::new();
     for (words, query) in NEVER {
-        let count: u64 = db.query_row(query, [], |row| super::sql::number_at(row, 0))?;
+        let mut query = db.prepare_cached(query)?;
+        let count: u64 = query.query_row([], |row| super::sql::number_at(row, 0))?;
         if count > 0 {
             wrong.push(format!("{count} {words}"));
         }

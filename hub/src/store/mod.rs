@@ -154,7 +154,7 @@ impl Store {
 
     /// SQLite's number that moves when another process has written.
     pub fn data_version(&self) -> Result<i64, StoreError> {
-        Ok(self.db.query_row("PRAGMA data_version", [], |row| row.get(0))?)
+        Ok(self.db.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
     }
 
     /// The hub sequence.

@@ -270,7 +270,9 @@ pub(super) fn loss(db: &Connection) -> Result<Loss, StoreError> {
          WHERE NOT c.told AND g.revoked_s IS NULL ORDER BY g.number",
     )?;
     let waiting = waiting.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-    let number = |sql: &str| db.query_row(sql, [], |row| number_at(row, 0));
+    let number = |sql: &str| db.prepare_cached(sql)?.query_row([], |row| number_at(row, 0));
+    let mut returned =
+        db.prepare_cached("SELECT count(DISTINCT lost_seq) FROM wadi_alias WHERE lost_seq > ?1")?;
     let schema = "SELECT coalesce(max(c.schema), 0) FROM wadi_claim c
          JOIN wadi_gateway g ON g.number = c.gateway WHERE NOT c.told AND g.revoked_s IS NULL";
     let fork = number("SELECT coalesce(max(fork), 0) FROM wadi_lost_run")?;
@@ -282,11 +284,9 @@ pub(super) fn loss(db: &Connection) -> Result<Loss, StoreError> {
     Ok(Loss {
         stopped_s: stored(db, "stopped_s")?,
         waiting,
-        schema: db.query_row(schema, [], |row| row.get(0))?,
+        schema: db.prepare_cached(schema)?.query_row([], |row| row.get(0))?,
         fork,
         last: if last > fork { last } else { 0 },
-        returned: number(&format!(
-            "SELECT count(DISTINCT lost_seq) FROM wadi_alias WHERE lost_seq > {fork}"
-        ))?,
+        returned: returned.query_row([Bits(fork)], |row| number_at(row, 0))?,
     })
 }

@@ -237,11 +237,12 @@ impl<'a> Scene<'a> {
         round: u64,
         head: &Prepare,
     ) -> Result<(Vec<(u32, Outcome)>, bool), StoreError> {
-        let prepared = self.db.query_row(
+        let mut prepared = self.db.prepare_cached(
             "SELECT verdicts, notices_to, batch FROM wadi_prepared WHERE gateway = ?1",
-            [self.gateway],
-            |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?)),
         )?;
+        let prepared = prepared.query_row([self.gateway], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?))
+        })?;
         let (verdicts, notices_to, batch): (_, i64, Vec<u8>) = prepared;
         let verdicts: Vec<(u32, String)> = unpack(&verdicts, "wadi_prepared.verdicts")?;
         let bytes = self.page()?;

@@ -160,7 +160,7 @@ impl Store {
     pub fn begin(&mut self, now_s: u64) -> Result<Work<'_>, StoreError> {
         self.refresh()?;
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        tx.execute("UPDATE wadi_file SET writing = 1", ())?;
+        tx.prepare_cached("UPDATE wadi_file SET writing = 1")?.execute(())?;
         let ground = self.ground.clone();
         let dirty = BTreeSet::new();
         let (draw, touched) = (&self.draw, BTreeSet::new());
@@ -191,7 +191,7 @@ impl Store {
 }
 
 fn data_version(db: &Connection) -> Result<i64, StoreError> {
-    Ok(db.query_row("PRAGMA data_version", (), |row| row.get(0))?)
+    Ok(db.prepare_cached("PRAGMA data_version")?.query_row((), |row| row.get(0))?)
 }
 
 /// How far an import is in its file.

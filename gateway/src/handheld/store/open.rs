@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use wadi_protocol::id::RunId;
 use wadi_protocol::limits::NAME_BYTES_MAX;
@@ -80,7 +81,10 @@ impl Store {
         let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let mut db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(Duration::from_millis(LOCK_WAIT_MS))?;
-        db.set_prepared_statement_cache_capacity(64);
+        // A plan is good for any value: else each new value that is compared with the
+        // condition of a partial index would prepare the statement anew.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        db.set_prepared_statement_cache_capacity(128);
         if !is_ours(&db)? {
             return Err(StoreError::Foreign);
         }
