@@ -12,8 +12,13 @@ const SECTOR_BYTES: usize = 512;
 const SHM_LOCKS: usize = 8;
 
 /// A write since the last sync.
-pub enum Write {
-    Bytes(usize, Vec<u8>),
+enum Write {
+    /// To this offset, so many bytes, which begin here in [`Body::written`].
+    Bytes {
+        offset: usize,
+        begin: usize,
+        len: usize,
+    },
     Length(usize),
 }
 
@@ -24,7 +29,9 @@ pub struct Body {
     pub synced: Vec<u8>,
     /// Whether its name was ever synced.
     pub named: bool,
-    pub since: Vec<Write>,
+    since: Vec<Write>,
+    /// The bytes of those writes.
+    written: Vec<u8>,
     pub locks: HashMap<u64, LockLevel>,
     pub shm: Vec<Box<[u8]>>,
     pub shm_users: HashMap<u64, [Option<bool>; SHM_LOCKS]>,
@@ -40,11 +47,25 @@ impl Body {
         }))
     }
 
+    pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+        put(&mut self.data, offset, bytes);
+        let (begin, len) = (self.written.len(), bytes.len());
+        self.written.extend_from_slice(bytes);
+        self.since.push(Write::Bytes { offset, begin, len });
+    }
+
+    pub fn truncate(&mut self, length: usize) {
+        self.data.resize(length, 0);
+        self.since.push(Write::Length(length));
+    }
+
     pub fn sync(&mut self) {
         self.named = true;
-        for write in std::mem::take(&mut self.since) {
-            apply(&mut self.synced, &write);
-        }
+        let mut synced = std::mem::take(&mut self.synced);
+        self.since.iter().for_each(|write| self.apply(&mut synced, write));
+        self.synced = synced;
+        self.since.clear();
+        self.written.clear();
     }
 
     /// The synced bytes, and any of what was written since.
@@ -55,15 +76,37 @@ impl Body {
         for (at, write) in self.since.iter().enumerate() {
             match manner {
                 0 => {}
-                1 => apply(&mut bytes, write),
-                2 if at < first => apply(&mut bytes, write),
-                2 if at == first => tear(&mut bytes, write, dice),
+                1 => self.apply(&mut bytes, write),
+                2 if at < first => self.apply(&mut bytes, write),
+                2 if at == first => self.tear(&mut bytes, write, dice),
                 2 => {}
-                _ if dice.permille(500) => tear(&mut bytes, write, dice),
+                _ if dice.permille(500) => self.tear(&mut bytes, write, dice),
                 _ => {}
             }
         }
         bytes
+    }
+
+    fn apply(&self, bytes: &mut Vec<u8>, write: &Write) {
+        match *write {
+            Write::Bytes { offset, begin, len } => {
+                put(bytes, offset, &self.written[begin..begin + len]);
+            }
+            Write::Length(length) => bytes.resize(length, 0),
+        }
+    }
+
+    /// Some sectors of a write.
+    fn tear(&self, bytes: &mut Vec<u8>, write: &Write, dice: &mut Dice) {
+        let Write::Bytes { offset, begin, len } = *write else {
+            return self.apply(bytes, write);
+        };
+        let sectors = self.written[begin..begin + len].chunks(SECTOR_BYTES);
+        for (at, sector) in sectors.enumerate() {
+            if dice.permille(700) {
+                put(bytes, offset + at * SECTOR_BYTES, sector);
+            }
+        }
     }
 
     pub fn may_lock(&self, id: u64, level: LockLevel) -> bool {
@@ -77,29 +120,12 @@ impl Body {
     }
 }
 
-pub fn apply(bytes: &mut Vec<u8>, write: &Write) {
-    match write {
-        Write::Bytes(offset, part) => {
-            let end = offset + part.len();
-            if bytes.len() < end {
-                bytes.resize(end, 0);
-            }
-            bytes[*offset..end].copy_from_slice(part);
-        }
-        Write::Length(length) => bytes.resize(*length, 0),
+fn put(bytes: &mut Vec<u8>, offset: usize, part: &[u8]) {
+    let end = offset + part.len();
+    if bytes.len() < end {
+        bytes.resize(end, 0);
     }
-}
-
-/// Some sectors of a write.
-fn tear(bytes: &mut Vec<u8>, write: &Write, dice: &mut Dice) {
-    let Write::Bytes(offset, part) = write else {
-        return apply(bytes, write);
-    };
-    for (at, sector) in part.chunks(SECTOR_BYTES).enumerate() {
-        if dice.permille(700) {
-            apply(bytes, &Write::Bytes(offset + at * SECTOR_BYTES, sector.to_vec()));
-        }
-    }
+    bytes[offset..end].copy_from_slice(part);
 }
 
 impl Body {

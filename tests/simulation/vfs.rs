@@ -8,8 +8,8 @@ use sqlite_plugin::flags::{AccessFlags, LockLevel, OpenOpts, ShmLockMode};
 use sqlite_plugin::vars;
 use sqlite_plugin::vfs::{Vfs, VfsHandle, VfsResult};
 
-use crate::body::{Body, Write, apply};
-use crate::disk::of_file;
+use crate::body::Body;
+use crate::disk::{Machine, of_file};
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -17,6 +17,8 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 pub struct Handle {
     id: u64,
     path: Option<String>,
+    /// Whose it is; nobody's without a name.
+    machine: Option<Arc<Mutex<Machine>>>,
     body: Arc<Mutex<Body>>,
     deleted_on_close: bool,
     readonly: bool,
@@ -38,8 +40,7 @@ pub struct Disk;
 impl Disk {
     /// Do what writes, unless the machine's trouble comes in between.
     fn change(&self, handle: &Handle, broken: i32, act: impl FnOnce(&mut Body)) -> VfsResult<()> {
-        let machine = handle.path.as_deref().map(of_file);
-        let Some(machine) = machine else {
+        let Some(machine) = &handle.machine else {
             act(&mut handle.body.lock().expect("no panic inside"));
             return Ok(());
         };
@@ -56,10 +57,8 @@ impl Disk {
     }
 
     fn is_on(&self, handle: &Handle, error: i32) -> VfsResult<()> {
-        match &handle.path {
-            Some(path) if of_file(path).lock().expect("no panic inside").off.is_some() => {
-                Err(error)
-            }
+        match &handle.machine {
+            Some(machine) if machine.lock().expect("no panic inside").off.is_some() => Err(error),
             _ => Ok(()),
         }
     }
@@ -73,15 +72,18 @@ impl Vfs for Disk {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let deleted_on_close = opts.delete_on_close();
         let Some(path) = path else {
-            return Ok(Handle { id, path: None, body: Arc::default(), deleted_on_close, readonly });
+            let (path, machine, body) = (None, None, Arc::default());
+            return Ok(Handle { id, path, machine, body, deleted_on_close, readonly });
         };
         let machine = of_file(path);
-        let mut machine = machine.lock().expect("no panic inside");
-        if machine.off.is_some() || (readonly && !machine.files.contains_key(path)) {
+        let mut here = machine.lock().expect("no panic inside");
+        if here.off.is_some() || (readonly && !here.files.contains_key(path)) {
             return Err(vars::SQLITE_CANTOPEN);
         }
-        let body = Arc::clone(machine.files.entry(path.to_owned()).or_default());
-        Ok(Handle { id, path: Some(path.to_owned()), body, deleted_on_close, readonly })
+        let body = Arc::clone(here.files.entry(path.to_owned()).or_default());
+        drop(here);
+        let (path, machine) = (Some(path.to_owned()), Some(machine));
+        Ok(Handle { id, path, machine, body, deleted_on_close, readonly })
     }
 
     fn delete(&self, path: &str) -> VfsResult<()> {
@@ -106,18 +108,11 @@ impl Vfs for Disk {
     }
 
     fn truncate(&self, handle: &mut Handle, size: usize) -> VfsResult<()> {
-        self.change(handle, vars::SQLITE_IOERR_TRUNCATE, |body| {
-            body.data.resize(size, 0);
-            body.since.push(Write::Length(size));
-        })
+        self.change(handle, vars::SQLITE_IOERR_TRUNCATE, |body| body.truncate(size))
     }
 
     fn write(&self, handle: &mut Handle, offset: usize, data: &[u8]) -> VfsResult<usize> {
-        self.change(handle, vars::SQLITE_IOERR_WRITE, |body| {
-            let write = Write::Bytes(offset, data.to_vec());
-            apply(&mut body.data, &write);
-            body.since.push(write);
-        })?;
+        self.change(handle, vars::SQLITE_IOERR_WRITE, |body| body.write(offset, data))?;
         Ok(data.len())
     }
 
