@@ -1,12 +1,12 @@
 //! What people and programs do: records on phones, SQL at the gateways, decisions and
 //! schemas at the hub.
-use rusqlite::Connection;
 use wadi_gateway::handheld::entry::enter;
 use wadi_gateway::handheld::record::parse;
 use wadi_protocol::id::RowId;
 
 use crate::act::Act;
 use crate::dice::Dice;
+use crate::eye::Eye;
 use crate::model::Key;
 use crate::schema::{self, TABLES, Table};
 use crate::screen;
@@ -286,10 +286,10 @@ impl World {
 }
 
 /// Every row that is shown.
-fn rows_of(db: &Connection) -> rusqlite::Result<Vec<Key>> {
+fn rows_of(eye: &Eye) -> rusqlite::Result<Vec<Key>> {
     let mut keys = Vec::new();
     for table in &TABLES {
-        keys.extend(screen::rows(db, table.name)?.into_iter().map(|row| (table.name, row)));
+        keys.extend(screen::rows(eye, table.name)?.into_iter().map(|row| (table.name, row)));
     }
     Ok(keys)
 }

@@ -104,7 +104,9 @@ impl World {
         let number = self.villages[at].number.0;
         let eye = self.hub.machine.eye().expect("on");
         let sql = "SELECT cursor_urgent || '-' || cursor_routine || '-' || schema FROM wadi_gateway WHERE number = ?";
-        let cursors = eye.query_row(sql, [number], |row| row.get::<_, String>(0));
+        let cursors = eye
+            .prepare_cached(sql)
+            .and_then(|mut query| query.query_row([number], |row| row.get::<_, String>(0)));
         Ok((waiting, cursors.map_err(|error| error.to_string())?.into_bytes(), hub_head))
     }
 
@@ -130,7 +132,7 @@ impl World {
         for village in &mut self.villages {
             let eye = village.machine.eye().expect("on");
             let sql = "SELECT count(*) FROM wadi_change WHERE custody IN (0, 3)";
-            let open: i64 = eye.query_row(sql, (), |row| row.get(0)).map_err(|e| e.to_string())?;
+            let open = screen::one_number(eye, sql, ()).map_err(|error| error.to_string())?;
             if open > 0 {
                 return Ok(Some(format!("{}: {open} changes are undecided", village.machine.name)));
             }
@@ -138,7 +140,7 @@ impl World {
         for phone in &mut self.phones {
             let eye = phone.machine.eye().expect("on");
             let sql = "SELECT count(*) FROM wadi_change WHERE custody IN ('pending', 'taken')";
-            let open: i64 = eye.query_row(sql, (), |row| row.get(0)).map_err(|e| e.to_string())?;
+            let open = screen::one_number(eye, sql, ()).map_err(|error| error.to_string())?;
             if open > 0 {
                 return Ok(Some(format!("{}: {open} changes are undecided", phone.machine.name)));
             }
@@ -236,8 +238,9 @@ impl World {
             let Some(truth) = self.model.truth(key, &runs) else { continue };
             let (table, row) = key;
             let sql = "SELECT deleted FROM wadi_row WHERE row = ?";
-            let deleted: bool =
-                eye.query_row(sql, [row.0], |row| row.get(0)).map_err(|e| e.to_string())?;
+            let deleted =
+                screen::one_number(eye, sql, [row.0]).map_err(|error| error.to_string())?;
+            let deleted = deleted != 0;
             if deleted != truth.deleted {
                 let (is, not) = if deleted { ("is", "not") } else { ("is not", "so") };
                 return Err(format!("hub: {table} {row} {is} deleted, its changes say {not}"));
@@ -264,7 +267,8 @@ impl World {
             }
         }
         let eye = self.hub.machine.eye().expect("on");
-        let mut query = eye.prepare("SELECT id, count FROM house").map_err(|e| e.to_string())?;
+        let mut query =
+            eye.prepare_cached("SELECT id, count FROM house").map_err(|e| e.to_string())?;
         let rows = query
             .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?)));
         for row in rows.map_err(|error| error.to_string())? {

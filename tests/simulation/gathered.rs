@@ -57,7 +57,7 @@ impl World {
         let eye = self.hub.machine.eye().expect("on");
         let text = |error: rusqlite::Error| error.to_string();
         let rows = |sql: &str| -> rusqlite::Result<BTreeSet<String>> {
-            eye.prepare(sql)?.query_map((), |row| row.get(0))?.collect()
+            eye.prepare_cached(sql)?.query_map((), |row| row.get(0))?.collect()
         };
         let twins = "SELECT id FROM sample WHERE code IN
                      (SELECT code FROM sample GROUP BY code HAVING count(*) > 1)";

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use wadi_protocol::change::{Change, TableRef};
 use wadi_protocol::id::{Dot, RowId};
 
+use crate::eye::Eye;
 use crate::model::{Key, Screen};
 use crate::schema::{TABLES, is_plain};
 use crate::screen::{self, dot};
@@ -364,7 +365,7 @@ fn told(blob: &[u8]) -> String {
     }
 }
 
-fn shown(eye: Option<&Connection>, own: &Own) -> Found<BTreeMap<Key, Screen>> {
+fn shown(eye: Option<&Eye>, own: &Own) -> Found<BTreeMap<Key, Screen>> {
     let Some(eye) = eye else { return Ok(BTreeMap::new()) };
     own.keys().map(|(key, _)| Ok((*key, screen::row(eye, *key)?))).collect()
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rusqlite::Connection;
 use wadi_gateway::handheld::store as phone;
 use wadi_gateway::noise::key::{KeyPair, PublicKey};
 use wadi_gateway::store as village;
@@ -14,6 +13,7 @@ use wadi_protocol::id::{Dot, GatewayId};
 use crate::clock::Skew;
 use crate::dice::Dice;
 use crate::disk;
+use crate::eye::Eye;
 use crate::lineage::Card;
 
 /// What every machine has.
@@ -22,7 +22,7 @@ pub struct Machine {
     pub folder: PathBuf,
     pub skew: Skew,
     /// Reads the file as any other program does.
-    eye: Option<Connection>,
+    eye: Option<Eye>,
     file: &'static str,
     draw: Arc<Mutex<Dice>>,
     starts: u64,
@@ -44,13 +44,9 @@ impl Machine {
     }
 
     /// A connection of another program; none while there is no file.
-    pub fn eye(&mut self) -> Option<&Connection> {
+    pub fn eye(&mut self) -> Option<&Eye> {
         if self.eye.is_none() && disk::holds(&self.path()) {
-            let db = Connection::open(self.path()).expect("a file");
-            db.busy_timeout(std::time::Duration::ZERO).expect("set");
-            // All that the checks ask, and more.
-            db.set_prepared_statement_cache_capacity(128);
-            self.eye = Some(db);
+            self.eye = Some(Eye::open(&self.path()));
         }
         self.eye.as_ref()
     }

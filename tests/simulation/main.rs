@@ -8,7 +8,7 @@
 //! what the machines hold of the rows that the failure names (`WADITEST_ROWS=ID` adds others).
 //!
 //! [`disk`] holds the files that power cuts, torn writes and full disks happen to, by [`vfs`];
-//! [`machines`] hub, gateways and phones; [`world`] one run, [`trouble`] its faults,
+//! [`machines`] hub, gateways and phones, [`eye`] how the checks read them; [`world`] one run, [`trouble`] its faults,
 //! [`lineage`] storage that goes back in time; [`acts`] what people do, [`meet`] a phone at
 //! a gateway, [`rounds`] a gateway and the hub; [`look`] the checks after each step, [`end`]
 //! those of the end, [`truth`] what the hub must show there,
@@ -30,6 +30,7 @@ mod dice;
 mod disk;
 mod end;
 mod eras;
+mod eye;
 mod faults;
 mod gathered;
 mod homes;

@@ -2,9 +2,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::Value;
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params};
 use wadi_protocol::id::{DeviceId, Dot, RowId, RunId};
 
+use crate::eye::Eye;
 use crate::model::{Key, Screen};
 use crate::schema::{TABLES, Table};
 use crate::truth::Runs;
@@ -32,20 +33,35 @@ pub fn names(db: &Connection) -> rusqlite::Result<BTreeSet<String>> {
 }
 
 /// A query of a typed table; none where the machine has not heard of the table yet.
-fn of_table<'a>(db: &'a Connection, sql: &str) -> rusqlite::Result<Option<CachedStatement<'a>>> {
-    match db.prepare_cached(sql) {
+fn of_table<'a>(
+    eye: &'a Eye,
+    table: &'static str,
+    sql: &str,
+) -> rusqlite::Result<Option<CachedStatement<'a>>> {
+    if eye.lacks(table)? {
+        return Ok(None);
+    }
+    match eye.prepare_cached(sql) {
         Ok(query) => Ok(Some(query)),
-        Err(error) if error.to_string().contains("no such table") => Ok(None),
+        Err(error) if error.to_string().contains("no such table") => {
+            eye.missed(table)?;
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
 
+/// The one number that a query gives.
+pub fn one_number(db: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<i64> {
+    db.prepare_cached(sql)?.query_row(params, |row| row.get(0))
+}
+
 /// The marks that are shown of a row.
-pub fn row(db: &Connection, key: Key) -> rusqlite::Result<Screen> {
+pub fn row(eye: &Eye, key: Key) -> rusqlite::Result<Screen> {
     let table = table(key.0);
     let fields: Vec<&str> = std::iter::once("id").chain(table.marks.iter().copied()).collect();
     let sql = format!("SELECT {} FROM {} WHERE id = ?", fields.join(", "), table.name);
-    let Some(mut query) = of_table(db, &sql)? else { return Ok(None) };
+    let Some(mut query) = of_table(eye, table.name, &sql)? else { return Ok(None) };
     let found = query.query_row([key.1.to_string()], |row| {
         let mut marks = BTreeMap::new();
         for (at, field) in table.marks.iter().enumerate() {
@@ -57,19 +73,18 @@ pub fn row(db: &Connection, key: Key) -> rusqlite::Result<Screen> {
 }
 
 /// The rows that are shown.
-pub fn rows(db: &Connection, name: &str) -> rusqlite::Result<Vec<RowId>> {
+pub fn rows(eye: &Eye, name: &'static str) -> rusqlite::Result<Vec<RowId>> {
     let sql = format!("SELECT id FROM {name} ORDER BY id");
-    let Some(mut query) = of_table(db, &sql)? else { return Ok(Vec::new()) };
+    let Some(mut query) = of_table(eye, name, &sql)? else { return Ok(Vec::new()) };
     let ids = query.query_map((), |row| row.get::<_, String>(0))?;
     ids.map(|id| Ok(id?.parse().expect("ids are UUIDs"))).collect()
 }
 
 /// The counts of houses; none while something that a program wrote has no name yet.
-pub fn counts(db: &Connection) -> rusqlite::Result<BTreeMap<RowId, i64>> {
-    let waits: bool =
-        db.query_row("SELECT EXISTS (SELECT 1 FROM wadi_capture)", (), |row| row.get(0))?;
-    let query = of_table(db, "SELECT id, coalesce(count, 0) FROM house")?;
-    let Some(mut query) = query.filter(|_| !waits) else { return Ok(BTreeMap::new()) };
+pub fn counts(eye: &Eye) -> rusqlite::Result<BTreeMap<RowId, i64>> {
+    let waits = one_number(eye, "SELECT EXISTS (SELECT 1 FROM wadi_capture)", ())?;
+    let query = of_table(eye, "house", "SELECT id, coalesce(count, 0) FROM house")?;
+    let Some(mut query) = query.filter(|_| waits == 0) else { return Ok(BTreeMap::new()) };
     let rows = query.query_map((), |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
     rows.map(|row| row.map(|(id, count)| (id.parse().expect("ids are UUIDs"), count))).collect()
 }
@@ -108,13 +123,13 @@ pub fn whole_row(db: &Connection, key: Key) -> rusqlite::Result<Option<Vec<Strin
 
 /// References of shown rows to rows that are not there, and are known not to be: what
 /// another village made may be referred to before it is heard of.
-pub fn orphans_of_the_known(db: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut query = db.prepare_cached(
+pub fn orphans_of_the_known(eye: &Eye) -> rusqlite::Result<Vec<String>> {
+    let mut query = eye.prepare_cached(
         "SELECT lower(hex(row)) FROM wadi_row WHERE state IN (2, 3) OR shown IN (2, 3)",
     )?;
     let known: Vec<String> =
         query.query_map((), |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<_>>()?;
-    let mut all = orphans(db)?;
+    let mut all = orphans(eye)?;
     all.retain(|orphan| {
         let target = orphan.rsplit(' ').next().expect("a row").replace('-', "");
         known.contains(&target)
@@ -123,7 +138,7 @@ pub fn orphans_of_the_known(db: &Connection) -> rusqlite::Result<Vec<String>> {
 }
 
 /// References of shown rows to rows that are not there.
-pub fn orphans(db: &Connection) -> rusqlite::Result<Vec<String>> {
+pub fn orphans(eye: &Eye) -> rusqlite::Result<Vec<String>> {
     let mut found = Vec::new();
     for table in &TABLES {
         for (field, to) in table.references {
@@ -132,7 +147,7 @@ pub fn orphans(db: &Connection) -> rusqlite::Result<Vec<String>> {
                  AND NOT EXISTS (SELECT 1 FROM {to} WHERE id = it.{field})",
                 table.name
             );
-            let Some(mut query) = of_table(db, &sql)? else { continue };
+            let Some(mut query) = of_table(eye, table.name, &sql)? else { continue };
             let rows = query
                 .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
             for row in rows {
