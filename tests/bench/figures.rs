@@ -86,7 +86,10 @@ impl Pairs {
     /// One more pair.
     pub fn push(&mut self, ours: Spent, base: Spent) {
         self.push_exact(ours.wall, base.wall);
-        self.cpu.push(ours.cpu / base.cpu);
+        // Another process's is not known.
+        if ours.cpu.is_finite() {
+            self.cpu.push(ours.cpu / base.cpu);
+        }
     }
 
     /// One more pair of what takes no time.

@@ -91,13 +91,18 @@ impl Gateway {
         self.process.as_ref().map(Process::id)
     }
 
-    /// Run.
+    /// Run, and wait until handhelds can connect.
     pub fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        let port = self.port;
+        broker::listening(port, "the gateway", || self.check()).inspect_err(|_| self.kill())
+    }
+
+    /// Run, and wait for nothing.
+    pub fn launch(&mut self) -> Result<()> {
         let mut command = binaries::command("wadi-gateway")?;
         command.arg("--config").arg(&self.config).arg("run");
-        let mut process = Process::start("wadi-gateway", &mut command, &self.log)?;
-        broker::listening(self.port, "the gateway", || process.check())?;
-        self.process = Some(process);
+        self.process = Some(Process::start("wadi-gateway", &mut command, &self.log)?);
         Ok(())
     }
 
