@@ -2,7 +2,9 @@
 //!
 //! They lie beside this executable's own profile folder. Cargo builds them once
 //! a process, so that no test ever runs yesterday's; `WADITEST_BIN_DIR` names a folder
-//! of finished ones instead (as on a machine without the sources).
+//! of finished ones instead (as on a machine without the sources). Those of the village may
+//! lie elsewhere, in `WADITEST_VILLAGE_BIN_DIR`: built for another processor, each behind
+//! a script of its name that emulates it.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -12,10 +14,21 @@ use anyhow::{Context, Result, bail};
 /// The environment variable that names a folder of finished binaries.
 pub const FOLDER_VARIABLE: &str = "WADITEST_BIN_DIR";
 
+/// The environment variable that names a folder of the village's binaries, for them alone.
+pub const VILLAGE_FOLDER_VARIABLE: &str = "WADITEST_VILLAGE_BIN_DIR";
+
+/// What runs in a village.
+const VILLAGE: [&str; 2] = ["wadi-gateway", "wadi-handheld"];
+
 static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
 
 /// The path of a product binary, built if need be.
 pub fn path(name: &str) -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os(VILLAGE_FOLDER_VARIABLE)
+        && VILLAGE.contains(&name)
+    {
+        return Ok(Path::new(&folder).join(name));
+    }
     let folder = FOLDER.get_or_init(|| build().map_err(|error| format!("{error:#}")));
     match folder {
         Ok(folder) => Ok(folder.join(name)),
