@@ -60,15 +60,15 @@ impl Store {
         let now = (at.day.days.start, at.cheap);
         let waits = &mut self.ground.spent;
         let passed = waits.now.is_some_and(|before| before != now);
-        if (write || passed) && waits.bill != Bill::default() {
-            self.write(now_s, super::spent::write)?;
+        if passed {
+            self.write_spent(now_s)?;
         }
         let waits = &mut self.ground.spent;
         waits.now = Some(now);
         waits.bill.add_all(bill);
         waits.round += bill.of(Purpose::Protocol);
-        if write && *bill != Bill::default() {
-            self.write(now_s, super::spent::write)?;
+        if write {
+            self.write_spent(now_s)?;
         }
         self.read(|db, ground| {
             let gate = match allowance.is_limited() {
@@ -79,6 +79,17 @@ impl Store {
             let tables = promote::urgent_tables(ground.schema.as_deref());
             Ok(Standing { gate, now_s, urgent_waits, urgent_tables: !tables.is_empty() })
         })
+    }
+
+    /// Where another program's lock or a full disk is in the way, counts wait on in memory.
+    fn write_spent(&mut self, now_s: u64) -> Result<(), StoreError> {
+        if self.ground.spent.bill == Bill::default() {
+            return Ok(());
+        }
+        match self.write(now_s, write) {
+            Err(error) if error.problem.is_passing() => Ok(()),
+            other => other,
+        }
     }
 }
 

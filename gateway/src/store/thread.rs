@@ -321,9 +321,8 @@ impl Owner {
                 let _ = reply.send(self.store.glance());
             }
             Job::Spend(bill, allowance, write, reply) => {
-                let now_s = (self.clock)();
-                let spend = |store: &mut Store| store.spend(&bill, &allowance, now_s, write);
-                let _ = reply.send(spend(&mut self.store)?);
+                let spend = |store: &mut Store, now_s| store.spend(&bill, &allowance, now_s, write);
+                let _ = reply.send(self.tracked(spend)?);
             }
             Job::Status(reply) => {
                 let _ = reply.send(Box::new(self.store.status()?));

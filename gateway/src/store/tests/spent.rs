@@ -87,6 +87,19 @@ fn counts_are_kept_by_day_and_old_days_go() {
     assert!(matches!(village.spend_under(&limited, &Bill::default(), false), Gate::Shut(..)));
 }
 
+/// Another program's lock must not end the gateway over its counts.
+#[test]
+fn counts_wait_for_a_lock_to_be_let_go() {
+    let mut village = Village::new();
+    let program = village.program();
+    program.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(village.spend(&bill(Purpose::Idle, 100, 104), true), Gate::Open);
+    assert_eq!(village.costs(&Data::default()).today.bytes, 0);
+    program.execute_batch("COMMIT").unwrap();
+    village.spend(&Bill::default(), true);
+    assert_eq!(village.costs(&Data::default()).today.bytes, 204);
+}
+
 #[test]
 fn budgets_count_what_is_in_memory_as_well() {
     let mut village = Village::of(|schema| schema.tables[1].lane = Lane::Urgent);
