@@ -17,7 +17,7 @@ use wadi_protocol::limits::GROUP_CHANGES_MAX;
 
 use super::error::{Problem, StoreError};
 use super::work::{Work, decode};
-use super::{Store, stretches};
+use super::{Store, restored, stretches};
 
 /// Changes looked at in one step, at most.
 const LOOKED_AT_MAX: i64 = 2_000;
@@ -121,7 +121,9 @@ impl Store {
     /// `anew`: time has passed.
     pub fn compact(&mut self, keep: Keep, anew: bool, now_s: u64) -> Result<Compacted, StoreError> {
         let backup = self.read(|db, _| watermark(db))?;
-        if self.ground.round.refused.is_some() || backup == 0 {
+        // What a restored hub got back may be committed there before its row is made anew of it.
+        let unswept = self.read(|db, _| restored::is_unswept(db))?;
+        if self.ground.round.refused.is_some() || backup == 0 || unswept {
             self.progress.pass = None;
             return Ok(Compacted::default());
         }

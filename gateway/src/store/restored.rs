@@ -178,6 +178,11 @@ pub(super) fn renew(work: &Work<'_>, key: Key, stale: &Meta) -> Result<Meta, Pro
     Ok(Meta { shown, feed_seq, sight: stale.sight.clone(), ..Meta::default() })
 }
 
+/// Whether some row is still as a lost hub told it.
+pub(super) fn is_unswept(db: &Connection) -> Result<bool, Problem> {
+    Ok(db.prepare_cached("SELECT 1 FROM wadi_row WHERE stale LIMIT 1")?.exists(())?)
+}
+
 /// The hub has told everything: rows of which it said nothing are what returned changes
 /// make them. Rows to show anew go into `dirty`.
 pub(super) fn sweep(work: &mut Work<'_>, dirty: &mut BTreeSet<Key>) -> Result<(), Problem> {

@@ -278,7 +278,10 @@ impl<'a> Scene<'a> {
         spent::note(self.db, self.gateway, &head.spent)?;
         restored::goes_on(self.db, self.gateway)?;
         let schema = page.schema.as_ref().map_or(head.schema, |schema| schema.version);
-        let more = page::has_more(self.db, self.catalog, self.gateway, page.to, schema)?;
+        // A narrow page is never the last: behind that one a gateway takes what it was not told
+        // of for gone, and folds what is its own by the cursors of both lanes.
+        let more =
+            head.narrow || page::has_more(self.db, self.catalog, self.gateway, page.to, schema)?;
         let stretches = commit::stretches(&outcomes);
         self.told.push(Told::Committed(telling::Committed {
             aside: telling::aside(self.catalog, names, &outcomes, &verdicts),

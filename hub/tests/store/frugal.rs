@@ -36,6 +36,12 @@ fn a_narrow_page_holds_what_is_urgent_and_the_rest_comes_later() {
         world.sync(site);
         world.sites[site].narrow = false;
     }
+    // Even where nothing waits: behind the last page a gateway of a restored hub sweeps.
+    world.sites[2].narrow = true;
+    world.sites[0].settle(&mut world.hub);
+    world.sync(2);
+    assert!(world.sites[2].more, "a narrow page is never the last");
+    world.sites[2].narrow = false;
     world.settle();
     world.check();
     assert!(world.sites[1].rows.contains_key(&(HOUSE, row(3))));

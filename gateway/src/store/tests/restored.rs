@@ -1,5 +1,6 @@
 //! The hub was restored from an older backup: what is returned, and what people see meanwhile.
 use super::*;
+use crate::store::compact::Keep;
 use crate::store::overlay::Meta;
 use wadi_protocol::id::RowVersion;
 use wadi_protocol::wire::downlink::KnownRuns;
@@ -95,6 +96,31 @@ fn screens_follow_the_restored_hub_row_by_row_and_nothing_counts_twice() {
     let meta = Meta::load(&village.program(), (PLACE, row(2))).unwrap();
     let version = seen::version(&village.store().ground, &schema, (PLACE, row(2)), &meta);
     assert_eq!((version.hub, version.seq), (NEW_RUN, 4));
+}
+
+/// The simulator found it (seed 100): what was returned had been folded into the base of the
+/// lost hub, and was let go before the new one had told of its row: values were gone.
+#[test]
+fn nothing_is_let_go_before_a_restored_hub_has_told_everything() {
+    let mut village = village();
+    restored(&mut village);
+    village.crash();
+    village.chain = Hash::default();
+    let first = Page { line: 1, backup: 5, ..page(1, vec![whole(1, 1, "kept")]) };
+    let (_, mut committed) = village.prepare(&first, applied(4, 2));
+    committed.more = true;
+    village.hear(DownBody::Committed(committed));
+    let let_go = |village: &mut Village| {
+        let now_s = village.now_s;
+        let mut step =
+            || village.store().compact(Keep { age_s: 0, bytes: 0 }, true, now_s).unwrap();
+        (0..9).map(|_| step().dropped).sum::<u64>()
+    };
+    assert_eq!(let_go(&mut village), 0, "rows are still what the lost hub told");
+    village.round(&Page { line: 1, backup: 5, ..page(5, vec![]) }, vec![]);
+    assert_eq!(names(&village), "bad1 kept1 late1 lost1 parked1");
+    assert!(let_go(&mut village) > 0);
+    assert_eq!(names(&village), "bad1 kept1 late1 lost1 parked1");
 }
 
 /// The simulator found it: the restored hub was lost before it had heard us, and we looked
