@@ -23,6 +23,7 @@ pub mod logging;
 pub mod mdns;
 pub mod metrics;
 pub mod mqtt;
+pub mod netlink;
 pub mod noise;
 pub mod overview;
 pub mod pace;

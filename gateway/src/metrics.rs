@@ -162,14 +162,8 @@ impl Page {
 
     fn data(&mut self, data: &Costs) {
         let month = &data.month;
-        let purposes = [
-            ("payload", month.payload_bytes),
-            ("protocol", month.protocol_bytes),
-            ("connect", month.connect_bytes),
-            ("idle", month.idle_bytes),
-            ("others", month.others_bytes),
-        ];
-        let purposes = purposes.into_iter().map(|(what, b)| (vec![("purpose", what.into())], b));
+        let each = month.each().into_iter();
+        let purposes = each.map(|(what, bytes)| (vec![("purpose", what.word().into())], bytes));
         self.gauges("data_month_bytes", "Of IP in the month of the contract", purposes);
         self.gauge("data_today_bytes", "Of IP since midnight", data.today.bytes);
         self.gauge("data_month_budget_bytes", "The month's budget", month.budget_bytes);

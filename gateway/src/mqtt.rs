@@ -26,7 +26,7 @@ use connect::{Stream, Wire};
 use packet::Heard;
 
 use crate::carrier::Carrier;
-use crate::patience::Deadlines;
+use crate::patience::{Deadlines, at};
 use crate::spending::{Meter, Purpose};
 use crate::words::plain;
 pub use connect::Resolver;
@@ -325,13 +325,5 @@ async fn push(writer: &mut (impl AsyncWrite + Unpin), out: &mut BytesMut) -> io:
     match writer.write_buf(out).await? {
         0 => Err(io::ErrorKind::WriteZero.into()),
         _ => Ok(false),
-    }
-}
-
-/// Waits until then; for ever if there is no then.
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when).await,
-        None => std::future::pending().await,
     }
 }

@@ -6,6 +6,8 @@
 //! [`HALF_OPEN_MAX`] whenever there is something to send.
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
+
 /// A link that answers nothing is given up within this, if something is to be sent.
 pub const HALF_OPEN_MAX: Duration = Duration::from_secs(90);
 /// Questions without an answer before the connection is given up.
@@ -73,6 +75,14 @@ impl Deadlines {
     pub fn half_open_worst(&self) -> Duration {
         let questions: Duration = (0..UNANSWERED_MAX).map(|asked| self.answer_after(asked)).sum();
         GATHER + questions.max(self.send)
+    }
+}
+
+/// Waits until then; for ever if there is no then.
+pub async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }
 

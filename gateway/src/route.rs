@@ -13,8 +13,11 @@ use bytes::BytesMut;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{debug, warn};
+
+use crate::netlink::{ALIGN_BYTES, HEADER_BYTES, u16_at, u32_at};
+use crate::patience::at;
 
 /// Changes within this after a first one are told as one: an interface that comes
 /// up is followed by its addresses and routes.
@@ -143,10 +146,6 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
-/// `struct nlmsghdr`: length (u32), type (u16), flags (u16), sequence (u32), port (u32).
-const HEADER_BYTES: usize = 16;
-/// Messages are padded to multiples of this.
-const ALIGN_BYTES: usize = 4;
 /// Flags of `struct ifinfomsg`.
 const IFF_UP: u32 = 0x1;
 const IFF_LOOPBACK: u32 = 0x8;
@@ -218,23 +217,6 @@ impl Interfaces {
 
 fn tell(up: bool, change: &mut Change) {
     *(if up { &mut change.up } else { &mut change.down }) = true;
-}
-
-/// A number in the machine's own byte order.
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-/// Waits until then; for ever if there is no then.
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

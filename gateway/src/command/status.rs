@@ -6,6 +6,7 @@ use super::{CommandError, to_json};
 use crate::links::{LinkKind, LinkStatus};
 use crate::live::Live;
 use crate::overview::Overview;
+use crate::spending::Purpose;
 use crate::store::costs::{Costs, Period};
 use crate::words::{ago, bytes, count, day, span, time};
 
@@ -201,16 +202,14 @@ fn data(seen: &Overview) -> Vec<String> {
     lines.extend(seen.data.held.clone());
     lines.push(format!("{} today, {} in this month", of(today), of(month)));
     if month.bytes > 0 {
-        let purposes = [
-            ("payload", month.payload_bytes),
-            ("protocol", month.protocol_bytes),
-            ("to connect", month.connect_bytes),
-            ("idle", month.idle_bytes),
-            ("other programs", month.others_bytes),
-        ];
-        let told = purposes.into_iter().filter(|(_, spent)| *spent > 0);
+        let word = |purpose: Purpose| match purpose {
+            Purpose::Connect => "to connect",
+            Purpose::Others => "other programs",
+            Purpose::Payload | Purpose::Protocol | Purpose::Idle => purpose.word(),
+        };
+        let told = month.each().into_iter().filter(|(_, spent)| *spent > 0);
         let told: Vec<String> =
-            told.map(|(what, spent)| format!("{what} {}", bytes(spent))).collect();
+            told.map(|(what, spent)| format!("{} {}", word(what), bytes(spent))).collect();
         lines.push(told.join(", "));
     }
     if seen.data.last_round.total() > 0 {

@@ -9,9 +9,8 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr as Port};
 
 use super::Traffic;
+use crate::netlink::{ALIGN_BYTES, HEADER_BYTES, u16_at, u32_at, u64_at};
 
-/// `struct nlmsghdr`: length (u32), type (u16), flags (u16), sequence (u32), port (u32).
-const HEADER_BYTES: usize = 16;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
 const AF_INET: u8 = 2;
@@ -99,7 +98,7 @@ fn read(answer: &[u8], ip_bytes: u64) -> Option<Traffic> {
         if kind == INET_DIAG_INFO {
             return count(value, ip_bytes);
         }
-        rest = rest.get(len.next_multiple_of(4)..)?;
+        rest = rest.get(len.next_multiple_of(ALIGN_BYTES)..)?;
     }
 }
 
@@ -114,18 +113,6 @@ fn count(info: &[u8], ip_bytes: u64) -> Option<Traffic> {
     let of =
         |segments: u32, bytes: u64| bytes.saturating_add(u64::from(segments) * head + SYN_BYTES);
     Some(Traffic { up: of(segments_up, sent), down: of(segments_down, received) })
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -41,6 +41,12 @@ impl Purpose {
     pub const ALL: [Purpose; 5] =
         [Purpose::Payload, Purpose::Protocol, Purpose::Connect, Purpose::Idle, Purpose::Others];
 
+    /// The purpose of a stored number; one that is not known is what carried something.
+    pub fn of(number: u8) -> Purpose {
+        let known = Purpose::ALL.into_iter().find(|purpose| *purpose as u8 == number);
+        known.unwrap_or(Purpose::Protocol)
+    }
+
     /// Its name, for people and machines.
     pub fn word(self) -> &'static str {
         match self {

@@ -21,7 +21,7 @@ use super::error::Problem;
 use super::latest;
 use super::models::{self, Direction};
 use super::open::run_info;
-use super::promote::{promoted, urgent_tables};
+use super::promote::{promoted, urgent_list};
 use super::work::{Work, decode};
 
 /// With something urgent a changeset is filled up to this many encoded bytes: half a second
@@ -75,7 +75,7 @@ pub(super) fn assemble(
 
 /// How many bytes a changeset with nothing urgent is filled up to.
 pub(super) fn patient_bytes(schema: Option<&Schema>) -> usize {
-    if urgent_tables(schema).is_empty() { CHANGESET_BYTES_TARGET } else { PATIENT_BYTES_TARGET }
+    if urgent_list(schema).is_empty() { CHANGESET_BYTES_TARGET } else { PATIENT_BYTES_TARGET }
 }
 
 /// Changes as they travel together.

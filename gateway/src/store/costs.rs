@@ -60,6 +60,19 @@ pub struct Period {
     pub others_bytes: u64,
 }
 
+impl Period {
+    /// By purpose.
+    pub fn each(&self) -> [(Purpose, u64); Purpose::ALL.len()] {
+        [
+            (Purpose::Payload, self.payload_bytes),
+            (Purpose::Protocol, self.protocol_bytes),
+            (Purpose::Connect, self.connect_bytes),
+            (Purpose::Idle, self.idle_bytes),
+            (Purpose::Others, self.others_bytes),
+        ]
+    }
+}
+
 /// The payload of a table.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct TableCost {
@@ -126,13 +139,13 @@ fn period(
         let (purpose, bytes): (u8, i64) = (row.get(0)?, row.get(1)?);
         let bytes = bytes.max(0).cast_unsigned();
         period.bytes += bytes;
-        match Purpose::ALL.into_iter().find(|other| *other as u8 == purpose) {
-            Some(Purpose::Payload) => period.payload_bytes += bytes,
-            Some(Purpose::Connect) => period.connect_bytes += bytes,
-            Some(Purpose::Idle) => period.idle_bytes += bytes,
-            Some(Purpose::Others) => period.others_bytes += bytes,
-            Some(Purpose::Protocol) | None => period.protocol_bytes += bytes,
-        }
+        *match Purpose::of(purpose) {
+            Purpose::Payload => &mut period.payload_bytes,
+            Purpose::Protocol => &mut period.protocol_bytes,
+            Purpose::Connect => &mut period.connect_bytes,
+            Purpose::Idle => &mut period.idle_bytes,
+            Purpose::Others => &mut period.others_bytes,
+        } += bytes;
     }
     Ok(period)
 }

@@ -15,7 +15,7 @@ use super::error::{Problem, StoreError};
 use super::install;
 use super::models::{self, Direction};
 use super::open::open_to_look;
-use super::promote::urgent_tables;
+use super::promote::urgent_list;
 use super::work::decode;
 
 /// Changesets that are written out; a small computer does that in a few seconds.
@@ -43,13 +43,12 @@ pub fn read(path: &Path) -> Result<Vec<Load>, StoreError> {
 
 fn loads(db: &Connection) -> Result<Vec<Load>, Problem> {
     let schema = install::newest(db)?;
-    let urgent = urgent_tables(schema.as_deref());
+    let urgent = urgent_list(schema.as_deref());
     let mut writer = Writer::new(db, schema.as_deref())?;
     let mut loads = Vec::new();
-    let list = urgent.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
     for (is_urgent, which) in [(true, "IN"), (false, "NOT IN")] {
         let sql = format!(
-            "SELECT body FROM wadi_change WHERE custody = 0 AND custody <> 1 AND tbl {which} ({list})
+            "SELECT body FROM wadi_change WHERE custody = 0 AND custody <> 1 AND tbl {which} ({urgent})
              ORDER BY id"
         );
         let mut statement = db.prepare(&sql)?;

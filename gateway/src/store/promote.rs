@@ -48,17 +48,16 @@ pub(super) fn promoted(work: &Work<'_>) -> Result<BTreeSet<i64>, Problem> {
     Ok(chosen)
 }
 
-/// The numbers of the tables that are urgent.
-pub(super) fn urgent_tables(schema: Option<&Schema>) -> Vec<u16> {
+/// The numbers of the tables that are urgent, as SQL lists them; empty if none is.
+pub(super) fn urgent_list(schema: Option<&Schema>) -> String {
     let tables = schema.map_or(&[][..], |schema| &schema.tables);
     let urgent = tables.iter().filter(|table| table.lane == Lane::Urgent);
-    urgent.map(|table| table.number).collect()
+    urgent.map(|table| table.number.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether anything urgent waits.
 pub(super) fn waits(db: &Connection, schema: Option<&Schema>) -> Result<bool, Problem> {
-    let tables = urgent_tables(schema);
-    let list = tables.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    let list = urgent_list(schema);
     let sql = format!(
         "SELECT EXISTS (SELECT 1 FROM wadi_change WHERE custody = 0 AND laid = 1 AND tbl IN ({list}))
              OR EXISTS (SELECT 1 FROM wadi_wanted w JOIN wadi_change c ON c.tbl = w.tbl AND c.row = w.row

@@ -55,7 +55,11 @@ impl Store {
         now_s: u64,
         write: bool,
     ) -> Result<Standing, StoreError> {
-        let now_s = self.read(|db, ground| no_earlier(db, now_s, ground.clock.learnt_s))?;
+        let now_s = now_s.max(self.ground.clock.learnt_s);
+        let now_s = match is_lost(now_s) {
+            true => self.read(|db, _| last_counted(db, now_s))?,
+            false => now_s,
+        };
         let at = allowance.moment(now_s);
         let now = (at.day.days.start, at.cheap);
         let waits = &mut self.ground.spent;
@@ -76,8 +80,8 @@ impl Store {
                 false => Gate::Open,
             };
             let urgent_waits = gate != Gate::Open && promote::waits(db, ground.schema.as_deref())?;
-            let tables = promote::urgent_tables(ground.schema.as_deref());
-            Ok(Standing { gate, now_s, urgent_waits, urgent_tables: !tables.is_empty() })
+            let urgent_tables = !promote::urgent_list(ground.schema.as_deref()).is_empty();
+            Ok(Standing { gate, now_s, urgent_waits, urgent_tables })
         })
     }
 
@@ -93,13 +97,9 @@ impl Store {
     }
 }
 
-/// A clock that was lost, or set back, gives no new budget: the time, but not before the
-/// latest one known, nor before the last day that something was counted on.
-fn no_earlier(db: &Connection, now_s: u64, learnt_s: u64) -> Result<u64, Problem> {
-    let now_s = now_s.max(learnt_s);
-    if !is_lost(now_s) {
-        return Ok(now_s);
-    }
+/// A clock that was lost gives no new budget: not before the last day that something was
+/// counted on.
+fn last_counted(db: &Connection, now_s: u64) -> Result<u64, Problem> {
     let sql = "SELECT coalesce(max(day), 0) FROM wadi_spent_day";
     let day: i64 = db.query_row(sql, (), |row| row.get(0))?;
     // Its noon, wherever that is.
@@ -109,7 +109,8 @@ fn no_earlier(db: &Connection, now_s: u64, learnt_s: u64) -> Result<u64, Problem
 /// The same of a file that nobody has open.
 pub(super) fn now_of(db: &Connection, now_s: u64) -> Result<u64, Problem> {
     let clock: Vec<u8> = db.query_row("SELECT clock FROM wadi_store", (), |row| row.get(0))?;
-    no_earlier(db, now_s, decode::<Clock>("the clock", &clock)?.learnt_s)
+    let now_s = now_s.max(decode::<Clock>("the clock", &clock)?.learnt_s);
+    if is_lost(now_s) { last_counted(db, now_s) } else { Ok(now_s) }
 }
 
 /// What counts for the budgets.
@@ -176,13 +177,12 @@ fn untold(work: &Work<'_>, today: i64) -> Result<Vec<Spent>, Problem> {
         let bytes = bytes.cast_unsigned();
         let spent = days.entry(day).or_default();
         spent.day = u32::try_from(day).unwrap_or(0);
-        let purpose = Purpose::ALL.into_iter().find(|other| *other as u8 == purpose);
-        *match purpose {
-            Some(Purpose::Payload) => &mut spent.payload,
-            Some(Purpose::Connect) => &mut spent.connect,
-            Some(Purpose::Idle) => &mut spent.idle,
-            Some(Purpose::Others) => &mut spent.others,
-            Some(Purpose::Protocol) | None => &mut spent.protocol,
+        *match Purpose::of(purpose) {
+            Purpose::Payload => &mut spent.payload,
+            Purpose::Protocol => &mut spent.protocol,
+            Purpose::Connect => &mut spent.connect,
+            Purpose::Idle => &mut spent.idle,
+            Purpose::Others => &mut spent.others,
         } += bytes;
     }
     Ok(days.into_values().collect())

@@ -13,7 +13,7 @@ use super::waits::Waits;
 use super::{Ended, Worker};
 use crate::control::Met;
 use crate::mqtt::{Link, LinkError};
-use crate::patience::UNANSWERED_MAX;
+use crate::patience::{UNANSWERED_MAX, at};
 use crate::spending::Gate;
 use crate::store::thread::{OwnedInput, RoundAnswer};
 
@@ -271,13 +271,5 @@ fn needs_a_person(refused: &Refused) -> bool {
         | Refused::NotPrepared
         | Refused::Restored { .. }
         | Refused::TooLarge { .. } => false,
-    }
-}
-
-/// Waits until then; for ever if there is no then.
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when).await,
-        None => std::future::pending().await,
     }
 }
