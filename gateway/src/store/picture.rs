@@ -3,13 +3,13 @@
 //!
 //! Only neighbours that matter are looked at: those who reference a row that is
 //! deleted or hidden, the rows that go with it, and the deleted rows that a
-//! changed row references.
-use std::collections::{BTreeMap, VecDeque};
+//! changed row references, or the rows above it.
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wadi_protocol::change::{Change, Op};
 use wadi_protocol::resolve::Image;
 use wadi_protocol::resolve::deletion::{self, decide};
-use wadi_protocol::schema::{DeletePolicy, OnDelete, Schema};
+use wadi_protocol::schema::{DeletePolicy, Kind, OnDelete, Schema};
 
 use super::error::Problem;
 use super::image::{self, Fields, Key, encode_image, references, referrers};
@@ -23,6 +23,8 @@ struct Graph {
     index: BTreeMap<Key, usize>,
     /// Whether rows that others reference are gone, as far as that was asked.
     gone: BTreeMap<Key, bool>,
+    /// Rows that are not gone, nor is any above them.
+    calm: BTreeSet<Key>,
     nodes: Vec<Node>,
 }
 
@@ -121,7 +123,7 @@ impl Graph {
         let before = if laid.meta.is_shown() { image::read(&work.tx, table, key.1)? } else { None };
         for fields in [&before, &laid.image].into_iter().flatten() {
             for (_, target, _) in references(table, fields) {
-                if self.is_gone(work, target)? {
+                if self.concerns(work, schema, target)? {
                     queue.push_back((target, false));
                 }
             }
@@ -130,6 +132,27 @@ impl Graph {
         self.nodes.push(Node { key, laid, before, expanded: false, asked: false });
         self.index.insert(key, at);
         Ok(at)
+    }
+
+    /// Whether a row that another references is gone, or would go with one above it that is:
+    /// that one may be here only because of the other.
+    fn concerns(&mut self, work: &Work<'_>, schema: &Schema, key: Key) -> Result<bool, Problem> {
+        let (mut above, mut seen) = (vec![key], BTreeSet::from([key]));
+        while let Some(key) = above.pop() {
+            if self.is_gone(work, key)? {
+                return Ok(true);
+            }
+            let table = table_of(schema, key.0)?;
+            if self.calm.contains(&key) || !table.fields.iter().any(|field| rises(&field.kind)) {
+                continue;
+            }
+            let fields = image::read(&work.tx, table, key.1)?.unwrap_or_default();
+            let targets = references(table, &fields).into_iter();
+            let targets = targets.filter(|(_, _, on_delete)| *on_delete != OnDelete::SetNull);
+            above.extend(targets.map(|(_, key, _)| key).filter(|key| seen.insert(*key)));
+        }
+        self.calm.append(&mut seen);
+        Ok(false)
     }
 
     /// Whether a row that another references was deleted or is hidden.
@@ -240,6 +263,11 @@ impl Graph {
         }
         Ok(())
     }
+}
+
+/// Whether what is deleted at the other end of a reference may take a row along or be held by it.
+fn rises(kind: &Kind) -> bool {
+    matches!(kind, Kind::Reference { on_delete, .. } if *on_delete != OnDelete::SetNull)
 }
 
 /// The base image to keep beside the typed row: none where the two are the same.

@@ -188,6 +188,25 @@ fn a_restricted_row_stays_while_it_is_referenced() {
     assert!(village.shown((PLACE, row(1))).is_some(), "kept again");
 }
 
+/// The simulator found it: what is deleted stayed for ever where the row that had kept it
+/// referenced not itself but one that goes with it.
+#[test]
+fn a_restricted_row_goes_with_the_last_that_kept_what_goes_with_it() {
+    const NOTE: u16 = LOG + 1;
+    let mut village = Village::of(|schema| {
+        let to_log = Kind::Reference { table: LOG, on_delete: OnDelete::Restrict };
+        let fields = vec![field(1, "log", to_log, Merge::LastWrite)];
+        schema.tables.push(table(NOTE, "note", fields));
+    });
+    let note =
+        |seq, log| change(PHONE, seq, Op::Insert, (NOTE, row(seq)), vec![set(1, Value::Row(log))]);
+    village.take(vec![place(1), place(2), log_entry(3, row(1), row(2)), note(4, row(3))]);
+    village.take(vec![delete(5, (PLACE, row(1)))]);
+    assert!(village.shown((PLACE, row(1))).is_some(), "the note keeps the log, and that the place");
+    village.take(vec![delete(6, (NOTE, row(4)))]);
+    assert_eq!((village.shown((PLACE, row(1))), village.shown((LOG, row(3)))), (None, None));
+}
+
 #[test]
 fn a_place_deleted_elsewhere_stays_for_a_visit_that_is_not_decided() {
     let mut village = with_place();
