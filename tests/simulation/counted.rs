@@ -11,7 +11,7 @@ use crate::screen;
 use crate::world::{Outcome, World};
 
 impl World {
-    /// `laid`: what the village holds and could lay.
+    /// `laid`: what the village holds and laid itself.
     pub fn counted(&mut self, at: usize, laid: &BTreeSet<Dot>) -> Outcome<()> {
         if self.went_back() {
             return Ok(());

@@ -139,12 +139,13 @@ impl World {
         self.learn_village(at, &[])?;
         let name = self.villages[at].machine.name.clone();
         let Some(eye) = self.villages[at].machine.eye() else { return Ok(()) };
-        let sql = "SELECT r.device, r.run, c.seq, c.custody, c.laid, c.body
+        let sql = "SELECT r.device, r.run, c.seq, c.custody, c.laid, c.body, c.brought
                    FROM wadi_change AS c JOIN wadi_run AS r ON r.id = c.run";
         let mut query = eye.prepare_cached(sql).map_err(text)?;
         let found = query.query_map((), |row| {
             let (custody, laid): (i64, i64) = (row.get(3)?, row.get(4)?);
-            Ok((dot(row)?, custody, laid, row.get::<_, Vec<u8>>(5)?))
+            let brought: bool = row.get(6)?;
+            Ok((dot(row)?, custody, laid, brought, row.get::<_, Vec<u8>>(5)?))
         });
         let found: Vec<_> = found.map_err(text)?.collect::<Found<_>>().map_err(text)?;
         drop(query);
@@ -160,11 +161,13 @@ impl World {
             }
         }
         self.villages[at].holds = held;
-        // 2 = it could not be laid.
-        let laid = found.iter().filter(|(.., laid, _)| *laid != 2).map(|(dot, ..)| *dot);
-        let laid: BTreeSet<Dot> = laid.collect();
+        // 2 = it could not be laid. What another village brought, or an operator repaired,
+        // comes as state: it may be told of before that state is.
+        let laid =
+            found.iter().filter(|(_, _, laid, brought, _)| *laid == 1 || *laid == 0 && *brought);
+        let laid: BTreeSet<Dot> = laid.map(|(dot, ..)| *dot).collect();
         let mut own = Own::new();
-        for (dot, custody, laid, body) in &found {
+        for (dot, custody, laid, _, body) in &found {
             let decided = self.model.eras.was_committed(*dot);
             if *custody == 1 && !decided {
                 return Err(format!("{name} calls {dot} committed, and the hub has not"));

@@ -92,7 +92,7 @@ impl Model {
         };
         let deleted = match key.0 {
             "person" => deletes.iter().any(|&delete| !missed(delete)),
-            "photo" => !deletes.is_empty() && !existence.all_deletes().any(missed),
+            "photo" => !deletes.is_empty() && !existence.open_deletes().any(missed),
             _ => !deletes.is_empty(),
         };
         let mut marks = BTreeMap::new();
@@ -220,14 +220,24 @@ impl<'a> Graph<'a> {
         given.iter().filter(last).copied().collect()
     }
 
+    /// The deletes after which nobody made the row anew: he may have, though the one who
+    /// made it first waits.
+    fn open_deletes(&self) -> impl Iterator<Item = usize> {
+        let all = 0..self.changes.len();
+        let anew = move |at: usize| {
+            all.clone().any(|other| self.changes[other].op == Op::Insert && self.before(at, other))
+        };
+        self.all_deletes().filter(move |&at| !anew(at))
+    }
+
     fn all_deletes(&self) -> impl Iterator<Item = usize> {
         (0..self.changes.len()).filter(|&at| self.changes[at].op == Op::Delete)
     }
 
-    /// The deletes that no other follows.
+    /// The open deletes that no other follows.
     fn ends(&self) -> Vec<usize> {
         let last = |at: &usize| !self.all_deletes().any(|other| self.before(*at, other));
-        self.all_deletes().filter(last).collect()
+        self.open_deletes().filter(last).collect()
     }
 }
 
