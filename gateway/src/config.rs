@@ -22,6 +22,9 @@ pub const TEMPLATE: &str = include_str!("template.toml");
 
 use crate::patience::{DEADLINE_MS_MAX, DEADLINE_MS_MIN};
 
+/// Megabytes that may be kept free, at least (but none) and at most.
+const RESERVE_MB_MIN: u32 = 4;
+const RESERVE_MB_MAX: u32 = 4_096;
 /// Days for which changes that are in a backup may be kept.
 const KEEP_DAYS_MAX: u32 = 365;
 
@@ -53,6 +56,8 @@ pub struct Config {
     pub sync: Sync,
     /// How long durable changes are kept whole.
     pub changelog: Changelog,
+    /// Room on the disk.
+    pub disk: Disk,
     /// What the link to the hub may cost.
     pub data: Data,
     /// Figures for Prometheus.
@@ -144,6 +149,27 @@ pub struct Changelog {
     pub keep_mb: u32,
 }
 
+/// Room that is kept for the changelog.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Disk {
+    /// Megabytes (of 2^20 bytes), 4 to 4,096, at most a quarter of the disk; 0 = none.
+    pub reserve_mb: u32,
+}
+
+impl Disk {
+    /// The same in bytes.
+    pub fn reserve_bytes(&self) -> u64 {
+        u64::from(self.reserve_mb) << 20
+    }
+}
+
+impl Default for Disk {
+    fn default() -> Disk {
+        Disk { reserve_mb: 32 }
+    }
+}
+
 impl Changelog {
     /// The same in seconds and bytes.
     pub fn keep(&self) -> Keep {
@@ -170,6 +196,7 @@ impl Default for Config {
             handhelds: Handhelds::default(),
             sync: Sync::default(),
             changelog: Changelog::default(),
+            disk: Disk::default(),
             data: Data::default(),
             metrics: Metrics::default(),
             origins: Origins::default(),
@@ -329,6 +356,10 @@ impl Config {
         }
         if self.changelog.keep_days > KEEP_DAYS_MAX {
             return Err(("changelog.keep_days", "at most 365 days are remembered"));
+        }
+        let reserve_mb = self.disk.reserve_mb;
+        if reserve_mb != 0 && !(RESERVE_MB_MIN..=RESERVE_MB_MAX).contains(&reserve_mb) {
+            return Err(("disk.reserve_mb", "between 4 and 4096 are kept, or none with 0"));
         }
         self.data.check()?;
         if self.metrics.listen.is_some_and(|listen| !listen.ip().is_loopback()) {

@@ -17,6 +17,8 @@ pub struct Disk {
     pub database_bytes: u64,
     /// Bytes of its write-ahead log.
     pub wal_bytes: u64,
+    /// Whether the file system cannot be written.
+    pub read_only: bool,
 }
 
 impl Disk {
@@ -35,10 +37,21 @@ impl Disk {
             let total_bytes = system.f_blocks.saturating_mul(system.f_frsize);
             disk.free_bytes = Some(free_bytes);
             disk.total_bytes = Some(total_bytes);
+            disk.read_only = system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+            disk.read_only |= is_aborted(database);
             disk.free_percent = free_bytes.saturating_mul(100).checked_div(total_bytes);
         }
         disk
     }
+}
+
+/// Whether the file system gave itself up after an error, of which its flags need not tell.
+/// Not the database is opened for that: to close it would drop SQLite's own locks.
+fn is_aborted(database: &Path) -> bool {
+    let mut lock = database.as_os_str().to_os_string();
+    lock.push("-lock");
+    let opened = std::fs::OpenOptions::new().write(true).open(lock);
+    opened.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
 }
 
 #[cfg(test)]

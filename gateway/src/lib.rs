@@ -31,6 +31,7 @@ pub mod patience;
 pub mod problems;
 pub mod reception;
 pub mod rescue;
+pub mod reserve;
 pub mod route;
 pub mod seal;
 pub mod secret;

@@ -37,6 +37,9 @@ pub struct Live {
     pub clock_confirmed: bool,
     /// The hub's clock minus ours in seconds, when it told last since the start.
     pub hub_offset_s: Option<i64>,
+    /// Whether records are refused, for the disk is nearly full.
+    #[serde(default)]
+    pub disk_scarce: bool,
     /// Which way the backlog goes; none in the first minutes.
     pub trend: Option<Trend>,
 }
@@ -223,6 +226,7 @@ impl Observer {
             local: self.links.snapshot(),
             clock_confirmed: glance.clock_confirmed,
             hub_offset_s: glance.hub_offset_s,
+            disk_scarce: glance.scarce,
             trend: self.trend(glance.waiting),
         }
     }

@@ -10,9 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
+use wadi_gateway::bridle::Bridle;
 use wadi_gateway::config::{self, Config, ConfigError};
 use wadi_gateway::control::{self, Presence};
 use wadi_gateway::identity::Identity;
@@ -20,7 +22,9 @@ use wadi_gateway::links::Links;
 use wadi_gateway::live::Observer;
 use wadi_gateway::mqtt::LinkError;
 use wadi_gateway::reception::Reception;
+use wadi_gateway::reserve::Reserve;
 use wadi_gateway::route::Route;
+use wadi_gateway::store::damage;
 use wadi_gateway::store::status::Term;
 use wadi_gateway::store::thread::{self, Failure, Handle};
 use wadi_gateway::store::{Opening, Problem, Store, StoreError};
@@ -37,12 +41,21 @@ use crate::arguments::{Arguments, Command};
 const EXIT_CONFIG: u8 = 78;
 /// Another process has the database: it may be free later.
 const EXIT_LATER: u8 = 75;
+/// The disk is full, read-only or failing.
+const EXIT_DISK: u8 = 74;
 /// There is no link to the hub.
 const EXIT_UNAVAILABLE: u8 = 69;
 /// How often the store looks for what other programs wrote.
 const LOOK: Duration = Duration::from_millis(500);
 /// Threads for what the system only does by waiting (files, names).
 const BLOCKING_THREADS_MAX: usize = 4;
+/// Between two attempts to open a database whose disk is full, read-only or failing.
+const DISK_RETRY: Duration = Duration::from_secs(10);
+/// How long systemd is to be patient with an attempt.
+const DISK_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a gateway whose disk failed waits with its end: what starts it again at once
+/// would wear the card.
+const DISK_REST: Duration = Duration::from_secs(5);
 /// How long tasks have to end.
 const STOP_PATIENCE: Duration = Duration::from_millis(1_500);
 
@@ -67,6 +80,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<StoreError>() {
         Some(error) if error.problem.is_lasting() => EXIT_CONFIG,
         Some(StoreError { problem: Problem::InUse, .. }) => EXIT_LATER,
+        Some(error) if error.problem.is_of_disk() => EXIT_DISK,
         _ => 1,
     }
 }
@@ -136,7 +150,12 @@ fn finish(
 async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
     // Heard from the first moment: a stop that comes early is still a clean one.
     let mut terminate = signal(SignalKind::terminate())?;
-    let (handle, failure) = open(config)?;
+    let opened = tokio::select! {
+        opened = open_patiently(config) => opened?,
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+    };
+    let (handle, failure) = opened;
     let keys = Arc::new(noise::file::read_or_make(&config.database)?);
     let reception = Reception { handle: handle.clone(), keys, admit: config.handhelds.admit };
     let (stop, stopping) = watch::channel(false);
@@ -187,6 +206,10 @@ async fn run(config: &Config, identity: Option<Identity>) -> Result<ExitCode> {
         never = service::watchdog(async || watched.lives().await) => match never {},
         error = failure => {
             let error = error.context("the store's thread ended without a word")?;
+            damage::note(&error);
+            if error.problem.is_of_disk() {
+                tokio::time::sleep(DISK_REST).await;
+            }
             return Err(error.into());
         }
     }
@@ -247,7 +270,39 @@ async fn sync(config: &Config, identity: Option<Identity>, within_s: u32) -> Res
     }
 }
 
+/// Open the store. Where that fails for the disk, not for what the file holds, wait: room
+/// is made, a box is started again, and to end would only wear the card.
+async fn open_patiently(config: &Config) -> Result<(Handle, Failure)> {
+    let told = Bridle::default();
+    loop {
+        let error = match open(config) {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        match error.downcast_ref::<StoreError>() {
+            Some(of_disk) if of_disk.problem.is_of_disk() => {
+                let status = format!("waiting for the disk: {of_disk}");
+                let patience = NotifyState::ExtendTimeoutUsec(DISK_PATIENCE.as_micros() as u32);
+                let _ = sd_notify::notify(&[NotifyState::Status(&status), patience]);
+                if let Some(unlogged) = told.may_log() {
+                    let file = of_disk.path.display();
+                    warn!(phase = "start", %file, unlogged, "waiting for the disk: {of_disk}");
+                }
+            }
+            Some(other) => {
+                let file = other.path.display();
+                error!(phase = "start", %file, "{other}");
+                damage::note(other);
+                return Err(error);
+            }
+            None => return Err(error),
+        }
+        tokio::time::sleep(DISK_RETRY).await;
+    }
+}
+
 fn open(config: &Config) -> Result<(Handle, Failure)> {
+    let reserve = Reserve::take(&config.database, config.disk.reserve_bytes());
     let opening = Opening {
         path: config.database.clone(),
         site: config.site.clone(),
@@ -255,10 +310,8 @@ fn open(config: &Config) -> Result<(Handle, Failure)> {
         now_s: now_s(),
         random: [random()?, random()?],
     };
-    let store = Store::open(&opening).inspect_err(|error| {
-        error!(phase = "start", file = %config.database.display(), "{error}");
-    })?;
-    Ok(thread::start(store, Box::new(now_s)))
+    let store = Store::open(&opening)?;
+    Ok(thread::start(store, Box::new(now_s), Some(reserve)))
 }
 
 fn random() -> Result<u64> {

@@ -147,6 +147,8 @@ impl Page {
             "Of the file system where the database lies",
             disk.total_bytes,
         );
+        let read_only = u64::from(disk.read_only);
+        self.gauge("disk_read_only", "Whether the file system cannot be written", read_only);
         self.gauge("database_bytes", "Of the database file", disk.database_bytes);
         self.gauge("wal_bytes", "Of the database's write-ahead log", disk.wal_bytes);
         if let Some(offset_s) = seen.clock.hub_offset_s {
@@ -174,6 +176,8 @@ impl Page {
 
     fn live(&mut self, live: &Live) {
         self.gauge("uptime_seconds", "Since the gateway started", live.up_s);
+        let scarce = u64::from(live.disk_scarce);
+        self.gauge("disk_scarce", "Whether records are refused for want of room", scarce);
         let link = &live.link;
         self.gauge("link_connected", "Whether the broker is connected", u64::from(link.connected));
         self.gauge("link_state_seconds", "Since that is so", link.for_s);

@@ -80,6 +80,21 @@ fn presence(seen: &Overview) -> Vec<Problem> {
 fn disk(seen: &Overview) -> Vec<Problem> {
     let disk = &seen.disk;
     let mut found = Vec::new();
+    if disk.read_only {
+        found.push(problem(
+            "read-only",
+            "the disk cannot be written: no records are taken, nothing is synced",
+            "start the box again, so that the file system is checked; if it comes back, replace \
+             the card: README, \"When the disk is full, or fails\"",
+        ));
+    }
+    if seen.live.as_ref().is_some_and(|live| live.disk_scarce) {
+        found.push(problem(
+            "no-room",
+            "the disk is so full that no records are taken; handhelds keep theirs",
+            "make room now: remove old logs and files; it goes on by itself then",
+        ));
+    }
     let scarce = disk.free_bytes.is_some_and(|free| free < FREE_BYTES_MIN)
         || disk.free_percent.is_some_and(|percent| percent < FREE_PERCENT_MIN);
     if scarce {

@@ -51,7 +51,7 @@ impl Village {
             random: [1, 2],
         };
         let store = Store::open(&opening).unwrap();
-        let (handle, failure) = start(store, Box::new(|| 1_800_000_000));
+        let (handle, failure) = start(store, Box::new(|| 1_800_000_000), None);
         let keys = Arc::new(KeyPair::draw().unwrap());
         let reception = Reception { handle, keys, admit: Admit::Anyone };
         Village { folder, reception, _failure: failure }

@@ -50,7 +50,7 @@ impl Village {
             now_s: NOW_S,
             random: [0x6a7e, 1 << 20],
         };
-        let (handle, failure) = start(Store::open(&opening).unwrap(), Box::new(|| NOW_S));
+        let (handle, failure) = start(Store::open(&opening).unwrap(), Box::new(|| NOW_S), None);
         std::mem::forget(failure);
         let keys = Arc::new(KeyPair::draw().unwrap());
         let listener = lan::listen("127.0.0.1:0").await.unwrap();

@@ -12,6 +12,7 @@ mod command_line;
 mod compaction;
 mod configuration;
 mod crowded;
+mod disk;
 mod handheld_errors;
 mod handhelds;
 mod identity;

@@ -61,7 +61,7 @@ async fn play(input: &[u8]) {
     let folder = folder::new();
     let store = village::begin(folder.path());
     let cast = cast(&village::cast(store.device()));
-    let (handle, failure) = start(store, Box::new(|| NOW_S));
+    let (handle, failure) = start(store, Box::new(|| NOW_S), None);
     let keys = Arc::clone(&GATEWAY);
     let reception = Reception { handle, keys, admit: Admit::Anyone };
     let (ours, theirs) = duplex(PIPE_BYTES);

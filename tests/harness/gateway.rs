@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::process::{Outcome, Process, run};
+use crate::wait::{Look, until};
 use crate::{binaries, broker, ports};
 
 /// A command must be done after this.
@@ -50,7 +51,7 @@ impl Gateway {
              [lan]\nlisten = \"127.0.0.1:{port}\"\n\n\
              [handhelds]\n{ANYONE}\n\n\
              [sync]\ninterval_s = {}\nretry_min_ms = 50\nretry_max_ms = 500\ndeadline_ms = 1000\n\n\
-             [changelog]\nkeep_days = 0\n",
+             [changelog]\nkeep_days = 0\n\n[disk]\nreserve_mb = 4\n",
             settings.broker_port, settings.interval_s
         );
         for path in &settings.serial {
@@ -74,6 +75,28 @@ impl Gateway {
     pub fn admit_allowed_only(&mut self) -> Result<()> {
         let text = std::fs::read_to_string(&self.config)?;
         Ok(std::fs::write(&self.config, text.replace(ANYONE, "admit = \"allowed\""))?)
+    }
+
+    /// Move its database to another folder, with all that lies beside it. It must not run.
+    pub fn move_to(&mut self, folder: &Path) -> Result<()> {
+        let name = self.database.file_name().context("a file")?.to_string_lossy().into_owned();
+        for file in std::fs::read_dir(self.database.parent().context("a folder")?)? {
+            let file = file?;
+            let moved = file.file_name().to_string_lossy().starts_with(&name);
+            if moved {
+                let copy = folder.join(file.file_name());
+                std::fs::copy(file.path(), &copy)?;
+                std::fs::File::open(&copy)?.sync_all()?;
+                std::fs::remove_file(file.path())?;
+            }
+        }
+        std::fs::File::open(folder)?.sync_all()?;
+        let moved = folder.join(&name);
+        let text = std::fs::read_to_string(&self.config)?;
+        let text = text.replace(&format!("\"{name}\""), &format!("\"{}\"", moved.display()));
+        std::fs::write(&self.config, text)?;
+        self.database = moved;
+        Ok(())
     }
 
     /// Its database.
@@ -121,6 +144,16 @@ impl Gateway {
             anyhow::ensure!(status.success(), "wadi-gateway stopped with {status}\n{tail}");
         }
         Ok(())
+    }
+
+    /// How it ended by itself.
+    pub fn ended(&mut self, deadline: Duration) -> Result<Option<i32>> {
+        let process = self.process.as_mut().context("it does not run")?;
+        let code = until("the gateway to end", deadline, || {
+            Ok(process.ended()?.map_or_else(|| Look::NotYet("it runs".into()), Look::Found))
+        })?;
+        self.process = None;
+        Ok(code.code())
     }
 
     /// An error if it ended by itself.

@@ -8,6 +8,7 @@
 pub mod binaries;
 pub mod broker;
 pub mod desk;
+pub mod disk;
 pub mod figures;
 pub mod gateway;
 pub mod handheld;

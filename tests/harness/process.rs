@@ -68,6 +68,11 @@ impl Process {
         Ok(())
     }
 
+    /// How it ended by itself, if it did.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// The last lines it wrote.
     pub fn tail(&self) -> String {
         tail(&self.log)

@@ -48,6 +48,7 @@ fn well() -> Facts {
         free_percent: Some(40),
         database_bytes: 5_000_000,
         wal_bytes: 32_768,
+        read_only: false,
     };
     let presence = Presence::Running(Box::new(Live { hub_offset_s: Some(0), ..live }));
     let data = Costs {
@@ -259,6 +260,18 @@ fn situations_and_what_is_said_of_them() {
             },
             &["disk", "wal"],
             &["PROBLEM       the disk is nearly full: 50 MB free (1 %)"],
+        ),
+        (
+            "a disk that is full, one that failed",
+            |facts| {
+                live(facts).disk_scarce = true;
+                facts.disk.read_only = true;
+            },
+            &["read-only", "no-room"],
+            &[
+                "PROBLEM       the disk cannot be written: no records are taken, nothing is synced",
+                "PROBLEM       the disk is so full that no records are taken; handhelds keep theirs",
+            ],
         ),
         (
             "no real-time clock",

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::copy::{self, CopyError};
+use super::damage;
 use super::error::{Problem, StoreError};
 use super::open::{MIGRATIONS, check_layout, lock, open_to_read};
 
@@ -25,8 +26,10 @@ pub fn restore(
 ) -> Result<Option<PathBuf>, StoreError> {
     let _lock = lock(database).map_err(|problem| problem.at(database))?;
     let backup = fit(from, site, gateway).map_err(|problem| problem.at(from))?;
-    copy::exchange(&backup, database, 0o660, stamp, |_| Ok(()))
-        .map_err(|error| Problem::Copy(error).at(database))
+    let aside = copy::exchange(&backup, database, 0o660, stamp, |_| Ok(()))
+        .map_err(|error| Problem::Copy(error).at(database))?;
+    damage::forget(database);
+    Ok(aside)
 }
 
 /// A file that may be put in place, open.

@@ -106,7 +106,9 @@ fn limits() -> String {
          split the transaction, or start wadi-gateway so that it takes them') \
          FROM wadi_switch WHERE captured >= {CAPTURED_CHANGES_MAX};\n\
          SELECT RAISE(ABORT, 'wadi: the changelog is full; let wadi-gateway reach the hub first') \
-         FROM wadi_switch WHERE full;\n\
+         FROM wadi_switch WHERE full = 1;\n\
+         SELECT RAISE(ABORT, 'wadi: the disk is nearly full; make room on it first') \
+         FROM wadi_switch WHERE full = 2;\n\
          SELECT RAISE(ABORT, 'wadi: a group holds at most {GROUP_CHANGES_MAX} changes; \
          close it with DELETE FROM wadi_group') \
          WHERE {GROUP} IS NOT NULL AND (SELECT count(*) FROM wadi_capture WHERE grp = {GROUP}) >= {GROUP_CHANGES_MAX};\n"

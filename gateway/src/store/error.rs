@@ -1,10 +1,16 @@
 //! What can go wrong with the store, in words for people.
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 use wadi_protocol::link::message::AnswerBody;
 
 use super::copy::CopyError;
+
+/// What to do about damage.
+const RESCUE: &str = "nothing more is written into it: copy it aside and restore a backup, and \
+    see README, \"When the disk is full, or fails\"";
+/// What the system says of a disk that fails.
+const EIO: i32 = 5;
 
 /// A failure of the store, with its file.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +60,16 @@ pub enum Problem {
         gateway: u32,
     },
     /// What is stored contradicts itself.
-    #[error("damaged: {0}; copy the file aside and restore it or send it to support")]
+    #[error("damaged: {0}; {RESCUE}")]
     Damaged(String),
+    /// Damage was found before.
+    #[error("damaged, as {} says: {found}; {RESCUE}", note.display())]
+    FoundDamaged {
+        /// The file that says so.
+        note: PathBuf,
+        /// What was found.
+        found: String,
+    },
     /// The lock file beside it cannot be made.
     #[error(
         "its lock file cannot be opened: {0}; check its folder, and the owner and mode of that"
@@ -116,9 +130,19 @@ impl Problem {
         matches!(self.code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
 
+    /// Whether the disk is full. The index of the log is grown by itself, and has an error
+    /// of its own for that.
+    pub fn is_full(&self) -> bool {
+        let extended = match self {
+            Problem::Sqlite(error) => error.sqlite_error().map(|error| error.extended_code),
+            _ => None,
+        };
+        self.code() == Some(ErrorCode::DiskFull) || extended == Some(ffi::SQLITE_IOERR_SHMSIZE)
+    }
+
     /// Whether the same may work later: nothing was done and the store is sound.
     pub fn is_passing(&self) -> bool {
-        self.is_lock() || self.code() == Some(ErrorCode::DiskFull)
+        self.is_lock() || self.is_full()
     }
 
     /// Whether starting again changes nothing until a person has acted: another
@@ -128,12 +152,32 @@ impl Problem {
             Problem::Foreign
             | Problem::Newer { .. }
             | Problem::OtherGateway { .. }
-            | Problem::Damaged(_) => true,
+            | Problem::Damaged(_)
+            | Problem::FoundDamaged { .. } => true,
             _ => matches!(
                 self.code(),
                 Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::ReadOnly)
             ),
         }
+    }
+
+    /// Whether the disk, not the file on it, is the matter: full, read-only, failing. The
+    /// same may work once that is over, and no file is harmed by trying.
+    pub fn is_of_disk(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match self {
+            Problem::Lock(error) => {
+                matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+                    || error.raw_os_error() == Some(EIO)
+            }
+            _ => self.is_full() || self.code() == Some(ErrorCode::SystemIoFailure),
+        }
+    }
+
+    /// Whether what the file holds is damaged: nothing more is to be written into it.
+    pub fn is_damage(&self) -> bool {
+        let code = self.code();
+        matches!(self, Problem::Damaged(_)) || code == Some(ErrorCode::DatabaseCorrupt)
     }
 
     fn code(&self) -> Option<ErrorCode> {
@@ -155,10 +199,13 @@ fn explain(error: &rusqlite::Error) -> String {
             "it cannot be opened; check that its folder is there, and owner and mode of both".into()
         }
         Some(ErrorCode::DatabaseCorrupt) => {
-            format!("damaged ({error}); copy the file aside and restore a backup")
+            format!("damaged ({error}); {RESCUE}")
         }
         Some(ErrorCode::NotADatabase) => {
             "this is not an SQLite database; give another file in `database`".into()
+        }
+        Some(ErrorCode::SystemIoFailure) => {
+            format!("the disk fails ({error}); see what the kernel says of it: dmesg")
         }
         _ => error.to_string(),
     }

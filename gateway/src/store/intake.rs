@@ -26,6 +26,8 @@ use super::{Custody, PENDING_CHANGES_MAX, Store, log, picture};
 
 /// When to ask again after Busy.
 const BUSY_RETRY_MS: u32 = 2_000;
+/// The same, where somebody has to make room first.
+const SCARCE_RETRY_MS: u32 = 10_000;
 
 impl Store {
     /// Take several batches, each whole or not at all, in one transaction. When
@@ -39,7 +41,10 @@ impl Store {
         let own = self.ground.device;
         let mut answers: Vec<_> = batches.iter().map(|batch| check(batch, own)).collect();
         let full = self.ground.waiting >= PENDING_CHANGES_MAX;
-        let outcome = if full {
+        let scarce = self.ground.scarce;
+        let outcome = if let Some(reason) = scarce {
+            Err(reason.to_owned())
+        } else if full {
             Err(format!(
                 "{PENDING_CHANGES_MAX} changes wait for the hub here; the gateway must reach it first"
             ))
@@ -57,7 +62,8 @@ impl Store {
             }
         };
         if let Err(reason) = outcome {
-            let busy = || IntakeError::Busy { reason: reason.clone(), retry_ms: BUSY_RETRY_MS };
+            let retry_ms = if scarce.is_some() { SCARCE_RETRY_MS } else { BUSY_RETRY_MS };
+            let busy = || IntakeError::Busy { reason: reason.clone(), retry_ms };
             answers
                 .iter_mut()
                 .filter(|answer| answer.is_ok())

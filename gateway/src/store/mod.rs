@@ -13,6 +13,7 @@ mod capture;
 pub mod compact;
 pub mod copy;
 pub mod costs;
+pub mod damage;
 mod drain;
 mod error;
 mod fates;
@@ -160,6 +161,8 @@ pub(crate) struct Ground {
     pub waiting: u64,
     /// Changes appended since the store was opened.
     pub appended: u64,
+    /// Why no records are taken, if they are not: the disk is nearly full.
+    pub scarce: Option<&'static str>,
 }
 
 /// What an open store knows and its file does not.
@@ -173,6 +176,8 @@ pub struct Glance {
     pub hub_offset_s: Option<i64>,
     /// Waits for another program's lock that ran out, not yet in the file.
     pub lock_waits: u64,
+    /// No records are taken, for the disk is nearly full.
+    pub scarce: bool,
 }
 
 /// The open store of a running gateway.
@@ -231,12 +236,33 @@ impl Store {
     /// What the store knows and the file does not.
     pub fn glance(&self) -> Glance {
         let Ground { waiting, clock_confirmed, hub_offset_s, .. } = self.ground;
-        Glance { waiting, clock_confirmed, hub_offset_s, lock_waits: self.lock_waits }
+        let scarce = self.ground.scarce.is_some();
+        Glance { waiting, clock_confirmed, hub_offset_s, lock_waits: self.lock_waits, scarce }
     }
 
     /// Changes appended to the changelog since the store was opened.
     pub fn appended(&self) -> u64 {
         self.ground.appended
+    }
+
+    /// Whether there is room for new records, or why not. Programs that write by SQL hear
+    /// it too, as soon as it can be written down: to be said again and again.
+    pub fn make_known(
+        &mut self,
+        scarce: Option<&'static str>,
+        now_s: u64,
+    ) -> Result<(), StoreError> {
+        self.ground.scarce = scarce;
+        let sql = "SELECT full = 2 FROM wadi_switch";
+        let said: bool =
+            self.read(|db, _| Ok(db.prepare_cached(sql)?.query_row((), |row| row.get(0))?))?;
+        if said == scarce.is_some() {
+            return Ok(());
+        }
+        match self.write(now_s, |_| Ok(())) {
+            Err(error) if error.problem.is_passing() => Ok(()),
+            other => other,
+        }
     }
 
     /// Put into the changelog what other programs wrote, if they wrote anything.

@@ -19,7 +19,9 @@ use super::error::{Problem, StoreError};
 use super::handhelds::Refusals;
 use super::log::LAST_OF_RUN;
 use super::work::{decode, encode};
-use super::{Ground, LOCK_WAIT_MS, Store, compact, horizon, install, models, restored, spent};
+use super::{
+    Ground, LOCK_WAIT_MS, Store, compact, damage, horizon, install, models, restored, spent,
+};
 
 /// What to open, and for whom.
 #[derive(Clone, Debug)]
@@ -67,6 +69,7 @@ impl Store {
 /// Bring a file up to date by `steps`, the whole list of layouts, and open it.
 pub(super) fn open(opening: &Opening, steps: &[&str]) -> Result<Store, Problem> {
     let lock = lock(&opening.path)?;
+    damage::check(&opening.path)?;
     // Records of patients: for the gateway's user and its group, the SQL programs
     // of the site. An error shows again when SQLite opens the file.
     let _ = OpenOptions::new().write(true).create_new(true).mode(0o660).open(&opening.path);
@@ -288,6 +291,7 @@ fn load(tx: &Transaction<'_>) -> Result<Ground, Problem> {
             spent: spent::Unwritten::default(),
             waiting,
             appended: 0,
+            scarce: None,
         };
         Ok((ground, row.get::<_, Vec<u8>>(5)?))
     })?;

@@ -2,8 +2,8 @@
 -- come with the schema (see install.rs). Whole numbers of 64 bits that are not
 -- counts (devices) are stored as the signed number of the same bits.
 --
--- What bounds each of them (those of later versions too). When the disk is full all the
--- same, nothing is taken any more: handhelds hear "busy", SQL programs an error.
+-- What bounds each of them (those of later versions too). Before the disk is full nothing
+-- is taken any more ([disk] of the configuration): handhelds hear "busy", SQL programs an error.
 --   store, switch, round     one row each; a changeset has at most 4 MiB
 --   page_part                one page of at most 16 MiB, while a round is open
 --   schema                   one of at most 1 MiB for each that the hub published
@@ -135,6 +135,7 @@ CREATE TABLE wadi_ref (
 CREATE INDEX wadi_ref_target ON wadi_ref (target_tbl, target_row);
 
 -- The switch of the capture triggers and their limits. One row.
+-- full: 0 no, 1 too many changes wait for the hub, 2 the disk is nearly full.
 CREATE TABLE wadi_switch (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     capturing INTEGER NOT NULL DEFAULT 1,

@@ -20,6 +20,7 @@ pub use super::round::{RoundAnswer, RoundInput as OwnedInput};
 use super::status::Status;
 use super::telling::table_name;
 use super::{Glance, Standing, Store};
+use crate::reserve::Reserve;
 use crate::spending::{Allowance, Bill};
 
 /// Questions that may wait for the thread; more wait at their askers.
@@ -64,14 +65,15 @@ pub struct Handle {
     beats: watch::Receiver<u64>,
 }
 
-/// Start the thread. It ends, and closes the store, when the last handle is gone.
-pub fn start(store: Store, clock: ClockFn) -> (Handle, Failure) {
+/// Start the thread. It ends, and closes the store, when the last handle is gone. It
+/// keeps the `reserve`, if there is one.
+pub fn start(store: Store, clock: ClockFn, reserve: Option<Reserve>) -> (Handle, Failure) {
     let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
     let (bump, activity) = watch::channel(0);
     let (failed, failure) = oneshot::channel();
     let (beat, beats) = watch::channel(0);
     let (over, rounds) = watch::channel(store.next_round());
-    let owner = Owner { store, clock, bump, over, beat };
+    let owner = Owner { store, clock, reserve, bump, over, beat };
     std::thread::Builder::new()
         .name("store".into())
         .spawn(move || {
@@ -201,6 +203,7 @@ async fn beat(mut beats: watch::Receiver<u64>) {
 struct Owner {
     store: Store,
     clock: ClockFn,
+    reserve: Option<Reserve>,
     bump: watch::Sender<u64>,
     over: watch::Sender<u64>,
     beat: watch::Sender<u64>,
@@ -246,6 +249,7 @@ impl Owner {
         if batches.is_empty() {
             return Ok(());
         }
+        self.look_for_room()?;
         let answers = self.tracked(|store, now_s| store.intake(&batches, now_s))?;
         self.beat.send_modify(|count| *count += 1);
         for (batch, answer) in batches.iter().zip(&answers) {
@@ -278,6 +282,7 @@ impl Owner {
         match job {
             Job::Intake(batch, reply) => {
                 let batches = [batch];
+                self.look_for_room()?;
                 let mut answers = self.tracked(|store, now_s| store.intake(&batches, now_s))?;
                 self.tell(&batches[0], &answers[0]);
                 let _ = reply.send(answers.remove(0));
@@ -303,12 +308,15 @@ impl Owner {
                 let _ = reply.send(Arc::new(self.store.schema_bytes()));
             }
             Job::Round(input, reply) => {
+                self.look_for_room()?;
                 let _ = reply.send(self.round(input)?);
             }
             Job::Drain(reply) => {
+                self.look_for_room()?;
                 let _ = reply.send(self.drain()?);
             }
             Job::Compact(keep, anew, reply) => {
+                self.look_for_room()?;
                 let _ = reply.send(self.compact(keep, anew)?);
             }
             Job::Ping(reply) => {
@@ -329,6 +337,13 @@ impl Owner {
             }
         }
         Ok(())
+    }
+
+    /// Before anything that writes, and every so often: whether the disk has room.
+    fn look_for_room(&mut self) -> Result<(), StoreError> {
+        let Some(reserve) = &mut self.reserve else { return Ok(()) };
+        reserve.look();
+        self.store.make_known(reserve.refusal(), (self.clock)())
     }
 
     /// A lock of another program in the way is no failure here: what it wrote is

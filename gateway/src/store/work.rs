@@ -36,7 +36,10 @@ impl<'s> Work<'s> {
     pub fn commit(mut self) -> Result<Ground, Problem> {
         assert!(!self.ground.round.is_answered(), "an answer is checked before it is stored");
         self.ground.clock.pass(self.now_s);
-        let full = self.ground.waiting >= PENDING_CHANGES_MAX;
+        let full = match self.ground.scarce {
+            Some(_) => 2,
+            None => i64::from(self.ground.waiting >= PENDING_CHANGES_MAX),
+        };
         self.run("UPDATE wadi_switch SET capturing = 1, full = ?", (full,))?;
         let clock = encode(&self.ground.clock);
         if self.stored != (self.ground.feed_seq, clock.clone()) {

@@ -73,9 +73,18 @@ fn a_damaged_database_names_what_is_damaged_and_what_to_do() {
     let db = made(folder.path());
     db.execute_batch("UPDATE wadi_round SET state = x'ffffffff'").unwrap();
     let said = gateway(folder.path(), &["run"]);
-    said.told(CONFIG, &["gateway.db: damaged: the round does not decode; copy the file aside"]);
+    let rescue = "copy it aside and restore a backup, and see README";
+    said.told(CONFIG, &["gateway.db: damaged: the round does not decode; nothing more is", rescue]);
+    // From then on it is not opened, so not written, whatever else there is to it.
+    db.execute_batch("UPDATE wadi_round SET state = x''").unwrap();
+    let (file, note) = (folder.path().join("gateway.db"), "gateway.db-damaged");
+    let before = std::fs::read(&file).unwrap();
+    let said = gateway(folder.path(), &["run"]);
+    let found = "gateway.db-damaged says: the round does not decode; nothing more is";
+    said.told(CONFIG, &["gateway.db: damaged, as ", found, rescue]);
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+    std::fs::remove_file(folder.path().join(note)).unwrap();
     drop(db);
-    let file = folder.path().join("gateway.db");
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[4_096..].fill(0xa5);
     std::fs::write(&file, bytes).unwrap();
@@ -83,7 +92,9 @@ fn a_damaged_database_names_what_is_damaged_and_what_to_do() {
         let _ = std::fs::remove_file(folder.path().join(format!("gateway.db{ending}")));
     }
     let said = gateway(folder.path(), &["run"]);
-    said.told(CONFIG, &["gateway.db: damaged (", "copy the file aside and restore a backup"]);
+    said.told(CONFIG, &["gateway.db: damaged (", rescue]);
+    let said = gateway(folder.path(), &["run"]);
+    said.told(CONFIG, &["gateway.db-damaged says: ", rescue]);
 }
 
 #[test]

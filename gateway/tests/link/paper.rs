@@ -163,7 +163,7 @@ pub fn opening(folder: &Path, start: u64) -> village::Opening {
 
 pub fn launch(folder: &Path, start_number: u64) -> Handle {
     let store = village::Store::open(&opening(folder, start_number)).unwrap();
-    let (handle, failure) = start(store, Box::new(now_s));
+    let (handle, failure) = start(store, Box::new(now_s), None);
     std::mem::forget(failure);
     handle
 }

@@ -116,6 +116,7 @@ fn well() -> Facts {
         free_percent: Some(50),
         database_bytes: 5_000_000,
         wal_bytes: 32_768,
+        read_only: false,
     };
     let link = LinkState {
         broker: "broker:8883".into(),

@@ -199,3 +199,22 @@ fn fates_are_told_for_what_is_no_longer_pending() {
     assert_eq!((ledger.total, ledger.faults.len()), (counts, 0));
     assert_eq!(village.store().waiting(), 2);
 }
+
+#[test]
+fn where_there_is_no_room_both_doors_say_so_and_rounds_go_on() {
+    let mut village = Village::new();
+    village.take(vec![insert(1, 1, "a")]);
+    village.store().make_known(Some("the disk is nearly full"), NOW_S).unwrap();
+    let answers = village.store().intake(&[batch(vec![insert(2, 2, "b")])], NOW_S).unwrap();
+    assert!(
+        matches!(&answers[0], Err(IntakeError::Busy { reason, retry_ms: 10_000 }) if reason.contains("nearly full")),
+        "{answers:?}"
+    );
+    let program = village.program();
+    let said = program.execute("INSERT INTO place(name) VALUES ('c')", ()).unwrap_err().to_string();
+    assert!(said.starts_with("wadi: the disk is nearly full; make room"), "{said}");
+    village.store().make_known(None, NOW_S).unwrap();
+    program.execute("INSERT INTO place(name) VALUES ('c')", ()).unwrap();
+    village.take(vec![insert(2, 2, "b")]);
+    assert_eq!(village.changes().len(), 3);
+}

@@ -9,7 +9,7 @@ fn runtime() -> tokio::runtime::Runtime {
 #[test]
 fn many_callers_are_answered_and_their_changes_are_there() {
     let mut village = Village::new();
-    let (handle, _failure) = start(village.store.take().unwrap(), Box::new(|| NOW_S));
+    let (handle, _failure) = start(village.store.take().unwrap(), Box::new(|| NOW_S), None);
     let mut activity = handle.activity();
     runtime().block_on(async {
         let local = tokio::task::LocalSet::new();
@@ -38,7 +38,7 @@ fn many_callers_are_answered_and_their_changes_are_there() {
 #[test]
 fn a_failing_store_says_so_once() {
     let mut village = Village::new();
-    let (handle, failure) = start(village.store.take().unwrap(), Box::new(|| NOW_S));
+    let (handle, failure) = start(village.store.take().unwrap(), Box::new(|| NOW_S), None);
     let vandal = village.program();
     vandal.execute_batch("DROP TABLE wadi_known").unwrap();
     let insert = change(PHONE, 1, Op::Insert, (PLACE, row(1)), vec![]);
@@ -60,7 +60,7 @@ fn a_hung_thread_does_not_live() {
         let () = *waits.lock().unwrap();
         NOW_S
     };
-    let (handle, _failure) = start(village.store.take().unwrap(), Box::new(clock));
+    let (handle, _failure) = start(village.store.take().unwrap(), Box::new(clock), None);
     let patience = std::time::Duration::from_millis(300);
     runtime().block_on(async {
         handle.lives().await;
@@ -85,7 +85,7 @@ fn greedy_askers_do_not_starve_a_modest_one() {
     const GREEDY: u64 = 31;
     const TURNS_MAX: u64 = 4;
     let mut village = Village::new();
-    let (handle, _failure) = start(village.store.take().unwrap(), Box::new(|| NOW_S));
+    let (handle, _failure) = start(village.store.take().unwrap(), Box::new(|| NOW_S), None);
     let answered = std::rc::Rc::new(std::cell::Cell::new(0u64));
     runtime().block_on(async {
         let local = tokio::task::LocalSet::new();
