@@ -103,6 +103,11 @@ impl Eras {
         self.ever.contains(&dot)
     }
 
+    /// Every change that it ever committed.
+    pub fn committed_ever(&self) -> impl Iterator<Item = Dot> {
+        self.ever.iter().copied()
+    }
+
     /// What the hub has committed and has still.
     pub fn committed_now(&self) -> impl Iterator<Item = Dot> {
         self.now().seqs.keys().copied()
@@ -133,14 +138,18 @@ impl Eras {
         self.now_mut().images.entry(place).or_default().push((seq, mark));
     }
 
-    /// Whether the hub showed a mark of a field at some time since it has a change.
+    /// Whether the hub showed a mark of a field at some time since it had a change, be it
+    /// before it was lost.
     pub fn stood_with(&self, place: Place, mark: &Option<String>, dot: Dot) -> bool {
-        let (Some(seq), Some(stood)) = (self.seq(dot), self.now().images.get(&place)) else {
-            return false;
+        let stood_in = |era: &Era| {
+            let (Some(&seq), Some(stood)) = (era.seqs.get(&dot), era.images.get(&place)) else {
+                return false;
+            };
+            let until = stood.iter().skip(1).map(|(since, _)| *since).chain([u64::MAX]);
+            let mut times = stood.iter().zip(until);
+            times.any(|((_, shown), until)| shown.as_ref() == Some(mark) && until > seq)
         };
-        let until = stood.iter().skip(1).map(|(since, _)| *since).chain([u64::MAX]);
-        let mut times = stood.iter().zip(until);
-        times.any(|((_, shown), until)| shown.as_ref() == Some(mark) && until > seq)
+        self.all.iter().any(stood_in)
     }
 
     /// What the hub showed of a field at a version; none if the row was not there.

@@ -238,8 +238,8 @@ impl World {
             });
             // Of one that waits, only if the hub showed just that when it had what follows it.
             let behind = || {
-                let mut at_hub = self.model.eras.committed_now();
-                at_hub.any(|dot| {
+                let mut decided = self.model.eras.committed_ever();
+                decided.any(|dot| {
                     own.iter().any(|own| self.model.names(dot, *own, field))
                         && (!*waits || self.model.eras.stood_with((*key, field), &mark, dot))
                 })
@@ -360,10 +360,14 @@ impl World {
     }
 }
 
-/// A change's stamp of containment; of other bytes how many they are.
+/// How many bytes are printed whole.
+const SHORT: usize = 80;
+
+/// A change's stamp of containment; of other bytes what is short, else how many they are.
 fn told(blob: &[u8]) -> String {
     match postcard::from_bytes::<Change>(blob).ok().and_then(|change| change.contained) {
         Some(stamp) => format!("contained at {}.{}", stamp.seconds, stamp.counter),
+        None if blob.len() <= SHORT => format!("'{}'", blob.escape_ascii()),
         None => format!("[{}]", blob.len()),
     }
 }
