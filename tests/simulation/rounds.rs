@@ -86,7 +86,9 @@ impl World {
                 _ => self.tally.note("answer about a round that is over"),
             }
         }
-        self.tell(|| format!("hub hears {name} of {number}, round {}", up.round));
+        self.tell(|| {
+            format!("hub hears {name} of {number}, round {}, as {:x}", up.round, up.hub.0)
+        });
         for answer in answers {
             self.send(at, false, write_down(&answer, in_brief));
         }
@@ -103,7 +105,8 @@ impl World {
             let name = village.machine.name.clone();
             let input = RoundInput::read(bytes).map_err(|error| error.to_string())?;
             if let RoundInput::Heard(down) = &input {
-                self.tell(|| format!("{name} hears {}", short(&down.body)));
+                let hub = down.hub.0;
+                self.tell(|| format!("{name} hears of {hub:x}: {}", short(&down.body)));
                 if let DownBody::Refused(refused) = &down.body {
                     self.tally.note(refused_name(refused));
                     self.villages[at].refused = true;

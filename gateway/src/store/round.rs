@@ -173,7 +173,7 @@ impl Store {
 }
 
 /// The greatest sequence that the hub of this run gave a change here, and base does not hold
-/// yet; after a loss at least where the two hubs part, for what lies before is not returned.
+/// yet, be it that it cannot be laid; after a loss at least where the two hubs part, for what lies before is not returned.
 /// With one that we never heard we begin with nothing.
 fn last_told(db: &Connection, hub: RunId) -> Result<u64, Problem> {
     if hub == RunId::NONE {
@@ -182,6 +182,8 @@ fn last_told(db: &Connection, hub: RunId) -> Result<u64, Problem> {
     let sql = "SELECT max(
                    coalesce((SELECT max(hub_seq) FROM wadi_change
                              WHERE laid = 1 AND hub_seq IS NOT NULL), 0),
+                   coalesce((SELECT max(hub_seq) FROM wadi_change
+                             WHERE laid = 2 AND hub_seq IS NOT NULL), 0),
                    coalesce((SELECT max(fork) FROM wadi_lost), 0))";
     Ok(db.prepare_cached(sql)?.query_row((), |row| row.get::<_, i64>(0))? as u64)
 }

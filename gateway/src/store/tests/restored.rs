@@ -290,6 +290,17 @@ fn a_head_says_how_far_the_hub_had_come_with_own_changes() {
     assert_eq!(heard(&village.begin()), ([0, 0], 8, 8));
 }
 
+/// The simulator found it: what could not be laid yet was not counted, and the one in the
+/// lost hub's place gave its sequences to others.
+#[test]
+fn a_head_says_so_of_what_waits_for_its_table_too() {
+    let mut village = Village::bare();
+    village.take(vec![insert(1, "a"), insert(2, "b")]);
+    village.round(&page(0, vec![]), applied(2, 8));
+    let (head, _) = changeset(&village.begin());
+    assert_eq!((head.cursors, head.heard()), ([0, 0], 9));
+}
+
 /// The simulator found it: what a handheld offered once more, and base had by another's
 /// hands, was not laid over what took that base's place.
 #[test]
