@@ -21,7 +21,7 @@ use super::error::Problem;
 use super::image::Key;
 use super::overlay::Meta;
 use super::work::{Work, decode, row_id};
-use super::{base, compact};
+use super::{base, compact, intake, log};
 
 /// Begin anew with the hub of these runs, each with its last sequence.
 pub(super) fn restart(
@@ -174,6 +174,23 @@ pub(super) fn renew(work: &Work<'_>, key: Key, stale: &Meta) -> Result<Meta, Pro
          WHERE tbl = ? AND row = ? AND alias IS NOT NULL AND laid = 0 AND custody <> 4",
         (key.0, key.1.0),
     )?;
+    // What the new one does not take as it is: it may be here since an operator of the lost
+    // one had repaired what no column holds.
+    let refused = work.all(
+        "SELECT id, body FROM wadi_change
+         WHERE tbl = ? AND row = ? AND alias IS NOT NULL AND laid = 0 AND custody = 4",
+        (key.0, key.1.0),
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)),
+    )?;
+    for (id, body) in refused {
+        let change: Change = decode("a change", &body)?;
+        let fits = intake::judged(work, std::slice::from_ref(&change)).is_ok();
+        let laid = if fits { log::LAID } else { log::UNLAID };
+        if !fits {
+            work.note_unlaid();
+        }
+        work.run("UPDATE wadi_change SET laid = ? WHERE id = ?", (laid, id))?;
+    }
     let Meta { shown, feed_seq, .. } = *stale;
     Ok(Meta { shown, feed_seq, sight: stale.sight.clone(), ..Meta::default() })
 }

@@ -3,7 +3,7 @@ use super::*;
 use crate::store::compact::Keep;
 use crate::store::overlay::Meta;
 use wadi_protocol::id::RowVersion;
-use wadi_protocol::wire::downlink::KnownRuns;
+use wadi_protocol::wire::downlink::{KnownRuns, Notice};
 
 const OLD_RUN: RunId = RunId(0x4b);
 const LOST_RUN: RunId = RunId(0x4c);
@@ -341,4 +341,29 @@ fn what_was_folded_into_nothing_is_laid_over_what_the_next_hub_tells() {
         assert_eq!(village.shown(key), None);
         assert_eq!(village.text("SELECT '' || count(*) FROM wadi_change WHERE laid = 1"), "0");
     }
+}
+
+/// The simulator found it: a village lost what the lost hub had taken and the one in its place,
+/// which lacked the table of its group's mate, put into quarantine; and did so for good, for
+/// whoever brought a change is not told of it when it is released.
+#[test]
+fn what_only_the_restored_hub_refuses_stays_on_the_screen() {
+    let mut village = Village::new();
+    village.hub = LOST_RUN;
+    village.take(vec![insert(1, "a")]);
+    village.round(&page(3, vec![]), applied(1, 2));
+    village.begin();
+    village.hub = NEW_RUN;
+    village.hear(DownBody::Refused(Refused::Restored { line: vec![(NEW_RUN, 0)] }));
+    village.chain = Hash::default();
+    village.round(&Page { line: 1, ..page(0, vec![]) }, vec![(1, Outcome::Quarantined)]);
+    assert_eq!(names(&village), "a1");
+    let released = vec![Notice {
+        dot: Dot { device: PHONE, run: PHONE_RUN, seq: 1 },
+        outcome: Outcome::Applied { seq: 4 },
+        reason: String::new(),
+    }];
+    village.round(&Page { line: 1, notices: released, ..page(5, vec![]) }, vec![]);
+    assert_eq!(names(&village), "a1");
+    assert_eq!(village.text("SELECT '' || count(*) FROM wadi_change WHERE laid = 1"), "0");
 }
