@@ -146,8 +146,8 @@ pub(super) fn store(db: &Connection, entered: &mut Entered, form: &Form) -> Resu
     let dot = entered.change.dot;
     let mut query = db.prepare_cached(
         "INSERT INTO wadi_change (device, run, seq, hub_seq, gateway, round, received_s, seen_seq,
-             closure_seqs, tbl, row, body, typed, repaired)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             closure_seqs, tbl, row, body, typed, repaired, stray)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     query.execute(params![
         Bits(dot.device.0),
@@ -164,6 +164,7 @@ pub(super) fn store(db: &Connection, entered: &mut Entered, form: &Form) -> Resu
         form.body,
         form.typed,
         entered.repaired,
+        entered.stray,
     ])?;
     entered.number = db.last_insert_rowid();
     Ok(())

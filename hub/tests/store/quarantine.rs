@@ -3,11 +3,11 @@ use wadi_hub::store::StoreError;
 use wadi_hub::store::history::Fate;
 use wadi_hub::store::repair::{Became, Edits};
 use wadi_protocol::change::{Change, Delta, Group, Op};
-use wadi_protocol::id::Dot;
+use wadi_protocol::id::{Dot, RunId};
 use wadi_protocol::value::Value;
 use wadi_protocol::wire::message::Outcome;
 
-use crate::model::{Device, Key, NOW_S};
+use crate::model::{Device, Key, NOW_S, Site};
 use crate::world::{HOUSE, PERSON, World, refer, row, text};
 
 const SCHEMA: &str = r#"
@@ -392,6 +392,35 @@ fn a_row_that_was_repaired_into_being_travels_to_its_own_gateway() {
     world.enter(0, &mut anna, Op::Update, house, &[(1, text("two"))], 50);
     world.settle();
     assert_eq!(world.row(house).unwrap()["name"], "two");
+    world.check();
+}
+
+/// The simulator found it: that the box which brought a change may have been another was
+/// forgotten when the repaired change had to wait.
+#[test]
+fn what_another_box_had_in_quarantine_travels_when_its_parent_comes() {
+    let mut world = World::with(2, SCHEMA);
+    let (mut anna, mut ben) = (Device::new(1), Device::new(2));
+    let before = Site { run: RunId(81), ..world.sites[0].clone() };
+    let patient = (PATIENT, row(3));
+    let (group, mate) = (Some(Group { first: 1, len: 2 }), (VISIT, row(5)));
+    for (key, age) in [(KEY, 131), (mate, 14)] {
+        let fields = [(1, refer(patient.1)), (2, number(age))];
+        let change = anna.change(Op::Insert, key, &fields, 100);
+        world.sites[0].enter(&anna, Change { group, ..change });
+    }
+    let dot = world.sites[0].own[0].0.dot;
+    world.settle();
+    world.sites[0] = before;
+    world.enter(0, &mut Device::new(3), Op::Insert, (PATIENT, row(4)), &[(1, text("a"))], 101);
+    world.sites[0].rejoin(&mut world.hub, "site-0");
+    world.settle();
+    let became = world.hub.repair(dot, &set(&[("age", "13")]), NOW_S).unwrap();
+    assert!(matches!(became, Became::Parked), "{became:?}");
+    world.enter(1, &mut ben, Op::Insert, patient, &[(1, text("b"))], 102);
+    world.settle();
+    assert_eq!(world.sites[0].rows[&KEY].fields[&2], Value::Int(13));
+    assert_eq!(world.sites[0].rows[&mate].fields[&2], Value::Int(14));
     world.check();
 }
 
