@@ -26,6 +26,7 @@ pub mod mqtt;
 pub mod netlink;
 pub mod noise;
 pub mod overview;
+pub mod owner;
 pub mod pace;
 pub mod patience;
 pub mod problems;

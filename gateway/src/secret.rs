@@ -1,8 +1,9 @@
 //! Files with secrets: written whole or not at all, for their user only.
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use crate::owner;
 
 /// Put a text in a file's place. Written beside and renamed: after a power cut at any
 /// instruction there is the old one or the new one.
@@ -14,7 +15,7 @@ pub fn replace(place: &Path, text: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+    let mut file = owner::create(draft, 0o600)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(draft, place)?;

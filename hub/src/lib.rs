@@ -19,6 +19,7 @@ pub mod logging;
 pub mod metrics;
 pub mod mqtt;
 pub mod overview;
+pub mod owner;
 pub mod problems;
 pub mod serve;
 pub mod service;

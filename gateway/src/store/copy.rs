@@ -3,12 +3,14 @@
 //!
 //! Writers go on meanwhile; the copy is one consistent picture. The gateway and
 //! the hub each have this file, word for word; neither imports the other.
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf, absolute};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::owner;
 
 /// A copy that was not made. Nothing lies under its name.
 #[derive(Debug, thiserror::Error)]
@@ -166,8 +168,7 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
 /// An empty file under the temporary name, ours alone: what an interrupted copy
 /// left there is thrown away.
 fn begin(part: &Path, mode: u32) -> Result<File, CopyError> {
-    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(mode).open(part);
-    let file = open.map_err(|error| failed(part, &error))?;
+    let file = owner::open(part, mode).map_err(|error| failed(part, &error))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

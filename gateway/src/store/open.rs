@@ -1,7 +1,6 @@
 //! Opening the store: the lock, the layout, a new run.
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use super::work::{decode, encode};
 use super::{
     Ground, LOCK_WAIT_MS, Store, compact, damage, horizon, install, models, restored, spent,
 };
+use crate::owner;
 
 /// What to open, and for whom.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ pub(super) fn open(opening: &Opening, steps: &[&str]) -> Result<Store, Problem> 
     damage::check(&opening.path)?;
     // Records of patients: for the gateway's user and its group, the SQL programs
     // of the site. An error shows again when SQLite opens the file.
-    let _ = OpenOptions::new().write(true).create_new(true).mode(0o660).open(&opening.path);
+    let _ = owner::create(&opening.path, 0o660);
     let mut db = Connection::open(&opening.path)?;
     let found = configure(&db, steps.len())?;
     if found > 0 && found < steps.len() as i64 {
@@ -122,12 +122,7 @@ pub(super) fn open_to_look(path: &Path) -> Result<Connection, Problem> {
 pub(super) fn lock(path: &Path) -> Result<File, Problem> {
     let mut name = path.as_os_str().to_os_string();
     name.push("-lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(name)
-        .map_err(Problem::Lock)?;
+    let file = owner::open(Path::new(&name), 0o644).map_err(Problem::Lock)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Problem::InUse),

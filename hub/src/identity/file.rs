@@ -1,7 +1,7 @@
 //! The file of the hub's identity: read with care, written once, for its user only.
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rcgen::KeyPair;
@@ -12,6 +12,7 @@ use wadi_protocol::tag::{hex, unhex};
 
 use super::{Identity, IdentityError};
 use crate::layers::without_values;
+use crate::owner;
 
 /// More is not ours.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -96,7 +97,7 @@ pub(super) fn keep(path: &Path, identity: &Identity) -> Result<Identity, Identit
 
 /// Write a new file for its user only, durably.
 pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = owner::create(path, 0o600)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

@@ -1,6 +1,5 @@
 //! Opening the store: the lock, the layout, the copy before the layout changes.
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use wadi_protocol::id::RunId;
 use wadi_protocol::wire::coded::Held;
 
 use super::{Draw, Store, StoreError, copy, models, sql};
+use crate::owner;
 
 /// How long a statement waits for another process of the hub.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,8 +71,7 @@ impl Store {
 /// Guards the life of the process that serves; commands of operators go beside it.
 pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let name = copy::beside(path, "-lock");
-    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(name);
-    let file = open.map_err(StoreError::Lock)?;
+    let file = owner::open(&name, 0o640).map_err(StoreError::Lock)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse),
@@ -83,7 +82,7 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
 fn open(path: &Path, steps: &[&str], held: Option<File>, draw: Draw) -> Result<Store, StoreError> {
     // Records of patients: nobody outside the hub's group reads them. An error
     // shows again, with its reason, when SQLite opens the file.
-    let _ = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path);
+    let _ = owner::create(path, 0o640);
     let mut db = Connection::open(path)?;
     db.busy_timeout(BUSY_TIMEOUT)?;
     // Another file is not to be changed before we know that it is ours.
