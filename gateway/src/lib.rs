@@ -29,6 +29,7 @@ pub mod overview;
 pub mod owner;
 pub mod pace;
 pub mod patience;
+pub mod plugs;
 pub mod problems;
 pub mod reception;
 pub mod rescue;

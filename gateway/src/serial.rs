@@ -1,11 +1,12 @@
 //! Serial ports: opening them, and serving the handhelds on one.
 //!
 //! Each port has a task of its own. A port that is not there is looked for, by
-//! its path alone, twice a second and for ever, and opened when it appears; the
-//! path is followed anew each time, since names below `/dev/serial/by-id` stay
-//! the same whichever socket the adapter is plugged into. A port that opens and
-//! fails again and again rests, longer and longer up to a bound, until its device
-//! node is another one. Nothing here spins. The only file that knows the serial crate.
+//! its path alone and for ever, whenever the kernel says that something changed on the
+//! way to it, and opened when it appears; the path is followed anew each time, since
+//! names below `/dev/serial/by-id` stay the same whichever socket the adapter is
+//! plugged into. A port that opens and fails again and again rests, longer and longer
+//! up to a bound, until its device node is another one. Nothing here spins. The only
+//! file that knows the serial crate.
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,12 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_serial::{SerialPortBuilderExt, SerialStream};
 use tracing::Instrument;
 use wadi_protocol::limits::FRAME_BYTES_MAX;
 
 use crate::links::{Link, Links};
+use crate::plugs::Plugs;
 use crate::reception::Reception;
 use crate::session::{self, Closed, Patience};
 
@@ -30,10 +32,11 @@ const LOCKED: &str = "Unable to acquire exclusive lock on serial port";
 const BUSY: &str = "Device or resource busy";
 /// Ports of one gateway.
 pub const PORTS_MAX: usize = 64;
-/// How often a port that is away is looked for. A port that was lost just now is
-/// looked for sooner: most come back at once.
-const LOOK_MAX: Duration = Duration::from_millis(500);
+/// How long between two looks at a path at least, however much changes there.
 const LOOK_MIN: Duration = Duration::from_millis(20);
+/// And at most: where changes are heard, and where they are not.
+const LOOK_MAX_HEARING: Duration = Duration::from_secs(30);
+const LOOK_MAX_DEAF: Duration = Duration::from_millis(500);
 /// A device node that failed rests so long, doubling each time.
 const REST_MIN: Duration = Duration::from_millis(500);
 const REST_MAX: Duration = Duration::from_secs(15);
@@ -87,29 +90,36 @@ struct Port {
 
 impl Port {
     async fn serve_for_ever(&self) {
-        let mut look = LOOK_MIN;
+        let plugs = Plugs::listen();
         let mut failing = Failing::default();
         loop {
+            // Before the look, so that nothing changes unheard behind it.
+            let mut pause = self.heed(&plugs);
             match node(&self.path) {
-                Ok(node) if failing.may_open(node, Instant::now()) => {
-                    let good = self.serve_once(node).await;
-                    failing.tried(node, good, Instant::now());
-                    look = LOOK_MIN;
-                }
-                // What it failed with stays the reason.
-                Ok(_) => {}
+                Ok(node) => match failing.rest(node, Instant::now()) {
+                    Some(rest) => pause = pause.min(rest),
+                    None => {
+                        let good = self.serve_once(node, &plugs).await;
+                        failing.tried(node, good, Instant::now());
+                        pause = LOOK_MIN;
+                    }
+                },
                 Err(error) => {
                     failing = Failing::default();
                     self.away(&absence(&error));
                 }
             }
-            sleep(look).await;
-            look = (look * 2).min(LOOK_MAX);
+            change(&plugs, pause).await;
         }
     }
 
+    /// Hear of what changes on the way to the port; how long to wait for that.
+    fn heed(&self, plugs: &Plugs) -> Duration {
+        if plugs.watch(&self.path) { LOOK_MAX_HEARING } else { LOOK_MAX_DEAF }
+    }
+
     /// Open the port and serve it until it is lost; whether it was any good.
-    async fn serve_once(&self, opened: Node) -> bool {
+    async fn serve_once(&self, opened: Node, plugs: &Plugs) -> bool {
         let port = match open(&self.path, self.baud) {
             Ok(port) => port,
             Err(error) => {
@@ -140,7 +150,7 @@ impl Port {
                 };
                 (report.answered > 0, why)
             }
-            () = self.replaced(opened) => (true, "lost: another device is at its path".into()),
+            () = self.replaced(opened, plugs) => (true, "lost: another device is at its path".into()),
         };
         self.away(&why);
         good || since.elapsed() >= STEADY
@@ -157,14 +167,22 @@ impl Port {
     }
 
     /// Resolves when the path leads to another device: not every driver hangs up.
-    async fn replaced(&self, opened: Node) {
+    async fn replaced(&self, opened: Node, plugs: &Plugs) {
         loop {
-            sleep(LOOK_MAX).await;
+            let pause = self.heed(plugs);
             if node(&self.path).is_ok_and(|found| found != opened) {
                 return;
             }
+            change(plugs, pause).await;
         }
     }
+}
+
+/// Wait until something changes on the way to a port, so long at most.
+async fn change(plugs: &Plugs, at_most: Duration) {
+    // One thing that is plugged in is several changes, and a folder may have many others.
+    sleep(LOOK_MIN).await;
+    let _ = timeout(at_most.saturating_sub(LOOK_MIN), plugs.changed()).await;
 }
 
 /// Why a path leads to no device.
@@ -180,8 +198,10 @@ fn absence(error: &io::Error) -> String {
 struct Failing(Option<(Node, Duration, Instant)>);
 
 impl Failing {
-    fn may_open(&self, node: Node, now: Instant) -> bool {
-        self.0.is_none_or(|(failed, _, until)| failed != node || now >= until)
+    /// How long a node still rests; one that may be opened does not.
+    fn rest(&self, node: Node, now: Instant) -> Option<Duration> {
+        let (failed, _, until) = self.0?;
+        (failed == node && now < until).then(|| until - now)
     }
 
     fn tried(&mut self, node: Node, good: bool, now: Instant) {
@@ -218,19 +238,19 @@ mod tests {
         let (mut now, mut opened) = (Instant::now(), 0);
         let start = now;
         while now < start + Duration::from_secs(3600) {
-            if failing.may_open(OLD, now) {
+            if failing.rest(OLD, now).is_none() {
                 failing.tried(OLD, false, now);
                 opened += 1;
             }
-            assert!(failing.may_open(NEW, now), "a fresh one is opened at once");
+            assert!(failing.rest(NEW, now).is_none(), "a fresh one is opened at once");
             now += LOOK_MIN;
         }
         assert!((240..260).contains(&opened), "{opened}: every 15 s in the end");
         failing.tried(NEW, true, now);
-        assert!(failing.may_open(NEW, now), "one that worked does not rest");
+        assert!(failing.rest(NEW, now).is_none(), "one that worked does not rest");
         failing.tried(NEW, false, now);
-        assert!(!failing.may_open(NEW, now));
-        assert!(failing.may_open(NEW, now + REST_MIN), "and begins with the shortest rest");
+        assert!(failing.rest(NEW, now) == Some(REST_MIN));
+        assert!(failing.rest(NEW, now + REST_MIN).is_none(), "and begins with the shortest rest");
     }
 
     #[test]
