@@ -161,7 +161,8 @@ pub(super) fn returned(
 
 /// What a stale row is now is known: its old base goes, and what of it is returned lies
 /// over the new one, until it is folded into that as any other change. What the two hubs have
-/// in common is in what the new one says, be it that it says nothing.
+/// in common is in what the new one says, be it that it says nothing, and so is what it calls
+/// known: laid over that again it would stand above changes that followed it.
 pub(super) fn renew(work: &Work<'_>, key: Key, stale: &Meta) -> Result<Meta, Problem> {
     work.run(
         "UPDATE wadi_change SET laid = 0
@@ -171,7 +172,9 @@ pub(super) fn renew(work: &Work<'_>, key: Key, stale: &Meta) -> Result<Meta, Pro
     )?;
     work.run(
         "UPDATE wadi_change SET laid = 1
-         WHERE tbl = ? AND row = ? AND alias IS NOT NULL AND laid = 0 AND custody <> 4",
+         WHERE tbl = ? AND row = ? AND alias IS NOT NULL AND laid = 0 AND custody <> 4
+             AND NOT EXISTS (SELECT 1 FROM wadi_known k
+                 WHERE k.run = wadi_change.run AND wadi_change.seq BETWEEN k.first AND k.last)",
         (key.0, key.1.0),
     )?;
     // What the new one does not take as it is: it may be here since an operator of the lost

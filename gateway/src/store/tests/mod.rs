@@ -298,7 +298,16 @@ impl Village {
 
     /// A round in which the hub answers with this page and these outcomes.
     pub fn round(&mut self, page: &Page, outcomes: Vec<(u32, Outcome)>) -> Batch {
-        let (batch, committed) = self.prepare(page, outcomes);
+        self.judged(page, |_| outcomes)
+    }
+
+    /// A round in which the hub judges what comes.
+    pub fn judged(
+        &mut self,
+        page: &Page,
+        judge: impl FnOnce(&Batch) -> Vec<(u32, Outcome)>,
+    ) -> Batch {
+        let (batch, committed) = self.prepare_judged(page, judge);
         let answer = self.hear(DownBody::Committed(committed));
         assert!(answer.idle && answer.ignored.is_none(), "{answer:?}");
         batch
@@ -306,6 +315,14 @@ impl Village {
 
     /// The same up to Commit; what the hub will say to that.
     pub fn prepare(&mut self, page: &Page, outcomes: Vec<(u32, Outcome)>) -> (Batch, Committed) {
+        self.prepare_judged(page, |_| outcomes)
+    }
+
+    fn prepare_judged(
+        &mut self,
+        page: &Page,
+        judge: impl FnOnce(&Batch) -> Vec<(u32, Outcome)>,
+    ) -> (Batch, Committed) {
         let ups = self.begin();
         let (head, body) = changeset(&ups);
         let batch = if body.is_empty() { Batch::default() } else { batch::decode(&body).unwrap() };
@@ -317,6 +334,7 @@ impl Village {
         }
         let said: Vec<Up> = last.messages.iter().map(|m| message::decode(m).unwrap()).collect();
         assert!(matches!(said.as_slice(), [Up { body: UpBody::Commit, .. }]), "{said:?}");
+        let outcomes = judge(&batch);
         self.chain = chain(self.chain, head.content, &outcomes);
         let committed =
             Committed { outcomes, chain: self.chain, paged: true, more: false, page: None };
@@ -364,6 +382,18 @@ pub fn changeset(ups: &[Up]) -> (message::Prepare, Vec<u8>) {
     }
     assert_eq!(body.len(), head.bytes as usize);
     (head.clone(), body)
+}
+
+/// Text that no encoding makes small.
+pub fn noise(seed: u64, bytes: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'!' + (state % 90) as u8)
+    };
+    (0..bytes).map(|_| next()).collect()
 }
 
 /// A page up to a hub sequence of the routine lane.

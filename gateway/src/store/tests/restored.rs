@@ -322,6 +322,42 @@ fn what_the_lost_hub_had_from_elsewhere_is_laid_when_it_is_brought_again() {
     assert_eq!(village.text("SELECT '' || count(*) FROM wadi_change WHERE laid = 1"), "0");
 }
 
+/// The simulator found it: what base had by another's hands lay over what the restored hub told
+/// until it was brought again, though that hub had called it known, and had a change that
+/// followed it. Who edited the row then claimed what the screen did not show.
+#[test]
+fn what_the_restored_hub_calls_known_is_not_laid_over_what_followed_it() {
+    let mut village = Village::new();
+    let last = 300;
+    let known = vec![KnownRuns { device: PHONE, run: PHONE_RUN, spans: vec![(last, last)] }];
+    village.hub = LOST_RUN;
+    village.round(&Page { known: known.clone(), ..page(3, vec![whole(last, 3, "far")]) }, vec![]);
+    // More than one round takes lies before it.
+    village.take((1..last).map(|seq| insert(seq, &noise(seq, 500))).collect());
+    village.take(vec![insert(last, "far")]);
+    village.begin();
+    village.hub = NEW_RUN;
+    village.hear(DownBody::Refused(Refused::Restored { line: vec![(NEW_RUN, 0)] }));
+    village.chain = Hash::default();
+    let since = Page { line: 1, known, ..page(5, vec![whole(last, 4, "since")]) };
+    let mut seq = 6;
+    let mut shown = vec![];
+    while village.store().waiting() > 0 {
+        let behind = page(seq, vec![]);
+        let page = if shown.is_empty() { since.clone() } else { behind };
+        village.judged(&Page { line: 1, ..page }, |brought| {
+            let count = brought.changes.iter().filter(|it| it.dot.seq < last).count() as u32;
+            let known = brought.changes.len() as u32 > count;
+            let mut outcomes = applied(count, seq);
+            outcomes.extend(known.then_some((1, Outcome::Known { seq: 1 })));
+            seq += u64::from(count);
+            outcomes
+        });
+        shown.push(village.shown((PLACE, row(last))).unwrap()[0].1.clone());
+    }
+    assert!(shown.len() > 1 && shown.iter().all(|name| *name == text("since")), "{shown:?}");
+}
+
 /// The simulator found it: a delete of a row that the first restored hub never told of was
 /// folded into nothing, and forgotten when the second one did tell of the row.
 #[test]

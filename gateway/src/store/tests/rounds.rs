@@ -9,18 +9,6 @@ fn insert(seq: u64, name: &str) -> Change {
     change(PHONE, seq, Op::Insert, (PLACE, row(seq)), vec![set(1, text(name))])
 }
 
-/// Text that no encoding makes small.
-fn noise(seed: u64, bytes: usize) -> String {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(b'!' + (state % 90) as u8)
-    };
-    (0..bytes).map(|_| next()).collect()
-}
-
 #[test]
 fn a_changeset_fills_its_target_with_whole_groups_in_order() {
     let mut village = Village::new();
