@@ -4,6 +4,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use crate::sessions::Session;
+
 /// What one encoding costs for one pattern in batches of one size.
 pub struct Figure {
     pub encoding: &'static str,
@@ -75,9 +77,9 @@ pub fn print(title: &str, figures: &[Figure]) {
     println!();
 }
 
-/// Write all figures as JSON.
-pub fn save(path: &Path, figures: &[Figure]) -> Result<()> {
-    let list: Vec<_> = figures
+/// Write all figures as JSON, and those of sessions that carry something.
+pub fn save(path: &Path, figures: &[Figure], sessions: &[Session]) -> Result<()> {
+    let mut list: Vec<_> = figures
         .iter()
         .map(|figure| {
             json!({
@@ -89,6 +91,7 @@ pub fn save(path: &Path, figures: &[Figure]) -> Result<()> {
             })
         })
         .collect();
+    list.extend(sessions.iter().filter(|session| session.changes > 0).map(Session::figure));
     let text = serde_json::to_string_pretty(&list)? + "\n";
     std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }

@@ -8,6 +8,7 @@ mod link;
 mod made;
 mod pattern;
 mod records;
+mod sessions;
 mod village;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use figures::Figure;
 use link::Link;
 use pattern::Pattern;
 use records::Record;
+use sessions::Session;
 use village::Village;
 use wadi_protocol::wire::batch;
 
@@ -50,6 +52,9 @@ struct Options {
     /// Only the adaptive codec.
     #[arg(long)]
     adaptive: bool,
+    /// What whole sessions cost, as the end-to-end test of them measured it just before.
+    #[arg(long)]
+    sessions: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -77,8 +82,11 @@ fn main() -> Result<()> {
     if options.disguised {
         disguised(&options, &folder, &figures)?;
     }
+    let sessions = options.sessions.as_deref().map(sessions::read).transpose()?;
+    let sessions: Vec<Session> = sessions.unwrap_or_default();
+    sessions::print(&sessions);
     match &options.json {
-        Some(path) => figures::save(path, &figures),
+        Some(path) => figures::save(path, &figures, &sessions),
         None => Ok(()),
     }
 }

@@ -1,12 +1,13 @@
 //! What whole sessions cost in bytes of IP packets, beside POST of the same records as JSON
-//! over the same TLS. `--nocapture` prints the table that README has.
+//! over the same TLS. `tests/bench-wire/run` prints the table that README has: it has the
+//! figures written to the file that WADITEST_SESSIONS names.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use serde_json::Value;
+use serde_json::{Value, json};
 use wadi_harness::broker::listening;
 use wadi_harness::handheld::Handheld;
 use wadi_harness::ports;
@@ -55,16 +56,7 @@ fn what_sessions_cost_in_bytes_of_ip() {
     let theirs = post(&metered, &collector.all[HISTORY..]);
     metered.end();
 
-    println!("{:<24}{:>28}{:>28}", "", "Wadi", "POST of JSON");
-    for (what, cost) in &ours {
-        let other = theirs.get(*what).map_or(String::new(), ToString::to_string);
-        println!("{what:<24}{:>28}{other:>28}", cost.to_string());
-    }
-    println!("{PINGS} pings: {pings}");
-    for seconds in KEEP_ALIVES_S {
-        let bytes = 3_600 / seconds * pings.bytes / PINGS;
-        println!("an idle hour, keep-alive {seconds} s: {bytes} bytes");
-    }
+    tell(&ours, &theirs, pings);
     let batch = ours["open hundred"].bytes;
     let most = BATCH_BYTES_A_CHANGE_MAX * BATCH as u64;
     assert!(batch <= most, "{batch} bytes for a batch, more than {most}");
@@ -73,6 +65,32 @@ fn what_sessions_cost_in_bytes_of_ip() {
     for what in ["resumed nothing", "resumed one", "resumed hundred"] {
         let cold = ours[what.replace("resumed", "cold").as_str()];
         assert!(ours[what] < cold, "{what}: {}, no less than {cold}", ours[what]);
+    }
+}
+
+/// The figures: printed, and written where they are asked for.
+fn tell(ours: &BTreeMap<&str, Cost>, theirs: &BTreeMap<String, Cost>, pings: Cost) {
+    let mut figures = Vec::new();
+    let mut note = |encoding: &str, pattern: &str, cost: Cost| {
+        println!("{encoding:<16}{pattern:<24}{cost}");
+        let size = match pattern.split(' ').next_back() {
+            Some("one") => 1,
+            Some("hundred") => BATCH,
+            _ => 0,
+        };
+        let Cost { bytes, packets } = cost;
+        figures.push(json!({ "encoding": encoding, "pattern": pattern, "size": size,
+            "bytes": bytes, "packets": packets, "changes": size }));
+    };
+    ours.iter().for_each(|(what, cost)| note("Wadi", what, *cost));
+    theirs.iter().for_each(|(what, cost)| note("POST of JSON", what, *cost));
+    for seconds in KEEP_ALIVES_S {
+        let of_hour = |count: u64| 3_600 / seconds * count / PINGS;
+        let cost = Cost { bytes: of_hour(pings.bytes), packets: of_hour(pings.packets) };
+        note("Wadi", &format!("idle hour at {seconds} s"), cost);
+    }
+    if let Some(file) = std::env::var_os("WADITEST_SESSIONS") {
+        std::fs::write(file, Value::from(figures).to_string()).unwrap();
     }
 }
 
