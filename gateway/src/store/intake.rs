@@ -22,7 +22,7 @@ use super::error::{IntakeError, Problem, StoreError};
 use super::image::Key;
 use super::log::Reach;
 use super::work::{Work, encode};
-use super::{Custody, PENDING_CHANGES_MAX, Store, log, picture};
+use super::{Custody, PENDING_CHANGES_MAX, Store, log, picture, restored};
 
 /// When to ask again after Busy.
 const BUSY_RETRY_MS: u32 = 2_000;
@@ -132,6 +132,37 @@ pub(crate) struct Appended {
     unfit: Option<String>,
 }
 
+/// Where a change that comes is counted already. Whether it is this change that has its dot the
+/// hub will say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// In base, by another's hands.
+    ByBase,
+    /// In what the lost hub had told of its row.
+    ByLost,
+}
+
+impl Held {
+    fn of(
+        work: &Work<'_>,
+        reach: &Reach,
+        run: i64,
+        change: &Change,
+    ) -> Result<Option<Held>, Problem> {
+        if reach.is_known(work, run, change.dot.seq)? {
+            return Ok(Some(Held::ByBase));
+        }
+        if !reach.was_known(work, run, change.dot.seq)? {
+            return Ok(None);
+        }
+        let stale = match table_number(work, change) {
+            Some(table) => restored::is_stale(work, (table, change.row))?,
+            None => false,
+        };
+        Ok(stale.then_some(Held::ByLost))
+    }
+}
+
 /// Append what is not here yet; what is to be laid over goes into `groups`.
 fn take(work: &mut Work<'_>, batch: &Batch, groups: &mut Vec<Appended>) -> Result<(), Problem> {
     for info in &batch.runs {
@@ -149,21 +180,24 @@ fn take(work: &mut Work<'_>, batch: &Batch, groups: &mut Vec<Appended>) -> Resul
             Entry::Occupied(reach) => reach.into_mut(),
             Entry::Vacant(place) => place.insert(Reach::of(work, run)?),
         };
-        let (mut new, mut known) = (Vec::with_capacity(group.len()), Vec::new());
+        let (mut new, mut held) = (Vec::with_capacity(group.len()), Vec::new());
         for change in group {
             let seq = change.dot.seq;
             if !reach.has(work, run, seq)? {
-                known.push(reach.is_known(work, run, seq)?);
+                held.push(Held::of(work, reach, run, change)?);
                 new.push(contain(work, change));
             }
         }
         new.iter().for_each(|change| reach.grow(change.dot.seq));
         if !new.is_empty() {
             let mut appended = append(work, run, &new)?;
-            for (place, _) in known.iter().enumerate().rev().filter(|(_, known)| **known) {
-                // Base counts what has this dot. Whether it is this change the hub will say.
+            for (place, held) in held.iter().enumerate().rev() {
+                let Some(held) = held else { continue };
                 let (id, key) = appended.lines.remove(place);
                 log::set_laid(work, id, log::DONE, key.map(|(table, _)| table), None)?;
+                if *held == Held::ByLost {
+                    restored::comes_back(work, id)?;
+                }
             }
             groups.push(appended);
         }

@@ -6,7 +6,7 @@ use wadi_protocol::id::{DeviceId, Dot, RunId};
 use super::Custody;
 use super::error::Problem;
 use super::image::Key;
-use super::stretches::{self, COMPACTED, KNOWN, covers};
+use super::stretches::{self, COMPACTED, KNOWN, LOST_KNOWN, covers};
 use super::work::{Work, decode, encode};
 
 /// A change is in the overlay.
@@ -93,6 +93,8 @@ pub(crate) struct Reach {
     compacted: Option<u64>,
     /// The greatest sequence that other gateways brought.
     elsewhere: Option<u64>,
+    /// The same at a hub that is lost.
+    lost: Option<u64>,
 }
 
 impl Reach {
@@ -104,6 +106,7 @@ impl Reach {
             last: last.map(|last| last as u64),
             compacted: stretches::last(&work.tx, COMPACTED, run)?,
             elsewhere: stretches::last(&work.tx, KNOWN, run)?,
+            lost: stretches::last(&work.tx, LOST_KNOWN, run)?,
         })
     }
 
@@ -118,6 +121,12 @@ impl Reach {
     pub fn is_known(&self, work: &Work<'_>, run: i64, seq: u64) -> Result<bool, Problem> {
         let within = self.elsewhere.is_some_and(|last| seq <= last);
         Ok(within && covers(&work.tx, KNOWN, run, seq)?)
+    }
+
+    /// Whether a hub that is lost had called it known, and its rows may still count it.
+    pub fn was_known(&self, work: &Work<'_>, run: i64, seq: u64) -> Result<bool, Problem> {
+        let within = self.lost.is_some_and(|last| seq <= last);
+        Ok(within && covers(&work.tx, LOST_KNOWN, run, seq)?)
     }
 
     /// A sequence was appended.

@@ -41,7 +41,7 @@ pub struct Opening {
 /// In the file's header: a gateway's database.
 const APPLICATION_ID: i64 = 0x5741_4447;
 /// Layouts, oldest first; `user_version` counts those that are in.
-pub(super) const MIGRATIONS: [&str; 12] = [
+pub(super) const MIGRATIONS: [&str; 13] = [
     include_str!("tables.sql"),
     include_str!("certificate.sql"),
     include_str!("handhelds.sql"),
@@ -54,6 +54,7 @@ pub(super) const MIGRATIONS: [&str; 12] = [
     include_str!("stale.sql"),
     include_str!("models.sql"),
     include_str!("spent.sql"),
+    include_str!("lost_known.sql"),
 ];
 
 impl Store {

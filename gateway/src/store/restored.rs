@@ -21,7 +21,7 @@ use super::error::Problem;
 use super::image::Key;
 use super::overlay::Meta;
 use super::work::{Work, decode, row_id};
-use super::{base, compact, intake, log};
+use super::{base, compact, intake, log, stretches};
 
 /// Begin anew with the hub of these runs, each with its last sequence.
 pub(super) fn restart(
@@ -71,6 +71,15 @@ pub(super) fn restart(
     let returned = returned + contained.len();
     // What others had brought may be nowhere now; what was not laid since base had it by
     // their hands is returned like the rest.
+    let of_others =
+        "SELECT k.run, k.first, k.last FROM wadi_known k JOIN wadi_run r ON r.id = k.run
+                     WHERE r.device <> ?";
+    let known = work.all(of_others, (work.ground.device.0 as i64,), |row| {
+        Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))
+    })?;
+    for (run, stretch) in known {
+        stretches::join(work, stretches::LOST_KNOWN, run, stretch)?;
+    }
     work.run("DELETE FROM wadi_known", ())?;
     make_stale(work, before)?;
     let waiting = work.one(
@@ -198,6 +207,18 @@ pub(super) fn renew(work: &Work<'_>, key: Key, stale: &Meta) -> Result<Meta, Pro
     Ok(Meta { shown, feed_seq, sight: stale.sight.clone(), ..Meta::default() })
 }
 
+/// Whether what people see of a row is what a lost hub had told.
+pub(super) fn is_stale(work: &Work<'_>, key: Key) -> Result<bool, Problem> {
+    let stale = "SELECT 1 FROM wadi_row WHERE tbl = ? AND row = ? AND stale";
+    Ok(work.one(stale, (key.0, key.1.0), |_| Ok(()))?.is_some())
+}
+
+/// A change that a stale row counts was brought again: it is returned like the rest.
+pub(super) fn comes_back(work: &Work<'_>, id: i64) -> Result<(), Problem> {
+    work.run("UPDATE wadi_change SET alias = 0 WHERE id = ?", (id,))?;
+    Ok(())
+}
+
 /// Whether some row is still as a lost hub told it.
 pub(super) fn is_unswept(db: &Connection) -> Result<bool, Problem> {
     Ok(db.prepare_cached("SELECT 1 FROM wadi_row WHERE stale LIMIT 1")?.exists(())?)
@@ -212,6 +233,7 @@ pub(super) fn sweep(work: &mut Work<'_>, dirty: &mut BTreeSet<Key>) -> Result<()
     let stale = work.all("SELECT tbl, row FROM wadi_row WHERE stale", (), |row| {
         Ok((row.get::<_, u16>(0)?, row_id(row, 1)?))
     })?;
+    work.run("DELETE FROM wadi_lost_known", ())?;
     for key in stale {
         renew(work, key, &Meta::load(&work.tx, key)?)?.save(&work.tx, key)?;
         base::advance(work, &schema, key, None)?;

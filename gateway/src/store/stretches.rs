@@ -14,6 +14,8 @@ pub(crate) struct Kind(&'static str);
 
 /// Changes that other gateways brought and base covers.
 pub(crate) const KNOWN: Kind = Kind("wadi_known");
+/// Those of a hub that is lost, which rows may count that the one in its place has not told of.
+pub(crate) const LOST_KNOWN: Kind = Kind("wadi_lost_known");
 /// Changes that were kept here and are in a backup of the hub.
 pub(crate) const COMPACTED: Kind = Kind("wadi_compacted");
 

@@ -405,7 +405,7 @@ fn a_file_of_the_layout_before_is_brought_up_to_date_and_read_only_then() {
     let mut village = Village::new();
     village.take(vec![insert(1)]);
     village.store = None;
-    let old = "DROP TABLE wadi_spent; DROP TABLE wadi_spent_day; ALTER TABLE wadi_store DROP COLUMN last_round_up;
+    let old = "DROP TABLE wadi_lost_known; DROP TABLE wadi_spent; DROP TABLE wadi_spent_day; ALTER TABLE wadi_store DROP COLUMN last_round_up;
                ALTER TABLE wadi_store DROP COLUMN last_round_down; DROP TABLE wadi_model; ALTER TABLE wadi_store DROP COLUMN codec;
                ALTER TABLE wadi_store DROP COLUMN lost_hub; DROP TABLE wadi_wanted; DROP INDEX wadi_row_gone; ALTER TABLE wadi_store DROP COLUMN feed_floor;
                ALTER TABLE wadi_store DROP COLUMN feed_floor_run; DROP TABLE wadi_compacted; DROP TABLE wadi_backup;

@@ -136,7 +136,7 @@ fn a_database_of_the_layout_before_gets_the_table_at_the_next_start() {
     village.store = None;
     let db = Connection::open(&village.path).unwrap();
     db.execute_batch(
-        "DROP TABLE wadi_spent; DROP TABLE wadi_spent_day; ALTER TABLE wadi_store DROP COLUMN last_round_up;
+        "DROP TABLE wadi_lost_known; DROP TABLE wadi_spent; DROP TABLE wadi_spent_day; ALTER TABLE wadi_store DROP COLUMN last_round_up;
          ALTER TABLE wadi_store DROP COLUMN last_round_down; DROP TABLE wadi_model; ALTER TABLE wadi_store DROP COLUMN codec;
          DROP TABLE wadi_handheld; ALTER TABLE wadi_store DROP COLUMN certificate_of;
          ALTER TABLE wadi_store DROP COLUMN certificate_until_s;

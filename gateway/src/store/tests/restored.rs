@@ -358,6 +358,28 @@ fn what_the_restored_hub_calls_known_is_not_laid_over_what_followed_it() {
     assert!(shown.len() > 1 && shown.iter().all(|name| *name == text("since")), "{shown:?}");
 }
 
+/// The simulator found it: what a handheld offered once more to a village whose hub was lost lay
+/// over what that had told of the row, though it was in it, and followed there.
+#[test]
+fn what_the_lost_hub_called_known_is_not_laid_over_what_it_told() {
+    let mut village = Village::new();
+    let known = vec![KnownRuns { device: PHONE, run: PHONE_RUN, spans: vec![(1, 1)] }];
+    village.hub = LOST_RUN;
+    village.round(&Page { known, ..page(3, vec![whole(1, 3, "since")]) }, vec![]);
+    village.begin();
+    village.hub = NEW_RUN;
+    village.hear(DownBody::Refused(Refused::Restored { line: vec![(NEW_RUN, 0)] }));
+    village.take(vec![insert(1, "far"), insert(2, "near")]);
+    assert_eq!(names(&village), "near1 since1");
+    // The new hub has nothing of the row but what is brought now.
+    village.chain = Hash::default();
+    village.round(&Page { line: 1, ..page(0, vec![]) }, applied(2, 1));
+    assert_eq!(names(&village), "far1 near1");
+    village.round(&Page { line: 1, ..page(2, vec![]) }, vec![]);
+    assert_eq!(names(&village), "far1 near1");
+    assert_eq!(village.text("SELECT '' || count(*) FROM wadi_change WHERE laid = 1"), "0");
+}
+
 /// The simulator found it: a delete of a row that the first restored hub never told of was
 /// folded into nothing, and forgotten when the second one did tell of the row.
 #[test]
